@@ -1,0 +1,239 @@
+/* Cross-entropy and its gradient in one pass over a tile: sum_c a_c (logsumexp(x) - x_c), where the
+ * target a is one-hot with smoothing or a whole distribution (smc_targets).
+ *
+ * With the tail S' of softmax.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that are
+ * never negative.  The gradient A s - a, A = sum a, cancels where the target is at the peak; there it
+ * is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX issue 40386
+ * show what A s_k - a_k gives).  Included once for each type stored (SMC_D).
+ */
+
+#define targets SMC_K(targets)
+#define distribution SMC_K(distribution)
+#define distribution_step SMC_K(distribution_step)
+#define sum_distribution SMC_K(sum_distribution)
+#define add_labels SMC_K(add_labels)
+#define store_losses SMC_K(store_losses)
+#define slope SMC_K(slope)
+#define gradient_of SMC_K(gradient_of)
+#define row_label SMC_K(row_label)
+#define loss_and_slope SMC_K(loss_and_slope)
+#define gradient_step SMC_K(gradient_step)
+#define gradient_rows SMC_K(gradient_rows)
+#define gradient_at_labels SMC_K(gradient_at_labels)
+#define cross_entropy_tile SMC_K(cross_entropy_tile)
+
+#ifndef SMC_CROSS_ENTROPY_CONSTANTS
+#define SMC_CROSS_ENTROPY_CONSTANTS
+enum { SMC_X, SMC_SOFT, SMC_GRAD }; /* the operands */
+#endif
+
+/* What a tile's rows have of the target, each row in its lane: a = a spread part + `at_label` at the
+ * row's label, whose logit is x_label. */
+typedef struct {
+  vec at_label, base_at_label, x_label;
+  mask ignored;
+  pair others, peak; /* the mass of a away from the maximum, and at it */
+  pair distance;     /* sum of the spread part times (max - x) */
+} targets;
+
+/* The spread part of a: w_c off or, without labels, w_c (on soft_c + off). */
+SMC_INLINE vec distribution(const operand *o, const smc_targets *how, size_t i, size_t u, size_t n,
+                            const int layout, const int full) {
+  vec a = v_set1((real)how->off);
+  if (!how->labels) {
+    vec soft = tile_load(o[SMC_SOFT], i, u, n, v_set1(0), layout, full);
+    a = v_fma(v_set1((real)how->on), soft, a);
+  }
+  if (!how->weight) return a;
+  const real *w = how->weight;
+  if (layout != SMC_ALONG) return v_mul(a, v_set1(w[i]));
+  return v_mul(a, SMC_V(load_n)(w + (i + u) * W, n, v_set1(0)));
+}
+
+SMC_INLINE void distribution_step(const tile t, const operand *o, size_t i, const vec *m,
+                                  const smc_targets *how, targets *a, const int layout) {
+  const int full = layout == SMC_ACROSS;
+  size_t n = tile_count(t, i, layout, full);
+  vec zero = v_set1(0);
+  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    vec x = tile_load(o[SMC_X], i, (size_t)u, n, m[u], layout, full);
+    vec d = distribution(o, how, i, (size_t)u, n, layout, full);
+    mask peak = v_eq(x, m[u]);
+    vec far = v_select(v_eq(d, zero), zero, v_mul(d, v_sub(m[u], x)));
+    a[u].others = pair_add(a[u].others, (pair){v_select(peak, zero, d), zero});
+    a[u].peak = pair_add(a[u].peak, (pair){v_select(peak, d, zero), zero});
+    a[u].distance = pair_add(a[u].distance, (pair){far, zero});
+  }
+}
+
+SMC_INLINE void sum_distribution(const tile t, const operand *o, const vec *m,
+                                 const smc_targets *how, targets *a, const int layout) {
+  for (size_t i = 0; i < tile_steps(t, layout); ++i) distribution_step(t, o, i, m, how, a, layout);
+  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    a[u].others = reduce_sum(a[u].others, layout);
+    a[u].peak = reduce_sum(a[u].peak, layout);
+    a[u].distance = reduce_sum(a[u].distance, layout);
+  }
+}
+
+SMC_INLINE int64_t row_label(const smc_targets *how, size_t row) {
+  int64_t label;
+  memcpy(&label, (const char *)how->labels + (ptrdiff_t)row * how->labels_row, sizeof label);
+  return label;
+}
+
+/* Each row's label, one lane at a time. */
+SMC_INLINE void add_labels(const tile t, const operand *o, size_t u, vec m, const smc_targets *how,
+                           targets *a, const int layout) {
+  const real *weight = how->weight;
+  real on[SMC_V(lanes)], off[SMC_V(lanes)], x[SMC_V(lanes)], ignored[SMC_V(lanes)];
+  for (size_t l = 0; l < W; ++l) {
+    size_t r = layout == SMC_ALONG ? 0 : u * W + l;
+    int64_t label = r < t.lanes ? row_label(how, t.row + r) : -1;
+    real w = label < 0 ? 0 : weight ? weight[label] : 1;
+    on[l] = (real)how->on * w;
+    off[l] = (real)how->off * w;
+    x[l] = label < 0 ? 0 : SMC_K(get)(tile_element(o[SMC_X], (size_t)label, r, layout));
+    ignored[l] = label < 0;
+  }
+  vec zero = v_set1(0);
+  a->at_label = SMC_V(load)(on);
+  a->base_at_label = SMC_V(load)(off);
+  a->x_label = SMC_V(load)(x);
+  a->ignored = v_eq(SMC_V(load)(ignored), v_set1(1));
+  mask peak = v_eq(a->x_label, m);
+  a->others = pair_add(a->others, (pair){v_select(peak, zero, a->at_label), zero});
+  a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
+}
+
+SMC_INLINE void store_losses(const tile t, size_t u, vec loss, const smc_targets *how,
+                             const int layout) {
+  real lane[SMC_V(lanes)];
+  SMC_V(store)(lane, loss);
+  for (size_t l = 0; l < tile_rows(t, layout); ++l) {
+    char *p = (char *)how->loss + (ptrdiff_t)(t.row + u * W + l) * how->loss_row;
+    SMC_V(put)(p, lane[l]);
+  }
+}
+
+/* What the gradient of one row (or a lane's) is made of. */
+typedef struct {
+  shift sh;
+  vec m, factor, mass, others, tail; /* tail: S'/S; the masses times factor */
+  pair inverse;
+  mask ignored;
+} slope;
+
+/* factor (A s - a), by its tail where x is at the maximum and s above one half */
+SMC_INLINE vec gradient_of(vec x, vec s, vec a, const slope *g) {
+  vec scaled = v_mul(g->factor, a);
+  vec plain = v_fnma(v_set1(1), scaled, v_mul(g->mass, s));
+  vec exact = v_sub(v_mul(g->others, s), v_mul(scaled, g->tail));
+  mask dominant = v_and(v_eq(x, g->m), v_lt(v_set1((real)0.5), s));
+  return v_select(dominant, exact, plain);
+}
+
+SMC_INLINE void gradient_step(const tile t, const operand *o, size_t i, const slope *g,
+                              const smc_targets *how, const int layout, const int spread,
+                              const int keep, const int full) {
+  const scaling unscaled = scaling_by(1);
+  size_t n = tile_count(t, i, layout, full);
+  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    vec x = tile_load(o[keep ? SMC_GRAD : SMC_X], i, (size_t)u, n, v_set1(0), layout, full);
+    vec e = keep ? x : exp_shifted(x, g[u].sh, unscaled, 0);
+    vec s = times_inverse(e, g[u].inverse), d;
+    if (spread) {
+      d = gradient_of(x, s, distribution(o, how, i, (size_t)u, n, layout, full), &g[u]);
+    } else {
+      d = v_mul(g[u].mass, s);
+    }
+    d = v_select(g[u].ignored, v_set1(0), d);
+    tile_store(o[SMC_GRAD], i, (size_t)u, n, d, layout, full);
+  }
+}
+
+SMC_INLINE void gradient_rows(const tile t, const operand *o, const slope *g,
+                              const smc_targets *how, const int layout, const int spread,
+                              const int keep) {
+  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
+  for (size_t i = 0; i < full; ++i) gradient_step(t, o, i, g, how, layout, spread, keep, 1);
+  for (size_t i = full; i < steps; ++i) gradient_step(t, o, i, g, how, layout, spread, keep, 0);
+}
+
+/* The one class of each row that a label makes different. */
+SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, const targets *a,
+                                   const slope *g, const smc_targets *how, const int layout) {
+  vec e = exp_shifted(a->x_label, g->sh, scaling_by(1), 0), s = times_inverse(e, g->inverse);
+  vec d = gradient_of(a->x_label, s, v_add(a->at_label, a->base_at_label), g);
+  real lane[SMC_V(lanes)];
+  SMC_V(store)(lane, d);
+  for (size_t l = 0; l < tile_rows(t, layout); ++l) {
+    int64_t label = row_label(how, t.row + u * W + l);
+    if (label < 0) continue;
+    SMC_K(put)(tile_element(o[SMC_GRAD], (size_t)label, u * W + l, layout), lane[l]);
+  }
+}
+
+/* The loss of the rows in vector u, and what their gradient will need. */
+SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair tail,
+                                const targets *a, const smc_targets *how, const int layout) {
+  vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
+  pair e = exp_of_peak(m, sh, scaling_by(1), 0), total = pair_add(tail, e);
+  vec log = v_add(log1p_of_pair(pair_quotient(tail, e)), undefined);
+  vec mass = pair_value(pair_add(a->others, a->peak));
+  vec far = v_mul(a->at_label, v_sub(m, a->x_label));
+  far = v_select(v_eq(a->at_label, zero), zero, far);
+  vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
+  store_losses(t, u, v_select(a->ignored, zero, loss), how, layout);
+
+  total = fast_two_sum(v_add(total.hi, undefined), total.lo);
+  vec factor = v_set1((real)how->factor);
+  return (slope){.sh = sh,
+                 .m = m,
+                 .factor = factor,
+                 .mass = v_mul(factor, mass),
+                 .others = v_mul(factor, pair_value(a->others)),
+                 .tail = pair_value(pair_quotient(tail, total)),
+                 .inverse = inverse_of(total),
+                 .ignored = a->ignored};
+}
+
+SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *extra,
+                                   const int layout) {
+  const smc_targets *how = extra;
+  const scaling unscaled = scaling_by(1);
+  const int spread = !how->labels || how->off != 0, grad = o[SMC_GRAD].p != NULL;
+  /* Exponentials are kept in the gradient where nothing else needs the logits there. */
+  const int keep = grad && !spread && keeps_exp(t, layout);
+  vec m[SMC_STRIPS];
+  shift sh[SMC_STRIPS];
+  pair tail[SMC_STRIPS];
+  targets a[SMC_STRIPS];
+  slope g[SMC_STRIPS];
+
+  row_max(t, o[SMC_X], v_set1(1), m, layout, 0);
+  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    sh[u] = make_shift(m[u], unscaled, 0);
+    vec zero = v_set1(0);
+    a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
+  }
+  if (spread) sum_distribution(t, o, m, how, a, layout);
+  for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
+    add_labels(t, o, (size_t)u, m[u], how, &a[u], layout);
+  }
+  sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, unscaled, tail, keep, SMC_TAIL, layout, 0);
+  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    g[u] = loss_and_slope(t, (size_t)u, m[u], sh[u], tail[u], &a[u], how, layout);
+  }
+  if (!grad) return;
+  if (spread) {
+    gradient_rows(t, o, g, how, layout, 1, 0);
+  } else if (keep) {
+    gradient_rows(t, o, g, how, layout, 0, 1);
+  } else {
+    gradient_rows(t, o, g, how, layout, 0, 0);
+  }
+  for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
+    gradient_at_labels(t, o, (size_t)u, &a[u], &g[u], how, layout);
+  }
+}

@@ -1,0 +1,47 @@
+/* Error-free transformations: numbers held as the unevaluated sum of two floats.
+ *
+ * Dekker, "A floating-point technique for extending the available precision" (1971); Knuth, The Art
+ * of Computer Programming 2, 4.2.2; Ogita, Rump & Oishi, "Accurate sum and dot product" (2005).
+ * Included once for each type computed in (SMC_T).
+ */
+
+#define pair SMC_V(pair)
+#define pair_of SMC_V(pair_of)
+#define fast_two_sum SMC_V(fast_two_sum)
+#define two_sum SMC_V(two_sum)
+#define pair_add SMC_V(pair_add)
+#define pair_quotient SMC_V(pair_quotient)
+#define pair_value SMC_V(pair_value)
+
+typedef struct {
+  vec hi, lo;
+} pair;
+
+SMC_INLINE pair pair_of(real a) { return (pair){v_set1(a), v_set1(0)}; }
+
+/* a + b exactly, if |a| >= |b| or a is a multiple of b's last place. */
+SMC_INLINE pair fast_two_sum(vec a, vec b) {
+  vec s = v_add(a, b);
+  return (pair){s, v_sub(b, v_sub(s, a))};
+}
+
+/* a + b exactly. */
+SMC_INLINE pair two_sum(vec a, vec b) {
+  vec s = v_add(a, b), from_b = v_sub(s, a), from_a = v_sub(s, from_b);
+  return (pair){s, v_add(v_sub(a, from_a), v_sub(b, from_b))};
+}
+
+SMC_INLINE pair pair_add(pair a, pair b) {
+  pair s = two_sum(a.hi, b.hi);
+  return (pair){s.hi, v_add(s.lo, v_add(a.lo, b.lo))};
+}
+
+SMC_INLINE vec pair_value(pair a) { return v_add(a.hi, a.lo); }
+
+/* a/b with its rounding error: the remainder a - q*b is exact. */
+SMC_INLINE pair pair_quotient(pair a, pair b) {
+  vec q = v_div(a.hi, b.hi), p = v_mul(q, b.hi);
+  vec rest = v_sub(v_sub(a.hi, p), v_mul_err(q, b.hi, p));
+  rest = v_add(rest, v_fnma(q, b.lo, a.lo));
+  return (pair){q, v_div(rest, b.hi)};
+}

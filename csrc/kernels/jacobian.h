@@ -1,0 +1,82 @@
+/* Dense Jacobians: K exponentials or none, K^2 stores.  Included once for each type stored (SMC_D).
+ *
+ * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is large:
+ * subtracting would lose what is left of it.
+ */
+
+#define sum_range SMC_K(sum_range)
+#define one_minus SMC_K(one_minus)
+#define scaled_copy SMC_K(scaled_copy)
+#define softmax_jacobian_row SMC_K(softmax_jacobian_row)
+#define log_softmax_jacobian_row SMC_K(log_softmax_jacobian_row)
+#define layer_jacobian_row SMC_K(layer_jacobian_row)
+
+/* sum + s[from] + ... + s[to - 1] */
+static pair sum_range(pair sum, const char *s, size_t from, size_t to) {
+  for (size_t i = from; i < to; i += W) {
+    size_t n = to - i < W ? to - i : W;
+    pair t = two_sum(sum.hi, SMC_K(load_n)(s + i * sizeof(elem), n, v_set1(0)));
+    sum = (pair){t.hi, v_add(sum.lo, t.lo)};
+  }
+  return sum;
+}
+
+/* 1 - s_i, in every lane */
+static vec one_minus(const char *s, size_t k, size_t i) {
+  real s_i = SMC_K(get)(s + i * sizeof(elem));
+  if (!(s_i > (real)0.5)) return v_sub(v_set1(1), v_set1(s_i));
+  pair others = sum_range(sum_range(pair_of(0), s, 0, i), s, i + 1, k);
+  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
+    pair other = {v_xor_lanes(others.hi, (int)d), v_xor_lanes(others.lo, (int)d)};
+    others = pair_add(others, other);
+  }
+  return pair_value(others);
+}
+
+/* out = factor*x, n elements */
+SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n) {
+  size_t i = 0;
+  for (; i + W <= n; i += W) {
+    vec a = SMC_K(load)(x + i * sizeof(elem));
+    SMC_K(store)(out + i * sizeof(elem), v_mul(factor, a));
+  }
+  if (i < n) {
+    vec a = SMC_K(load_n)(x + i * sizeof(elem), n - i, v_set1(0));
+    SMC_K(store_n)(out + i * sizeof(elem), v_mul(factor, a), n - i);
+  }
+}
+
+static void softmax_jacobian_row(const char *s, char *out, size_t k) {
+  for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
+    vec s_i = v_set1(SMC_K(get)(s + i * sizeof(elem)));
+    scaled_copy(out, s, v_sub(v_set1(0), s_i), k);
+    SMC_K(store_n)(out + i * sizeof(elem), v_mul(s_i, one_minus(s, k, i)), 1);
+  }
+}
+
+/* Every row is -s; the diagonal is 1 - s_i = -expm1(log s_i). */
+static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k) {
+  for (size_t i = 0; i < k; i += W) {
+    size_t n = k - i < W ? k - i : W;
+    vec s = exp_of_log(SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0)));
+    SMC_K(store_n)(out + i * sizeof(elem), v_sub(v_set1(0), s), n);
+  }
+  for (size_t i = 1; i < k; ++i) memcpy(out + i * k * sizeof(elem), out, k * sizeof(elem));
+  for (size_t i = 0; i < k; ++i) {
+    vec x = v_set1(SMC_K(get)(log_s + i * sizeof(elem)));
+    vec d = v_sub(v_set1(0), expm1_of_negative(x));
+    SMC_K(store_n)(out + i * (k + 1) * sizeof(elem), d, 1);
+  }
+}
+
+/* out[t, i*j + l] = s_t ((i = t) - s_i) x_l */
+static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k, size_t j) {
+  for (size_t t = 0; t < k; ++t) {
+    vec s_t = v_set1(SMC_K(get)(s + t * sizeof(elem)));
+    vec diagonal = v_mul(s_t, one_minus(s, k, t)), minus = v_sub(v_set1(0), s_t);
+    for (size_t i = 0; i < k; ++i, out += j * sizeof(elem)) {
+      vec off_diagonal = v_mul(minus, v_set1(SMC_K(get)(s + i * sizeof(elem))));
+      scaled_copy(out, x, i == t ? diagonal : off_diagonal, j);
+    }
+  }
+}

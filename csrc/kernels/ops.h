@@ -1,0 +1,96 @@
+/* The operations of ops.def for one stored type (SMC_D, computed in SMC_T).  Included once for each. */
+
+#include "tile.h"
+#include "softmax.h"
+#include "products.h"
+#include "cross_entropy.h"
+#include "rows.h"
+#include "jacobian.h"
+
+/* ---- the tile functions, in every layout -------------------------------------------------------- */
+
+#define forward_call(t, o, extra, op, layout)                                                        \
+  do {                                                                                               \
+    double factor = *(const double *)(extra);                                                        \
+    if (factor == 1) {                                                                               \
+      forward(t, o, 1, op, layout, 0);                                                               \
+    } else {                                                                                         \
+      forward(t, o, factor, op, layout, 1);                                                          \
+    }                                                                                                \
+  } while (0)
+#define softmax_call(t, o, extra, layout) forward_call(t, o, extra, SMC_SOFTMAX, layout)
+#define log_softmax_call(t, o, extra, layout) forward_call(t, o, extra, SMC_LOG_SOFTMAX, layout)
+#define logsumexp_call(t, o, extra, layout) (void)(extra), forward(t, o, 1, SMC_LOGSUMEXP, layout, 0)
+#define softmax_vjp_call(t, o, extra, layout) (void)(extra), product(t, o, SMC_SOFTMAX_VJP, layout)
+#define log_softmax_vjp_call(t, o, extra, layout)                                                    \
+  (void)(extra), product(t, o, SMC_LOG_SOFTMAX_VJP, layout)
+#define log_softmax_jvp_call(t, o, extra, layout)                                                    \
+  (void)(extra), product(t, o, SMC_LOG_SOFTMAX_JVP, layout)
+#define logsumexp_vjp_call(t, o, extra, layout) (void)(extra), logsumexp_product(t, o, layout)
+
+SMC_LAYOUTS(softmax_tiles, softmax_call);
+SMC_LAYOUTS(log_softmax_tiles, log_softmax_call);
+SMC_LAYOUTS(logsumexp_tiles, logsumexp_call);
+SMC_LAYOUTS(softmax_vjp_tiles, softmax_vjp_call);
+SMC_LAYOUTS(log_softmax_vjp_tiles, log_softmax_vjp_call);
+SMC_LAYOUTS(log_softmax_jvp_tiles, log_softmax_jvp_call);
+SMC_LAYOUTS(logsumexp_vjp_tiles, logsumexp_vjp_call);
+SMC_LAYOUTS(cross_entropy_tiles, cross_entropy_tile);
+
+/* ---- the operations ----------------------------------------------------------------------------- */
+
+static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
+  for_tiles(SMC_K(softmax_tiles), SMC_V(softmax_tiles)[SMC_NARROW], (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &scale);
+}
+
+static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
+  for_tiles(SMC_K(log_softmax_tiles), SMC_V(log_softmax_tiles)[SMC_NARROW], (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &scale);
+}
+
+static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k) {
+  for_tiles(SMC_K(logsumexp_tiles), SMC_V(logsumexp_tiles)[SMC_NARROW], (argument[]){{x, k}, {y, 1}}, 2, 1, n, k, NULL);
+}
+
+static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+  for_tiles(SMC_K(softmax_vjp_tiles), SMC_V(softmax_vjp_tiles)[SMC_NARROW], (argument[]){{s, k}, {g, k}, {y, k}}, 3, 2, n, k, NULL);
+}
+
+static void SMC_K(op_log_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+  for_tiles(SMC_K(log_softmax_vjp_tiles), SMC_V(log_softmax_vjp_tiles)[SMC_NARROW], (argument[]){{s, k}, {g, k}, {y, k}}, 3, 2, n, k, NULL);
+}
+
+static void SMC_K(op_log_softmax_jvp)(smc_view s, smc_view v, smc_view y, size_t n, size_t k) {
+  for_tiles(SMC_K(log_softmax_jvp_tiles), SMC_V(log_softmax_jvp_tiles)[SMC_NARROW], (argument[]){{s, k}, {v, k}, {y, k}}, 3, 2, n, k, NULL);
+}
+
+static void SMC_K(op_logsumexp_vjp)(smc_view x, smc_view lse, smc_view g, smc_view y, size_t n,
+                                    size_t k) {
+  for_tiles(SMC_K(logsumexp_vjp_tiles), SMC_V(logsumexp_vjp_tiles)[SMC_NARROW], (argument[]){{x, k}, {lse, 1}, {g, 1}, {y, k}}, 4, 3, n, k,
+            NULL);
+}
+
+static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, size_t n, size_t k,
+                                    const smc_targets *how) {
+  for_tiles(SMC_K(cross_entropy_tiles), SMC_V(cross_entropy_tiles)[SMC_NARROW], (argument[]){{x, k}, {soft, k}, {grad, k}}, 3, 2, n, k,
+            how);
+}
+
+static void SMC_K(op_softmax_jacobian)(smc_view s, smc_view jacobian, size_t n, size_t k) {
+  for (size_t i = 0; i < n; ++i) {
+    softmax_jacobian_row(view_operand(s, i).p, view_operand(jacobian, i).p, k);
+  }
+}
+
+static void SMC_K(op_log_softmax_jacobian)(smc_view log_s, smc_view jacobian, size_t n, size_t k) {
+  for (size_t i = 0; i < n; ++i) {
+    log_softmax_jacobian_row(view_operand(log_s, i).p, view_operand(jacobian, i).p, k);
+  }
+}
+
+static void SMC_K(op_softmax_layer_jacobian)(smc_view s, smc_view x, smc_view jacobian, size_t n,
+                                             size_t k, size_t j) {
+  for (size_t i = 0; i < n; ++i) {
+    layer_jacobian_row(view_operand(s, i).p, view_operand(x, i).p, view_operand(jacobian, i).p, k,
+                       j);
+  }
+}

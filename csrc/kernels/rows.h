@@ -1,0 +1,135 @@
+/* From an operation on one tile to an operation on n rows: choosing the layout, walking the tiles.
+ * Included once for each type stored (SMC_D).
+ */
+
+#define view_operand SMC_K(view_operand)
+#define pack SMC_K(pack)
+#define unpack SMC_K(unpack)
+#define packed_tiles SMC_K(packed_tiles)
+#define for_tiles SMC_K(for_tiles)
+
+#ifndef SMC_ROWS_CONSTANTS
+#define SMC_ROWS_CONSTANTS
+enum { SMC_MAX_OPERANDS = 4 };
+
+/* An operand of for_tiles: its elements in a row (k, or 1 for one value per row). */
+typedef struct {
+  smc_view view;
+  size_t k;
+} argument;
+
+/* The instances of a tile function, whose last parameter is the layout. */
+#define SMC_LAYOUTS(name, call)                                                                      \
+  static void SMC_K(name##_along)(tile t, const operand *o, const void *extra) {                     \
+    call(t, o, extra, SMC_ALONG);                                                                    \
+  }                                                                                                  \
+  static void SMC_K(name##_across)(tile t, const operand *o, const void *extra) {                    \
+    call(t, o, extra, SMC_ACROSS);                                                                   \
+  }                                                                                                  \
+  static void SMC_K(name##_narrow)(tile t, const operand *o, const void *extra) {                    \
+    call(t, o, extra, SMC_NARROW);                                                                   \
+  }                                                                                                  \
+  static const layouts SMC_K(name) = {SMC_K(name##_along), SMC_K(name##_across),                     \
+                                      SMC_K(name##_narrow)}
+#endif
+
+SMC_INLINE operand view_operand(const smc_view v, size_t row) {
+  return (operand){(char *)v.data + (ptrdiff_t)row * v.row, v.col};
+}
+
+/* Rows to lanes: W x W blocks by transposition in registers, or one by one if strided. */
+static void pack(const argument *o, size_t row, size_t lanes, vec *buffer) {
+  const char *p = (const char *)o->view.data + (ptrdiff_t)row * o->view.row;
+  ptrdiff_t step = o->view.row;
+  if (o->view.col != sizeof(elem) || o->k == 1) {
+    for (size_t c = 0; c < o->k; ++c) {
+      buffer[c] = load_strided(p + (ptrdiff_t)c * o->view.col, step, lanes, v_set1(0));
+    }
+    return;
+  }
+  for (size_t c = 0; c < o->k; c += W) {
+    size_t n = o->k - c < W ? o->k - c : W;
+    vec block[SMC_V(lanes)];
+    if (lanes == W) {
+      SMC_UNROLL for (size_t l = 0; l < W; ++l) {
+        block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, n, v_set1(0));
+      }
+    } else {
+      SMC_UNROLL for (size_t l = 0; l < W; ++l) {
+        block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, l < lanes ? n : 0, v_set1(0));
+      }
+    }
+    v_transpose(block);
+    for (size_t j = 0; j < n; ++j) buffer[c + j] = block[j];
+    p += W * sizeof(elem);
+  }
+}
+
+static void unpack(const argument *o, size_t row, size_t lanes, const vec *buffer) {
+  char *p = (char *)o->view.data + (ptrdiff_t)row * o->view.row;
+  ptrdiff_t step = o->view.row;
+  if (o->view.col != sizeof(elem) || o->k == 1) {
+    for (size_t c = 0; c < o->k; ++c) {
+      store_strided(p + (ptrdiff_t)c * o->view.col, step, buffer[c], lanes);
+    }
+    return;
+  }
+  for (size_t c = 0; c < o->k; c += W) {
+    size_t n = o->k - c < W ? o->k - c : W;
+    vec block[SMC_V(lanes)];
+    SMC_UNROLL for (size_t j = 0; j < W; ++j) block[j] = buffer[c + j];
+    v_transpose(block);
+    SMC_UNROLL for (size_t l = 0; l < W; ++l) {
+      if (l < lanes) SMC_K(store_n)(p + (ptrdiff_t)l * step, block[l], n);
+    }
+    p += W * sizeof(elem);
+  }
+}
+
+/* Tiles of packed rows are of the type computed in, so its tile function serves, whatever the type
+ * stored. */
+static void packed_tiles(tile_function *function, const argument *o, int count, int inputs,
+                         size_t n, size_t k, const void *extra) {
+  vec buffer[SMC_MAX_OPERANDS][SMC_PACKED_MAX + 15];
+  operand packed[SMC_MAX_OPERANDS];
+  for (int i = 0; i < count; ++i) {
+    packed[i] = (operand){o[i].view.data ? (char *)buffer[i] : NULL, sizeof(vec)};
+  }
+  for (size_t row = 0; row < n; row += W) {
+    size_t lanes = n - row < W ? n - row : W;
+    for (int i = 0; i < inputs; ++i) {
+      if (packed[i].p) pack(&o[i], row, lanes, buffer[i]);
+    }
+    function((tile){k, lanes, row, 0}, packed, extra);
+    for (int i = inputs; i < count; ++i) {
+      if (packed[i].p) unpack(&o[i], row, lanes, buffer[i]);
+    }
+  }
+}
+
+/* The first `inputs` of the operands are read, the others written; one without data takes no part.
+ * `packed` works on packed rows. */
+static void for_tiles(const layouts functions, tile_function *packed, const argument *o,
+                      int count, int inputs, size_t n, size_t k, const void *extra) {
+  int side_by_side = 1, dense = 1;
+  for (int i = 0; i < count; ++i) {
+    if (!o[i].view.data) continue;
+    side_by_side &= o[i].view.row == sizeof(elem);
+    dense &= o[i].view.col == sizeof(elem) || o[i].k == 1;
+  }
+  const int across = side_by_side && !dense;
+  if (!across && k <= SMC_PACKED_MAX) {
+    packed_tiles(packed, o, count, inputs, n, k, extra);
+    return;
+  }
+  operand part[SMC_MAX_OPERANDS];
+  for (size_t row = 0, lanes; row < n; row += lanes) {
+    size_t left = n - row, wide = SMC_STRIPS * W;
+    int layout = !across ? SMC_ALONG : left >= wide ? SMC_ACROSS : SMC_NARROW;
+    lanes = !across ? 1 : left >= wide ? wide : left < W ? left : W;
+    for (int i = 0; i < count; ++i) {
+      part[i] = o[i].view.data ? view_operand(o[i].view, row) : (operand){NULL, 0};
+    }
+    functions[layout]((tile){k, lanes, row, !dense}, part, extra);
+  }
+}

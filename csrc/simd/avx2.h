@@ -1,0 +1,186 @@
+/* x86-64 with AVX2, FMA, F16C (Haswell and Zen onwards): 8 floats, 4 doubles. */
+#ifndef SMC_SIMD_AVX2_H
+#define SMC_SIMD_AVX2_H
+
+#include <immintrin.h>
+
+#include "common.h"
+
+#define SMC_FUSED 1
+
+typedef __m256 f32_vec;
+typedef __m256d f64_vec;
+typedef __m256 f32_mask;
+typedef __m256d f64_mask;
+enum { f32_lanes = 8, f64_lanes = 4 };
+
+#define SMC_AVX2(T, s)                                                                               \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm256_set1_##s(a); }                                \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm256_add_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return _mm256_sub_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return _mm256_mul_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return _mm256_div_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return _mm256_fmadd_##s(a, b, c); }  \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) {                                     \
+    return _mm256_fnmadd_##s(a, b, c);                                                               \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
+    return _mm256_fmsub_##s(a, b, product);                                                          \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return _mm256_max_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_round(T##_vec a) {                                                          \
+    return _mm256_round_##s(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);                       \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return _mm256_andnot_##s(T##_set1((T##_t)-0.0), a); }      \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return _mm256_cmp_##s(a, b, _CMP_LT_OQ); }      \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return _mm256_cmp_##s(a, b, _CMP_EQ_OQ); }      \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                  \
+    return _mm256_blendv_##s(b, a, m);                                                               \
+  }                                                                                                  \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return _mm256_and_##s(a, b); }               \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return _mm256_or_##s(a, b); }                 \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return _mm256_andnot_##s(b, a); }         \
+  SMC_INLINE T##_mask T##_none(void) { return _mm256_setzero_##s(); }                                \
+  SMC_INLINE size_t T##_count(T##_mask m) {                                                          \
+    return (size_t)_mm_popcnt_u32((unsigned)_mm256_movemask_##s(m));                                 \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_load(const void *p) { return _mm256_loadu_##s((const T##_t *)p); }          \
+  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                             \
+    __m256i first = T##_first(n);                                                                    \
+    return _mm256_blendv_##s(fill, _mm256_maskload_##s((const T##_t *)p, first),                     \
+                             _mm256_castsi256_##s(first));                                           \
+  }                                                                                                  \
+  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm256_storeu_##s((T##_t *)p, a); }                \
+  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                        \
+    _mm256_maskstore_##s((T##_t *)p, T##_first(n), a);                                               \
+  }
+
+SMC_INLINE __m256i f32_first(size_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n < 8 ? n : 8)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+SMC_INLINE __m256i f64_first(size_t n) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)(n < 4 ? n : 4)),
+                            _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
+SMC_AVX2(f32, ps)
+SMC_AVX2(f64, pd)
+
+/* a*2^k in two steps, so that 2^k may be below the smallest normal number: adding k to 1.5*2^23 puts
+ * it into the low bits, biased, and a shift moves it into the exponent's place. */
+SMC_INLINE f32_vec f32_ldexp(f32_vec a, f32_vec k) {
+  __m256i biased = _mm256_castps_si256(_mm256_add_ps(k, _mm256_set1_ps(0x1.8p23f + 127 + 48)));
+  f32_vec scaled = _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)));
+  return _mm256_mul_ps(scaled, _mm256_set1_ps(0x1p-48f));
+}
+
+SMC_INLINE f64_vec f64_ldexp(f64_vec a, f64_vec k) {
+  __m256i biased = _mm256_castpd_si256(_mm256_add_pd(k, _mm256_set1_pd(0x1.8p52 + 1023 + 500)));
+  f64_vec scaled = _mm256_mul_pd(a, _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52)));
+  return _mm256_mul_pd(scaled, _mm256_set1_pd(0x1p-500));
+}
+
+SMC_INLINE f32_vec f32_logb(f32_vec a) {
+  __m256i exponent = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+  return _mm256_sub_ps(_mm256_cvtepi32_ps(exponent), _mm256_set1_ps(127));
+}
+
+/* The exponent field in the low bits of 2^52 is 2^52 + its value. */
+SMC_INLINE f64_vec f64_logb(f64_vec a) {
+  __m256i exponent = _mm256_srli_epi64(_mm256_castpd_si256(a), 52);
+  f64_vec offset = _mm256_or_pd(_mm256_castsi256_pd(exponent), _mm256_set1_pd(0x1p52));
+  return _mm256_sub_pd(offset, _mm256_set1_pd(0x1p52 + 1023));
+}
+
+SMC_INLINE f32_vec f32_xor_lanes(f32_vec a, int d) {
+  switch (d) {
+  case 1: return _mm256_permute_ps(a, 0xb1);
+  case 2: return _mm256_permute_ps(a, 0x4e);
+  default: return _mm256_permute2f128_ps(a, a, 0x01);
+  }
+}
+
+SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
+  switch (d) {
+  case 1: return _mm256_permute_pd(a, 0x5);
+  default: return _mm256_permute2f128_pd(a, a, 0x01);
+  }
+}
+
+SMC_INLINE void f32_transpose(f32_vec r[8]) {
+  f32_vec t[8];
+  SMC_UNROLL for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  SMC_UNROLL for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    t[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
+    t[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
+  }
+  SMC_UNROLL for (int j = 0; j < 8; ++j) r[j] = t[j];
+}
+
+SMC_INLINE void f64_transpose(f64_vec r[4]) {
+  f64_vec t[4];
+  SMC_UNROLL for (int i = 0; i < 4; i += 2) {
+    t[i] = _mm256_unpacklo_pd(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_pd(r[i], r[i + 1]);
+  }
+  SMC_UNROLL for (int j = 0; j < 2; ++j) {
+    r[j] = _mm256_permute2f128_pd(t[j], t[j + 2], 0x20);
+    r[j + 2] = _mm256_permute2f128_pd(t[j], t[j + 2], 0x31);
+  }
+}
+
+/* ---- half precisions: eight 16-bit elements to and from eight floats ---------------------------- */
+
+SMC_INLINE f32_vec smc_widen_f16(__m128i h) { return _mm256_cvtph_ps(h); }
+
+SMC_INLINE f32_vec smc_widen_bf16(__m128i h) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+SMC_INLINE __m128i smc_narrow_f16(f32_vec a) {
+  return _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+SMC_INLINE __m128i smc_narrow_bf16(f32_vec a) {
+  __m256i u = _mm256_castps_si256(a);
+  __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+  __m256i up = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd);
+  __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+  __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+  up = _mm256_srli_epi32(_mm256_blendv_epi8(up, quiet, nan), 16);
+  return _mm_packus_epi32(_mm256_castsi256_si128(up), _mm256_extracti128_si256(up, 1));
+}
+
+#define SMC_AVX2_HALF(D)                                                                             \
+  SMC_INLINE f32_vec D##_load(const void *p) {                                                       \
+    return smc_widen_##D(_mm_loadu_si128((const __m128i *)p));                                       \
+  }                                                                                                  \
+  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                             \
+    uint16_t part[8] = {0};                                                                          \
+    memcpy(part, p, n * sizeof part[0]);                                                             \
+    return _mm256_blendv_ps(fill, D##_load(part), _mm256_castsi256_ps(f32_first(n)));                \
+  }                                                                                                  \
+  SMC_INLINE void D##_store(void *p, f32_vec a) {                                                    \
+    _mm_storeu_si128((__m128i *)p, smc_narrow_##D(a));                                               \
+  }                                                                                                  \
+  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                        \
+    uint16_t part[8];                                                                                \
+    D##_store(part, a);                                                                              \
+    memcpy(p, part, n * sizeof part[0]);                                                             \
+  }
+
+SMC_AVX2_HALF(f16)
+SMC_AVX2_HALF(bf16)
+
+#endif

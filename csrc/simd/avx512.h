@@ -1,0 +1,164 @@
+/* x86-64 with AVX-512 F, BW, DQ, VL (Skylake-SP and Zen 4 onwards): 16 floats, 8 doubles. */
+#ifndef SMC_SIMD_AVX512_H
+#define SMC_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+#include "common.h"
+
+#define SMC_FUSED 1
+
+typedef __m512 f32_vec;
+typedef __m512d f64_vec;
+typedef __mmask16 f32_mask;
+typedef __mmask8 f64_mask;
+enum { f32_lanes = 16, f64_lanes = 8 };
+
+#define SMC_AVX512(T, s, bits)                                                                       \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm512_set1_##s(a); }                                \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm512_add_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return _mm512_sub_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return _mm512_mul_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return _mm512_div_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return _mm512_fmadd_##s(a, b, c); }  \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) {                                     \
+    return _mm512_fnmadd_##s(a, b, c);                                                               \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
+    return _mm512_fmsub_##s(a, b, product);                                                          \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return _mm512_max_##s(a, b); }                  \
+  SMC_INLINE T##_vec T##_round(T##_vec a) {                                                          \
+    return _mm512_roundscale_##s(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);                  \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) { return _mm512_scalef_##s(a, k); }             \
+  SMC_INLINE T##_vec T##_logb(T##_vec a) { return _mm512_getexp_##s(a); }                            \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return _mm512_abs_##s(a); }                                \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) {                                                 \
+    return _mm512_cmp_##s##_mask(a, b, _CMP_LT_OQ);                                                  \
+  }                                                                                                  \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) {                                                 \
+    return _mm512_cmp_##s##_mask(a, b, _CMP_EQ_OQ);                                                  \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                  \
+    return _mm512_mask_blend_##s(m, b, a);                                                           \
+  }                                                                                                  \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return (T##_mask)(a & b); }                  \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return (T##_mask)(a | b); }                   \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return (T##_mask)(a & ~b); }              \
+  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                   \
+  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                      \
+  SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }      \
+  SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                         \
+  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                             \
+    return _mm512_mask_loadu_##s(fill, T##_first(n), p);                                             \
+  }                                                                                                  \
+  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm512_storeu_##s(p, a); }                         \
+  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                        \
+    _mm512_mask_storeu_##s(p, T##_first(n), a);                                                      \
+  }
+
+SMC_AVX512(f32, ps, 32)
+SMC_AVX512(f64, pd, 64)
+
+SMC_INLINE f32_vec f32_xor_lanes(f32_vec a, int d) {
+  switch (d) {
+  case 1: return _mm512_permute_ps(a, 0xb1);
+  case 2: return _mm512_permute_ps(a, 0x4e);
+  case 4: return _mm512_shuffle_f32x4(a, a, 0xb1);
+  default: return _mm512_shuffle_f32x4(a, a, 0x4e);
+  }
+}
+
+SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
+  switch (d) {
+  case 1: return _mm512_permute_pd(a, 0x55);
+  case 2: return _mm512_shuffle_f64x2(a, a, 0xb1);
+  default: return _mm512_shuffle_f64x2(a, a, 0x4e);
+  }
+}
+
+/* Swap off-diagonal blocks of 1, 2, 4, 8 lanes: log2(W) rounds of W shuffles. */
+SMC_INLINE void f32_transpose(f32_vec r[16]) {
+  f32_vec t[16];
+  SMC_UNROLL for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+  SMC_UNROLL for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  SMC_UNROLL for (int i = 0; i < 16; i += 8) {
+    SMC_UNROLL for (int j = 0; j < 4; ++j) {
+      t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
+      t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
+    }
+  }
+  SMC_UNROLL for (int j = 0; j < 8; ++j) {
+    r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+    r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
+  }
+}
+
+SMC_INLINE void f64_transpose(f64_vec r[8]) {
+  f64_vec t[8];
+  SMC_UNROLL for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm512_unpacklo_pd(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_pd(r[i], r[i + 1]);
+  }
+  SMC_UNROLL for (int i = 0; i < 8; i += 4) {
+    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+      r[i + j] = _mm512_shuffle_f64x2(t[i + j], t[i + j + 2], 0x88);
+      r[i + j + 2] = _mm512_shuffle_f64x2(t[i + j], t[i + j + 2], 0xdd);
+    }
+  }
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    t[j] = _mm512_shuffle_f64x2(r[j], r[j + 4], 0x88);
+    t[j + 4] = _mm512_shuffle_f64x2(r[j], r[j + 4], 0xdd);
+  }
+  SMC_UNROLL for (int j = 0; j < 8; ++j) r[j] = t[j];
+}
+
+/* ---- half precisions: sixteen 16-bit elements to and from sixteen floats ------------------------ */
+
+SMC_INLINE __m256i smc_load16(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+
+SMC_INLINE f32_vec smc_widen_f16(__m256i h) { return _mm512_cvtph_ps(h); }
+
+SMC_INLINE f32_vec smc_widen_bf16(__m256i h) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+SMC_INLINE __m256i smc_narrow_f16(f32_vec a) {
+  return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+SMC_INLINE __m256i smc_narrow_bf16(f32_vec a) {
+  __m512i u = _mm512_castps_si512(a);
+  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+  __m512i up = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
+  __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+  up = _mm512_mask_or_epi32(up, nan, u, _mm512_set1_epi32(0x400000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+}
+
+#define SMC_AVX512_HALF(D)                                                                           \
+  SMC_INLINE f32_vec D##_load(const void *p) { return smc_widen_##D(smc_load16(p)); }                \
+  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                             \
+    f32_vec a = smc_widen_##D(_mm256_maskz_loadu_epi16(f32_first(n), p));                            \
+    return _mm512_mask_blend_ps(f32_first(n), fill, a);                                              \
+  }                                                                                                  \
+  SMC_INLINE void D##_store(void *p, f32_vec a) {                                                    \
+    _mm256_storeu_si256((__m256i *)p, smc_narrow_##D(a));                                            \
+  }                                                                                                  \
+  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                        \
+    _mm256_mask_storeu_epi16(p, f32_first(n), smc_narrow_##D(a));                                    \
+  }
+
+SMC_AVX512_HALF(f16)
+SMC_AVX512_HALF(bf16)
+
+#endif

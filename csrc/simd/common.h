@@ -1,0 +1,144 @@
+/* What every instruction set's header builds on: names, inlining, the scalar conversions of the half
+ * precisions.
+ *
+ * A header in this folder defines, for T in {f32, f64}, the types T_t (scalar), T_vec, T_mask, the
+ * number of lanes T_W, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
+ * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
+ * the type computed in.  kernels/ uses them through the unprefixed names at the end of this file.
+ */
+#ifndef SMC_SIMD_COMMON_H
+#define SMC_SIMD_COMMON_H
+
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define SMC_INLINE static __forceinline
+#define SMC_UNROLL
+#define SMC_ALIGN(bytes) __declspec(align(bytes))
+#else
+#define SMC_INLINE static inline __attribute__((always_inline, unused))
+#define SMC_UNROLL _Pragma("GCC unroll 16")
+#define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
+#endif
+
+typedef float f32_t;
+typedef double f64_t;
+typedef float f32_e;
+typedef double f64_e;
+typedef uint16_t f16_e;
+typedef uint16_t bf16_e;
+
+SMC_INLINE uint32_t f32_bits(float a) {
+  uint32_t u;
+  memcpy(&u, &a, sizeof u);
+  return u;
+}
+
+SMC_INLINE float f32_from_bits(uint32_t u) {
+  float a;
+  memcpy(&a, &u, sizeof a);
+  return a;
+}
+
+/* ---- one stored element to and from the type computed in; any alignment ------------------------ */
+
+SMC_INLINE float f32_get(const void *p) {
+  float a;
+  memcpy(&a, p, sizeof a);
+  return a;
+}
+
+SMC_INLINE double f64_get(const void *p) {
+  double a;
+  memcpy(&a, p, sizeof a);
+  return a;
+}
+
+SMC_INLINE void f32_put(void *p, float a) { memcpy(p, &a, sizeof a); }
+SMC_INLINE void f64_put(void *p, double a) { memcpy(p, &a, sizeof a); }
+
+SMC_INLINE float bf16_get(const void *p) {
+  uint16_t h;
+  memcpy(&h, p, sizeof h);
+  return f32_from_bits((uint32_t)h << 16);
+}
+
+/* Round to nearest, ties to even; a NaN stays one. */
+SMC_INLINE void bf16_put(void *p, float a) {
+  uint32_t u = f32_bits(a);
+  uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  uint16_t h = (uint16_t)(a != a ? (u >> 16) | 0x40u : rounded);
+  memcpy(p, &h, sizeof h);
+}
+
+/* A half is a float with a smaller exponent range: shifting its bits into place and multiplying by
+ * 2^112 rebiases the exponent, subnormals included. */
+SMC_INLINE float f16_get(const void *p) {
+  uint16_t h;
+  memcpy(&h, p, sizeof h);
+  uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = (uint32_t)(h & 0x7fffu) << 13;
+  uint32_t u = magnitude >= 0x0f800000u ? magnitude | 0x7f800000u
+                                        : f32_bits(f32_from_bits(magnitude) * 0x1p112f);
+  return f32_from_bits(u | sign);
+}
+
+/* Round to nearest, ties to even: below 2^-14 the addition of 0.5 aligns the units in the last
+ * place of a subnormal half with those of a float in [0.5, 1). */
+SMC_INLINE void f16_put(void *p, float a) {
+  uint32_t u = f32_bits(a), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu, h;
+  if (magnitude > 0x7f800000u) {
+    h = 0x7e00u;
+  } else if (magnitude >= 0x477ff000u) {
+    h = 0x7c00u;
+  } else if (magnitude < 0x38800000u) {
+    h = f32_bits(f32_from_bits(magnitude) + 0.5f) - 0x3f000000u;
+  } else {
+    h = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  }
+  uint16_t out = (uint16_t)(sign | h);
+  memcpy(p, &out, sizeof out);
+}
+
+/* ---- the unprefixed names that kernels/ is written in ------------------------------------------ */
+
+#define SMC_JOIN_(a, b) a##_##b
+#define SMC_JOIN(a, b) SMC_JOIN_(a, b)
+#define SMC_V(name) SMC_JOIN(SMC_T, name) /* of the type computed in: f32 or f64 */
+#define SMC_K(name) SMC_JOIN(SMC_D, name) /* of the type stored: f32, f64, f16 or bf16 */
+#define SMC_C(name) SMC_JOIN(SMC_T, name) /* a constant in the precision computed in */
+
+#define real SMC_V(t)
+#define vec SMC_V(vec)
+#define mask SMC_V(mask)
+#define elem SMC_K(e)
+#define W ((size_t)SMC_V(lanes))
+
+#define v_set1 SMC_V(set1)       /* the scalar in every lane */
+#define v_add SMC_V(add)
+#define v_sub SMC_V(sub)
+#define v_mul SMC_V(mul)
+#define v_div SMC_V(div)
+#define v_fma SMC_V(fma)         /* a*b + c: one rounding if SMC_FUSED, else two */
+#define v_fnma SMC_V(fnma)       /* c - a*b: likewise */
+#define v_mul_err SMC_V(mul_err) /* a*b - p, exact, for p = a*b rounded */
+#define v_max SMC_V(max)         /* max(a, b); b if either is NaN, or NaN */
+#define v_round SMC_V(round)     /* to the nearest integer, ties to even; |a| < 2^22 */
+#define v_ldexp SMC_V(ldexp)     /* a*2^k, |a| in [1/2, 4), rounded once; -1.4*bias < k < bias/2 */
+#define v_logb SMC_V(logb)       /* floor(log2(a)), a positive and normal */
+#define v_abs SMC_V(abs)
+#define v_lt SMC_V(lt)           /* a < b, false for NaN */
+#define v_eq SMC_V(eq)
+#define v_select SMC_V(select)   /* mask ? a : b */
+#define v_and SMC_V(and)         /* of masks */
+#define v_or SMC_V(or)
+#define v_andnot SMC_V(andnot)   /* a and not b */
+#define v_none SMC_V(none)       /* the empty mask */
+#define v_count SMC_V(count)     /* lanes set */
+#define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
+#define v_transpose SMC_V(transpose) /* a W x W block held in W vectors */
+
+#endif

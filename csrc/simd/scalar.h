@@ -1,0 +1,74 @@
+/* Any processor: one lane, plain C11.  The reference for the other headers. */
+#ifndef SMC_SIMD_SCALAR_H
+#define SMC_SIMD_SCALAR_H
+
+#include "common.h"
+
+#define SMC_FUSED 0 /* fma() may be a slow library call: only mul_err pays for it */
+
+/* Adding 1.5*2^(p-1), ROUND, to a small number leaves it rounded in the low bits; taking ROUND away
+ * again gives the nearest integer, shifting the bits builds a power of two (in two steps, so that it
+ * may be below the smallest normal number). */
+#define SMC_SCALAR(T, U, p, bias, fabs_, fma_, ROUND, SPLIT)                                      \
+  typedef T##_t T##_vec;                                                                             \
+  typedef int T##_mask;                                                                              \
+  enum { T##_lanes = 1 };                                                                                \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return a; }                                                 \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return a + b; }                                 \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return a - b; }                                 \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return a * b; }                                 \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return a / b; }                                 \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return a * b + c; }                  \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return c - a * b; }                 \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
+    return fma_(a, b, -product);                                                                     \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return a > b ? a : b; }                         \
+  SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + ROUND) - ROUND; }                            \
+  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) {                                               \
+    T##_vec power, unit = k + (ROUND + bias + SPLIT);                                                \
+    U u;                                                                                             \
+    memcpy(&u, &unit, sizeof u);                                                                     \
+    u <<= p - 1;                                                                                     \
+    memcpy(&power, &u, sizeof u);                                                                    \
+    return a * power * (1 / (T##_t)(1ull << SPLIT));                                                 \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_logb(T##_vec a) {                                                           \
+    U u;                                                                                             \
+    memcpy(&u, &a, sizeof u);                                                                        \
+    return ((T##_t)(u >> (p - 1)) - bias);                                                      \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return fabs_(a); }                                         \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return a < b; }                                 \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return a == b; }                                \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return m ? a : b; }              \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return a & b; }                              \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                               \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return a & !b; }                          \
+  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                   \
+  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)m; }                                      \
+  SMC_INLINE T##_vec T##_xor_lanes(T##_vec a, int d) {                                               \
+    (void)d;                                                                                         \
+    return a;                                                                                        \
+  }                                                                                                  \
+  SMC_INLINE void T##_transpose(T##_vec rows[1]) { (void)rows; }
+
+SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, fmaf, 0x1.8p23f, 48)
+SMC_SCALAR(f64, uint64_t, 53, 1023, fabs, fma, 0x1.8p52, 60)
+
+#define SMC_SCALAR_MEMORY(D, T)                                                                      \
+  SMC_INLINE T##_vec D##_load(const void *p) { return D##_get(p); }                                  \
+  SMC_INLINE T##_vec D##_load_n(const void *p, size_t n, T##_vec fill) {                             \
+    return n ? D##_get(p) : fill;                                                                    \
+  }                                                                                                  \
+  SMC_INLINE void D##_store(void *p, T##_vec a) { D##_put(p, a); }                                   \
+  SMC_INLINE void D##_store_n(void *p, T##_vec a, size_t n) {                                        \
+    if (n) D##_put(p, a);                                                                            \
+  }
+
+SMC_SCALAR_MEMORY(f32, f32)
+SMC_SCALAR_MEMORY(f64, f64)
+SMC_SCALAR_MEMORY(f16, f32)
+SMC_SCALAR_MEMORY(bf16, f32)
+
+#endif

@@ -1,0 +1,52 @@
+/* The contract of the C core: kernels for rows of classes, one table for each instruction set.
+ *
+ * An operand is a view of n rows of k elements; strides are in bytes and may be anything, negative or
+ * zero included, as long as every element is aligned for its type.  An output may be the very memory
+ * of an input (same address, same strides), and otherwise overlaps none.  Kernels allocate nothing,
+ * keep no state and never fail: whoever calls has judged the arguments.  k >= 1.
+ */
+#ifndef SMCORE_KERNELS_H
+#define SMCORE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { SMC_F32, SMC_F64, SMC_F16, SMC_BF16, SMC_DTYPES } smc_dtype;
+
+typedef struct {
+  void *data;    /* written only where the operand is an output */
+  ptrdiff_t row; /* from one row to the next */
+  ptrdiff_t col; /* from one element of a row to the next */
+} smc_view;
+
+/* The distribution that cross_entropy compares with: a_c = w_c (on t_c + off), where t is one-hot at
+ * the row's label or, without labels, given by the operand `soft`.  Arrays not of the operands' dtype
+ * are of the one computed in: float for f32, f16, bf16; double for f64. */
+typedef struct {
+  const int64_t *labels; /* or NULL; a row whose label is negative is ignored */
+  ptrdiff_t labels_row;
+  const void *weight; /* k of them; NULL, for ones, only if off is 0 */
+  double on, off;
+  double factor; /* of the gradient */
+  void *loss;    /* one for each row */
+  ptrdiff_t loss_row;
+} smc_targets;
+
+typedef struct {
+#define SMC_OP(name, signature) void(*name) signature;
+#include "ops.def"
+#undef SMC_OP
+} smc_kernels;
+
+typedef struct {
+  const char *name;
+  smc_kernels kernels[SMC_DTYPES];
+} smc_target;
+
+/* Targets compiled in that this processor can run, best first; NULL past the last. */
+const smc_target *smc_available(size_t index);
+
+/* The compiler that built the core. */
+const char *smc_compiler(void);
+
+#endif

@@ -1,0 +1,67 @@
+"""Softmax, its derivatives and its losses for NumPy arrays.
+
+Everything works along ``axis=-1`` unless told otherwise, and every derivative takes what the
+forward pass returned: `s` is always a softmax, `x` an input, `g` an upstream gradient, `v` a
+tangent.
+
+Examples
+--------
+>>> import smcore
+>>> s = smcore.softmax([1.0, 2.0, 3.0])
+>>> smcore.softmax_vjp(s, [1.0, 0.0, 0.0]).round(4)
+array([ 0.0819, -0.022 , -0.0599])
+"""
+
+from ._backend import backend, show_config, targets, use_target
+from ._derivatives import (
+    log_softmax_jacobian,
+    log_softmax_jvp,
+    log_softmax_vjp,
+    logsumexp_vjp,
+    softmax_jacobian,
+    softmax_jvp,
+    softmax_vjp,
+)
+from ._layer import (
+    linear_weight_jacobian,
+    softmax_layer,
+    softmax_layer_jacobian,
+    softmax_layer_jvp,
+    softmax_layer_vjp,
+)
+from ._losses import (
+    cross_entropy,
+    cross_entropy_with_grad,
+    linear_cross_entropy,
+    linear_cross_entropy_with_grad,
+)
+from ._softmax import log_softmax, logsumexp, softmax
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "backend",
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
+    "linear_weight_jacobian",
+    "log_softmax",
+    "log_softmax_jacobian",
+    "log_softmax_jvp",
+    "log_softmax_vjp",
+    "logsumexp",
+    "logsumexp_vjp",
+    "show_config",
+    "softmax",
+    "softmax_jacobian",
+    "softmax_jvp",
+    "softmax_layer",
+    "softmax_layer_jacobian",
+    "softmax_layer_jvp",
+    "softmax_layer_vjp",
+    "softmax_vjp",
+    "targets",
+    "use_target",
+]

@@ -1,0 +1,555 @@
+"""The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
+
+The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` gives some of the public
+functions an entry of their own: a C-contiguous float32 or float64 array along its last axis, with
+nothing else asked for, goes to the kernel with no Python-level work at all.
+"""
+
+import functools
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport int64_t, uint16_t
+
+import numpy as np
+
+cnp.import_array()
+
+NAME = "native"
+
+
+cdef extern from "smcore_kernels.h" nogil:
+    ctypedef enum smc_dtype:
+        SMC_F32, SMC_F64, SMC_F16, SMC_BF16
+
+    ctypedef struct smc_view:
+        void *data
+        ptrdiff_t row
+        ptrdiff_t col
+
+    ctypedef struct smc_targets:
+        const int64_t *labels
+        ptrdiff_t labels_row
+        const void *weight
+        double on
+        double off
+        double factor
+        void *loss
+        ptrdiff_t loss_row
+
+
+ctypedef void (*scaled_kernel)(smc_view, smc_view, size_t, size_t, double) noexcept nogil
+ctypedef void (*reducing_kernel)(smc_view, smc_view, size_t, size_t) noexcept nogil
+ctypedef void (*product_kernel)(smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+
+
+cdef extern from "smcore_kernels.h" nogil:
+    ctypedef struct smc_kernels:
+        scaled_kernel softmax
+        scaled_kernel log_softmax
+        reducing_kernel logsumexp
+        product_kernel softmax_vjp
+        product_kernel log_softmax_vjp
+        product_kernel log_softmax_jvp
+        void (*logsumexp_vjp)(
+            smc_view, smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+        reducing_kernel softmax_jacobian
+        reducing_kernel log_softmax_jacobian
+        void (*softmax_layer_jacobian)(
+            smc_view, smc_view, smc_view, size_t, size_t, size_t) noexcept nogil
+        void (*cross_entropy)(
+            smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *) noexcept nogil
+
+    ctypedef struct smc_target:
+        const char *name
+        smc_kernels kernels[4]
+
+    const smc_target *smc_available(size_t index)
+    const char *smc_compiler()
+
+
+# An element as it lies in memory; the 16-bit floats have no C type of their own.
+ctypedef fused stored:
+    float
+    double
+    uint16_t
+
+# Below this many elements the work is over before another thread could have had the GIL.
+cdef enum:
+    RELEASE_GIL_FROM = 8192
+
+cdef const smc_target *active = smc_available(0)
+
+
+# ---- targets ------------------------------------------------------------------------------------
+
+def targets():
+    names = []
+    while smc_available(len(names)) != NULL:
+        names.append(smc_available(len(names)).name.decode())
+    return tuple(names)
+
+
+def active_target():
+    return active.name.decode()
+
+
+def set_target(name):
+    global active
+    available = targets()
+    if name not in available:
+        raise ValueError(f"target must be one of {available}; found {name!r}")
+    active = smc_available(available.index(name))
+
+
+def compiler():
+    return smc_compiler().decode()
+
+
+# ---- rows ---------------------------------------------------------------------------------------
+
+cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
+    """The table for the dtype of x."""
+    cdef int number = cnp.PyArray_TYPE(x)
+    if number == cnp.NPY_FLOAT32:
+        return &active.kernels[<int>SMC_F32]
+    if number == cnp.NPY_FLOAT64:
+        return &active.kernels[<int>SMC_F64]
+    if number == cnp.NPY_FLOAT16:
+        return &active.kernels[<int>SMC_F16]
+    if x.dtype.name == "bfloat16":
+        return &active.kernels[<int>SMC_BF16]
+    raise TypeError(f"no native kernels for dtype {x.dtype}")
+
+
+cdef object elements(cnp.ndarray x):
+    """x, or the bits of its 16-bit floats: what a memoryview of `stored` takes."""
+    return x.view(np.uint16) if cnp.PyArray_ITEMSIZE(x) == 2 else x
+
+
+cdef inline smc_view rows(const stored[:, :, :] x, Py_ssize_t block) noexcept nogil:
+    return smc_view(<void *>&x[block, 0, 0], x.strides[1], x.strides[2])
+
+
+cdef inline smc_view singles(const stored[:, :] x, Py_ssize_t block) noexcept nogil:
+    """One value for each row."""
+    return smc_view(<void *>&x[block, 0], x.strides[1], 0)
+
+
+cdef inline smc_view matrices(const stored[:, :, :, :] x, Py_ssize_t block) noexcept nogil:
+    """One dense block for each row."""
+    return smc_view(<void *>&x[block, 0, 0, 0], x.strides[1], x.strides[3])
+
+
+# Each family of kernels has a `sweep` over the blocks of typed memoryviews, and a `call` that finds the
+# sweep for the stored type by hand: the dispatch of a fused `def` would cost 350 ns.
+
+cdef void sweep_scaled(
+    scaled_kernel kernel, const stored[:, :, :] x, stored[:, :, :] out, double scale
+) noexcept:
+    cdef Py_ssize_t block
+    with nogil:
+        for block in range(x.shape[0]):
+            kernel(rows(x, block), rows(out, block), x.shape[1], x.shape[2], scale)
+
+
+cdef call_scaled(scaled_kernel kernel, cnp.ndarray x, cnp.ndarray out, double scale):
+    if cnp.PyArray_ITEMSIZE(x) == 4:
+        sweep_scaled[float](kernel, x, out, scale)
+    elif cnp.PyArray_ITEMSIZE(x) == 8:
+        sweep_scaled[double](kernel, x, out, scale)
+    else:
+        sweep_scaled[uint16_t](kernel, elements(x), elements(out), scale)
+
+
+cdef void sweep_product(
+    product_kernel kernel, const stored[:, :, :] s, const stored[:, :, :] g, stored[:, :, :] out
+) noexcept:
+    cdef Py_ssize_t block
+    with nogil:
+        for block in range(s.shape[0]):
+            kernel(rows(s, block), rows(g, block), rows(out, block), s.shape[1], s.shape[2])
+
+
+cdef call_product(product_kernel kernel, cnp.ndarray s, cnp.ndarray g, cnp.ndarray out):
+    if cnp.PyArray_ITEMSIZE(s) == 4:
+        sweep_product[float](kernel, s, g, out)
+    elif cnp.PyArray_ITEMSIZE(s) == 8:
+        sweep_product[double](kernel, s, g, out)
+    else:
+        sweep_product[uint16_t](kernel, elements(s), elements(g), elements(out))
+
+
+cdef void sweep_jacobian(
+    reducing_kernel kernel, const stored[:, :, :] s, stored[:, :, :, :] out
+) noexcept:
+    cdef Py_ssize_t block
+    with nogil:
+        for block in range(s.shape[0]):
+            kernel(rows(s, block), matrices(out, block), s.shape[1], s.shape[2])
+
+
+cdef call_jacobian(reducing_kernel kernel, cnp.ndarray s, cnp.ndarray out):
+    s = np.ascontiguousarray(s)  # K numbers, read K times
+    if cnp.PyArray_ITEMSIZE(s) == 4:
+        sweep_jacobian[float](kernel, s, out)
+    elif cnp.PyArray_ITEMSIZE(s) == 8:
+        sweep_jacobian[double](kernel, s, out)
+    else:
+        sweep_jacobian[uint16_t](kernel, elements(s), elements(out))
+
+
+cdef void sweep_logsumexp(
+    reducing_kernel kernel, const stored[:, :, :] x, stored[:, :] out
+) noexcept:
+    cdef Py_ssize_t block
+    with nogil:
+        for block in range(x.shape[0]):
+            kernel(rows(x, block), singles(out, block), x.shape[1], x.shape[2])
+
+
+cdef void sweep_logsumexp_vjp(
+    const smc_kernels *kernels,
+    const stored[:, :, :] x,
+    const stored[:, :] lse,
+    const stored[:, :] g,
+    stored[:, :, :] out,
+) noexcept:
+    cdef Py_ssize_t block
+    with nogil:
+        for block in range(x.shape[0]):
+            kernels.logsumexp_vjp(
+                rows(x, block),
+                singles(lse, block),
+                singles(g, block),
+                rows(out, block),
+                x.shape[1],
+                x.shape[2],
+            )
+
+
+cdef void sweep_layer(
+    const smc_kernels *kernels,
+    const stored[:, ::1] s,
+    const stored[:, ::1] x,
+    stored[:, :, ::1] out,
+) noexcept:
+    with nogil:
+        kernels.softmax_layer_jacobian(
+            smc_view(<void *>&s[0, 0], s.strides[0], s.strides[1]),
+            smc_view(<void *>&x[0, 0], x.strides[0], x.strides[1]),
+            smc_view(<void *>&out[0, 0, 0], out.strides[0], out.strides[2]),
+            s.shape[0],
+            s.shape[1],
+            x.shape[1],
+        )
+
+
+cdef void sweep_cross_entropy(
+    const smc_kernels *kernels,
+    const stored[:, :, :] x,
+    const int64_t[:, :] labels,
+    const stored[:, :, :] soft,
+    const cython.floating[::1] weight,
+    double on,
+    double off,
+    double factor,
+    cython.floating[:, :] loss,
+    stored[:, :, :] grad,
+) noexcept:
+    """Without labels, soft, weight or grad: None in its place."""
+    cdef smc_targets targets
+    cdef smc_view none = smc_view(NULL, 0, 0)
+    cdef smc_view x_rows, soft_rows, grad_rows
+    cdef Py_ssize_t block
+    cdef bint has_labels = labels is not None
+    cdef bint has_weight = weight is not None
+    cdef bint has_grad = grad is not None
+    targets.on, targets.off, targets.factor = on, off, factor
+    with nogil:
+        targets.weight = &weight[0] if has_weight else NULL
+        for block in range(x.shape[0]):
+            x_rows = rows(x, block)
+            soft_rows = none if has_labels else rows(soft, block)
+            grad_rows = rows(grad, block) if has_grad else none
+            targets.labels = &labels[block, 0] if has_labels else NULL
+            targets.labels_row = labels.strides[1] if has_labels else 0
+            targets.loss = &loss[block, 0]
+            targets.loss_row = loss.strides[1]
+            kernels.cross_entropy(
+                x_rows, soft_rows, grad_rows, x.shape[1], x.shape[2], &targets)
+
+
+# ---- the interface of a backend -------------------------------------------------------------------
+
+def softmax(x, out, scale):
+    call_scaled(kernels_for(x).softmax, x, out, scale)
+
+
+def log_softmax(x, out, scale):
+    call_scaled(kernels_for(x).log_softmax, x, out, scale)
+
+
+def logsumexp(x, out):
+    cdef const smc_kernels *kernels = kernels_for(x)
+    if cnp.PyArray_ITEMSIZE(x) == 4:
+        sweep_logsumexp[float](kernels.logsumexp, x, out)
+    elif cnp.PyArray_ITEMSIZE(x) == 8:
+        sweep_logsumexp[double](kernels.logsumexp, x, out)
+    else:
+        sweep_logsumexp[uint16_t](kernels.logsumexp, elements(x), elements(out))
+
+
+def softmax_jacobian(s, out):
+    call_jacobian(kernels_for(s).softmax_jacobian, s, out)
+
+
+def softmax_vjp(s, g, out):
+    call_product(kernels_for(s).softmax_vjp, s, g, out)
+
+
+def log_softmax_jacobian(log_s, out):
+    call_jacobian(kernels_for(log_s).log_softmax_jacobian, log_s, out)
+
+
+def log_softmax_vjp(log_s, g, out):
+    call_product(kernels_for(log_s).log_softmax_vjp, log_s, g, out)
+
+
+def log_softmax_jvp(log_s, v, out):
+    call_product(kernels_for(log_s).log_softmax_jvp, log_s, v, out)
+
+
+def logsumexp_vjp(x, lse, g, out):
+    cdef const smc_kernels *kernels = kernels_for(x)
+    if cnp.PyArray_ITEMSIZE(x) == 4:
+        sweep_logsumexp_vjp[float](kernels, x, lse, g, out)
+    elif cnp.PyArray_ITEMSIZE(x) == 8:
+        sweep_logsumexp_vjp[double](kernels, x, lse, g, out)
+    else:
+        sweep_logsumexp_vjp[uint16_t](
+            kernels, elements(x), elements(lse), elements(g), elements(out))
+
+
+def softmax_layer_jacobian(s, x, out):
+    cdef const smc_kernels *kernels = kernels_for(s)
+    if out.size == 0:
+        return
+    s, x = np.ascontiguousarray(s), np.ascontiguousarray(x)
+    if cnp.PyArray_ITEMSIZE(s) == 4:
+        sweep_layer[float](kernels, s, x, out)
+    elif cnp.PyArray_ITEMSIZE(s) == 8:
+        sweep_layer[double](kernels, s, x, out)
+    else:
+        sweep_layer[uint16_t](kernels, elements(s), elements(x), elements(out))
+
+
+def cross_entropy(x, labels, soft, weight, on, off, factor, loss, grad):
+    cdef const smc_kernels *kernels = kernels_for(x)
+    if weight is None and off != 0:
+        weight = np.ones(x.shape[2], loss.dtype)  # what the kernels ask for with smoothing
+    if cnp.PyArray_ITEMSIZE(x) == 4:
+        sweep_cross_entropy[float, float](
+            kernels, x, labels, soft, weight, on, off, factor, loss, grad)
+    elif cnp.PyArray_ITEMSIZE(x) == 8:
+        sweep_cross_entropy[double, double](
+            kernels, x, labels, soft, weight, on, off, factor, loss, grad)
+    else:
+        soft = None if soft is None else elements(soft)
+        grad = None if grad is None else elements(grad)
+        sweep_cross_entropy[uint16_t, float](
+            kernels, elements(x), labels, soft, weight, on, off, factor, loss, grad)
+
+
+# ---- small calls ----------------------------------------------------------------------------------
+
+cdef object LAST = -1  # the default of every axis, compared by identity: small integers are unique
+cdef object ONE = 1.0
+
+# The public functions that the entries below stand before.
+cdef object general_softmax
+cdef object general_log_softmax
+cdef object general_logsumexp
+cdef object general_softmax_vjp
+cdef object general_softmax_jvp
+
+
+cdef inline const smc_kernels *kernels_if_plain(object x) noexcept:
+    """The table for a C-contiguous ndarray of float32 or float64 with rows in it, else NULL."""
+    if not cnp.PyArray_CheckExact(x) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x):
+        return NULL
+    cdef cnp.ndarray array = <cnp.ndarray>x
+    cdef int ndim = cnp.PyArray_NDIM(array)
+    if ndim == 0 or cnp.PyArray_SIZE(array) == 0:
+        return NULL
+    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32:
+        return &active.kernels[<int>SMC_F32]
+    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64:
+        return &active.kernels[<int>SMC_F64]
+    return NULL
+
+
+cdef inline bint is_like(object other, cnp.ndarray x) noexcept:
+    """Whether other is plain, of the dtype and shape of x."""
+    return (
+        kernels_if_plain(other) != NULL
+        and cnp.PyArray_TYPE(<cnp.ndarray>other) == cnp.PyArray_TYPE(x)
+        and cnp.PyArray_SAMESHAPE(<cnp.ndarray>other, x)
+    )
+
+
+cdef inline bint may_hold_result(object out, cnp.ndarray x) noexcept:
+    """Whether out is_like x, writeable, and x itself or apart from it."""
+    if not is_like(out, x) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out):
+        return False
+    cdef cnp.ndarray array = <cnp.ndarray>out
+    cdef char *a = <char *>cnp.PyArray_DATA(array)
+    cdef char *b = <char *>cnp.PyArray_DATA(x)
+    cdef Py_ssize_t size = cnp.PyArray_NBYTES(x)
+    return a == b or a + size <= b or b + size <= a
+
+
+cdef inline cnp.ndarray new_like(cnp.ndarray x):
+    return cnp.PyArray_EMPTY(
+        cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+
+
+cdef inline size_t row_length(cnp.ndarray x) noexcept:
+    return cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
+
+
+cdef inline smc_view dense(cnp.ndarray x) noexcept:
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    return smc_view(cnp.PyArray_DATA(x), <ptrdiff_t>row_length(x) * item, item)
+
+
+cdef inline object fast_scaled(scaled_kernel kernel, cnp.ndarray x, object out):
+    """The result, or None if out wants the general path."""
+    if out is None:
+        out = new_like(x)
+    elif not may_hold_result(out, x):
+        return None
+    cdef smc_view source = dense(x), target = dense(<cnp.ndarray>out)
+    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
+    if size < RELEASE_GIL_FROM:
+        kernel(source, target, size // k, k, 1.0)
+    else:
+        with nogil:
+            kernel(source, target, size // k, k, 1.0)
+    return out
+
+
+cdef inline object fast_product(product_kernel kernel, cnp.ndarray s, object g, object out):
+    """The result, or None if g or out wants the general path."""
+    if not is_like(g, s):
+        return None
+    if out is None:
+        out = new_like(s)
+    elif not may_hold_result(out, s) or not may_hold_result(out, <cnp.ndarray>g):
+        return None
+    cdef smc_view left = dense(s), right = dense(<cnp.ndarray>g), target = dense(<cnp.ndarray>out)
+    cdef size_t k = row_length(s), size = cnp.PyArray_SIZE(s)
+    if size < RELEASE_GIL_FROM:
+        kernel(left, right, target, size // k, k)
+    else:
+        with nogil:
+            kernel(left, right, target, size // k, k)
+    return out
+
+
+def fast_softmax(x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None):
+    cdef const smc_kernels *kernels = kernels_if_plain(x)
+    if kernels != NULL and axis is LAST and where is None and scale is ONE and dtype is None:
+        result = fast_scaled(kernels.softmax, x, out)
+        if result is not None:
+            return result
+    return general_softmax(x, axis, where=where, scale=scale, dtype=dtype, out=out)
+
+
+def fast_log_softmax(x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None):
+    cdef const smc_kernels *kernels = kernels_if_plain(x)
+    if kernels != NULL and axis is LAST and where is None and scale is ONE and dtype is None:
+        result = fast_scaled(kernels.log_softmax, x, out)
+        if result is not None:
+            return result
+    return general_log_softmax(x, axis, where=where, scale=scale, dtype=dtype, out=out)
+
+
+def fast_logsumexp(
+    x,
+    axis=-1,
+    *,
+    b=None,
+    where=None,
+    keepdims=False,
+    return_sign=False,
+    dtype=None,
+    out=None,
+):
+    cdef const smc_kernels *kernels = kernels_if_plain(x)
+    cdef bint default = axis is LAST and b is None and where is None and dtype is None
+    if (kernels != NULL and default and out is None
+            and keepdims is False and return_sign is False):
+        return fast_reduction(kernels.logsumexp, x)
+    return general_logsumexp(
+        x,
+        axis,
+        b=b,
+        where=where,
+        keepdims=keepdims,
+        return_sign=return_sign,
+        dtype=dtype,
+        out=out,
+    )
+
+
+cdef inline object fast_reduction(reducing_kernel kernel, cnp.ndarray x):
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(
+        cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    cdef smc_view source = dense(x), target = smc_view(cnp.PyArray_DATA(out), item, 0)
+    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
+    if size < RELEASE_GIL_FROM:
+        kernel(source, target, size // k, k)
+    else:
+        with nogil:
+            kernel(source, target, size // k, k)
+    return out if cnp.PyArray_NDIM(out) else out[()]
+
+
+def fast_softmax_vjp(s, g, axis=-1, *, out=None):
+    cdef const smc_kernels *kernels = kernels_if_plain(s)
+    if kernels != NULL and axis is LAST:
+        result = fast_product(kernels.softmax_vjp, s, g, out)
+        if result is not None:
+            return result
+    return general_softmax_vjp(s, g, axis, out=out)
+
+
+def fast_softmax_jvp(s, v, axis=-1, *, out=None):
+    cdef const smc_kernels *kernels = kernels_if_plain(s)
+    if kernels != NULL and axis is LAST:
+        result = fast_product(kernels.softmax_vjp, s, v, out)
+        if result is not None:
+            return result
+    return general_softmax_jvp(s, v, axis, out=out)
+
+
+def fast_path(function):
+    """The accelerated twin of a public function, if it has one, which falls back on it."""
+    global general_softmax, general_log_softmax, general_logsumexp
+    global general_softmax_vjp, general_softmax_jvp
+    name = function.__name__
+    if name == "softmax":
+        general_softmax, twin = function, fast_softmax
+    elif name == "log_softmax":
+        general_log_softmax, twin = function, fast_log_softmax
+    elif name == "logsumexp":
+        general_logsumexp, twin = function, fast_logsumexp
+    elif name == "softmax_vjp":
+        general_softmax_vjp, twin = function, fast_softmax_vjp
+    elif name == "softmax_jvp":
+        general_softmax_jvp, twin = function, fast_softmax_jvp
+    else:
+        return function
+    return functools.update_wrapper(twin, function)

@@ -1,0 +1,423 @@
+"""Derivatives of softmax, log_softmax and logsumexp, from what the forward pass returned.
+
+For one row these are a Jacobian matrix ``J[i, k]``, the derivative of output i by input k, and its
+products with a vector: ``g @ J`` (vjp, the backward pass) and ``J @ v`` (jvp). The products cost no
+more than the forward pass.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arrays import Array, Axis, Rows, as_float, as_floats, as_like, as_output, deliver
+from ._backend import core, kernels
+
+__all__ = [
+    "log_softmax_jacobian",
+    "log_softmax_jvp",
+    "log_softmax_vjp",
+    "logsumexp_vjp",
+    "softmax_jacobian",
+    "softmax_jvp",
+    "softmax_vjp",
+]
+
+
+@core.fast_path
+def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+    r"""Compute the Jacobian matrix of softmax for each row.
+
+    Parameters
+    ----------
+    s : array_like
+        What `softmax` returned.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype.
+
+    Returns
+    -------
+    ndarray
+        ``(..., K, K)`` for rows of length K: the axes that are not in `axis`, in their order, then
+        the output's index and the input's. `out` if given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `s` has no such axis.
+
+    See Also
+    --------
+    softmax_vjp : Its product with a vector, without the matrix.
+    softmax_layer_jacobian : The derivative by the weights of a layer.
+
+    Notes
+    -----
+    .. math:: \frac{\partial s_i}{\partial x_k} = s_i (\delta_{ik} - s_k), \qquad
+              J = \operatorname{diag}(s) - s s^T,
+
+    by the quotient rule (E. Bendersky, "The Softmax function and its derivative", 2016). J is
+    symmetric; its rows and columns sum to zero. On the diagonal, an :math:`s_i` above one half is
+    multiplied by the sum of the others rather than by :math:`1 - s_i`, which would cancel.
+
+    Examples
+    --------
+    >>> from smcore import softmax, softmax_jacobian
+    >>> softmax_jacobian(softmax([1.0, 2.0, 3.0])).round(4)
+    array([[ 0.0819, -0.022 , -0.0599],
+           [-0.022 ,  0.1848, -0.1628],
+           [-0.0599, -0.1628,  0.2227]])
+    """
+    return _jacobian("softmax_jacobian", s, "s", axis, out)
+
+
+@core.fast_path
+def softmax_vjp(s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+    r"""Multiply an upstream gradient by the Jacobian matrix of softmax: its backward pass.
+
+    Parameters
+    ----------
+    s : array_like
+        What `softmax` returned.
+    g : array_like
+        The gradient of a scalar by `s`, of the shape of `s` or broadcastable to it.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype. May be `s` or `g` itself, or overlap
+        them.
+
+    Returns
+    -------
+    ndarray
+        The shape of `s`, in the dtype that `s` and `g` promote to: `out` if given, a NumPy
+        scalar if it is 0-d.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `g` or `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `s` has no such axis.
+
+    See Also
+    --------
+    softmax_jvp : The same product, as the forward derivative.
+    log_softmax_vjp : The same for the logarithm.
+
+    Notes
+    -----
+    .. math:: \frac{\partial L}{\partial x_i} = s_i \Bigl(g_i - \sum_k g_k s_k\Bigr),
+
+    which is :math:`J^T g` for the matrix of `softmax_jacobian`, multiplied out. A constant `g`
+    gives zero: the softmax sums to one whatever `x` is.
+
+    Examples
+    --------
+    >>> from smcore import softmax, softmax_vjp
+    >>> s = softmax([1.0, 2.0, 3.0])
+    >>> softmax_vjp(s, [1.0, 0.0, 0.0]).round(4)
+    array([ 0.0819, -0.022 , -0.0599])
+    """
+    return _product("softmax_vjp", axis, out, s=s, g=g)
+
+
+@core.fast_path
+def softmax_jvp(s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+    r"""Multiply the Jacobian matrix of softmax by a tangent: its forward derivative.
+
+    Parameters
+    ----------
+    s : array_like
+        What `softmax` returned.
+    v : array_like
+        A direction in which the input moves, of the shape of `s` or broadcastable to it.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype. May be `s` or `v` itself, or overlap
+        them.
+
+    Returns
+    -------
+    ndarray
+        The shape of `s`, in the dtype that `s` and `v` promote to: `out` if given, a NumPy
+        scalar if it is 0-d.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `v` or `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `s` has no such axis.
+
+    See Also
+    --------
+    softmax_vjp : The backward pass.
+    softmax_jacobian : The matrix itself.
+
+    Notes
+    -----
+    .. math:: \dot s_i = s_i \Bigl(v_i - \sum_k s_k v_k\Bigr).
+
+    The Jacobian matrix is symmetric, so this is the product that `softmax_vjp` computes.
+
+    Examples
+    --------
+    >>> from smcore import softmax, softmax_jvp
+    >>> s = softmax([1.0, 2.0, 3.0])
+    >>> softmax_jvp(s, [0.0, 0.0, 1.0]).round(4)
+    array([-0.0599, -0.1628,  0.2227])
+    """
+    return _product("softmax_vjp", axis, out, s=s, v=v)
+
+
+@core.fast_path
+def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+    r"""Compute the Jacobian matrix of log_softmax for each row.
+
+    Parameters
+    ----------
+    log_s : array_like
+        What `log_softmax` returned.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype.
+
+    Returns
+    -------
+    ndarray
+        ``(..., K, K)`` for rows of length K: the axes that are not in `axis`, in their order, then
+        the output's index and the input's. `out` if given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `log_s` has no such axis.
+
+    See Also
+    --------
+    log_softmax_vjp : Its product with a gradient, without the matrix.
+    log_softmax_jvp : Its product with a tangent, without the matrix.
+
+    Notes
+    -----
+    .. math:: \frac{\partial \log s_i}{\partial x_k} = \delta_{ik} - s_k, \qquad J = I - 1 s^T.
+
+    The diagonal is computed as ``-expm1(log_s)``, which keeps its digits where `s` rounds to 1.
+
+    Examples
+    --------
+    >>> from smcore import log_softmax, log_softmax_jacobian
+    >>> log_softmax_jacobian(log_softmax([1.0, 2.0, 3.0])).round(4)
+    array([[ 0.91  , -0.2447, -0.6652],
+           [-0.09  ,  0.7553, -0.6652],
+           [-0.09  , -0.2447,  0.3348]])
+    """
+    return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, out)
+
+
+@core.fast_path
+def log_softmax_vjp(
+    log_s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | None = None
+) -> Array:
+    r"""Multiply an upstream gradient by the Jacobian matrix of log_softmax: its backward pass.
+
+    Parameters
+    ----------
+    log_s : array_like
+        What `log_softmax` returned.
+    g : array_like
+        The gradient of a scalar by `log_s`, of the shape of `log_s` or broadcastable to it.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype. May be `log_s` or `g` itself, or
+        overlap them.
+
+    Returns
+    -------
+    ndarray
+        The shape of `log_s`, in the dtype that `log_s` and `g` promote to: `out` if given, a NumPy
+        scalar if it is 0-d.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `g` or `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `log_s` has no such axis.
+
+    See Also
+    --------
+    log_softmax_jvp : The forward derivative.
+    cross_entropy_with_grad : Loss and gradient from the logits, in one pass.
+
+    Notes
+    -----
+    .. math:: \frac{\partial L}{\partial x_i} = g_i - s_i \sum_k g_k.
+
+    Examples
+    --------
+    The gradient of the negative log-likelihood of class 0:
+
+    >>> from smcore import log_softmax, log_softmax_vjp
+    >>> log_s = log_softmax([1.0, 2.0, 3.0])
+    >>> log_softmax_vjp(log_s, [-1.0, 0.0, 0.0]).round(4)
+    array([-0.91  ,  0.2447,  0.6652])
+    """
+    return _product("log_softmax_vjp", axis, out, log_s=log_s, g=g)
+
+
+@core.fast_path
+def log_softmax_jvp(
+    log_s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | None = None
+) -> Array:
+    r"""Multiply the Jacobian matrix of log_softmax by a tangent: its forward derivative.
+
+    Parameters
+    ----------
+    log_s : array_like
+        What `log_softmax` returned.
+    v : array_like
+        A direction in which the input moves, of the shape of `log_s` or broadcastable to it.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype. May be `log_s` or `v` itself, or
+        overlap them.
+
+    Returns
+    -------
+    ndarray
+        The shape of `log_s`, in the dtype that `log_s` and `v` promote to: `out` if given, a NumPy
+        scalar if it is 0-d.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `v` or `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `log_s` has no such axis.
+
+    See Also
+    --------
+    log_softmax_vjp : The backward pass.
+    log_softmax_jacobian : The matrix itself.
+
+    Notes
+    -----
+    .. math:: \frac{d \log s_i}{dt} = v_i - \sum_k s_k v_k.
+
+    Examples
+    --------
+    >>> from smcore import log_softmax, log_softmax_jvp
+    >>> log_s = log_softmax([1.0, 2.0, 3.0])
+    >>> log_softmax_jvp(log_s, [0.0, 0.0, 1.0]).round(4)
+    array([-0.6652, -0.6652,  0.3348])
+    """
+    return _product("log_softmax_jvp", axis, out, log_s=log_s, v=v)
+
+
+@core.fast_path
+def logsumexp_vjp(
+    x: ArrayLike,
+    lse: ArrayLike,
+    g: ArrayLike,
+    axis: Axis = -1,
+    *,
+    out: Array | None = None,
+) -> Array:
+    r"""Multiply an upstream gradient by the derivative of logsumexp: its backward pass.
+
+    Parameters
+    ----------
+    x : array_like
+        What `logsumexp` was given.
+    lse : array_like
+        What it returned, with or without ``keepdims``.
+    g : array_like
+        The gradient of a scalar by `lse`: of its shape, or one number for all.
+    axis : int, tuple of ints or None, default -1
+        The axis along which a row lies. Several axes make one row together; None takes all.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype. May be `x` itself, or overlap the others.
+
+    Returns
+    -------
+    ndarray
+        The shape of `x`, in the dtype that the three promote to: `out` if given, a NumPy scalar
+        if it is 0-d.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If `lse`, `g` or `out` has the wrong shape, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `x` has no such axis.
+
+    See Also
+    --------
+    logsumexp : The forward pass.
+
+    Notes
+    -----
+    .. math:: \frac{\partial L}{\partial x_i} = e^{x_i - \mathrm{lse}}\, g
+              = \operatorname{softmax}(x)_i\, g.
+
+    Examples
+    --------
+    >>> from smcore import logsumexp, logsumexp_vjp
+    >>> x = [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
+    >>> logsumexp_vjp(x, logsumexp(x), [1.0, 3.0]).round(4)
+    array([[0.09  , 0.2447, 0.6652],
+           [1.    , 1.    , 1.    ]])
+    """
+    x, lse, g = as_floats(x=x, lse=lse, g=g)
+    rows = Rows(x.shape, axis)
+    lse = rows.reduced(lse, "lse")
+    g = np.broadcast_to(g, rows.lead) if g.ndim == 0 else rows.reduced(g, "g")
+    result = as_output(out, x, x.shape)
+    rows.map(kernels(x.dtype).logsumexp_vjp, [rows.view(x), lse, g], result)
+    return deliver(result, out)
+
+
+def _jacobian(kernel: str, s: ArrayLike, name: str, axis: Axis, out: Array | None) -> Array:
+    """Run a Jacobian kernel on `s`, the argument `name`."""
+    s = as_float(s, name)
+    rows = Rows(s.shape, axis)
+    result = as_output(out, s, (*rows.lead, rows.length, rows.length), order="C")
+    rows.sweep(getattr(kernels(s.dtype), kernel), [rows.view(s)], result)
+    return deliver(result, out)
+
+
+def _product(kernel: str, axis: Axis, out: Array | None, **operands: ArrayLike) -> Array:
+    """Run a kernel of two operands: the forward result, and a vector broadcast to its shape."""
+    (_, name) = operands
+    s, vector = as_floats(**operands)
+    rows = Rows(s.shape, axis)
+    vector = as_like(vector, s.shape, name)
+    result = as_output(out, s, s.shape)
+    rows.map(getattr(kernels(s.dtype), kernel), [rows.view(s), rows.view(vector)], result)
+    return deliver(result, out)

@@ -1,0 +1,393 @@
+"""A softmax layer, ``softmax(x @ W + b)``, and its derivatives by weights, bias and input.
+
+The weight matrix `W` is ``(J, K)``: inputs by classes. Matrices of derivatives by the weights have
+one column per weight, class by class: column ``i*J + j`` belongs to ``W[j, i]``.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arrays import (
+    Array,
+    DType,
+    apart,
+    as_float,
+    as_floats,
+    as_like,
+    as_output,
+    cast,
+    check_shape,
+    compute_dtype,
+    deliver,
+    sum_dtype,
+    widened,
+)
+from ._backend import core, kernels
+from ._derivatives import softmax_jvp, softmax_vjp
+from ._softmax import softmax
+
+__all__ = [
+    "linear_weight_jacobian",
+    "softmax_layer",
+    "softmax_layer_jacobian",
+    "softmax_layer_jvp",
+    "softmax_layer_vjp",
+]
+
+
+def softmax_layer(
+    x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: Array | None = None
+) -> Array:
+    r"""Compute a softmax layer, ``softmax(x @ W + b)``.
+
+    Parameters
+    ----------
+    x : array_like, shape (J,) or (N, J)
+        One input, or a batch of N.
+    W : array_like, shape (J, K)
+        The weights.
+    b : array_like, shape (K,), optional
+        The bias.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype.
+
+    Returns
+    -------
+    ndarray, shape (K,) or (N, K)
+        The softmax of each input's logits, in the dtype that the arguments promote to: `out` if
+        given. float16 and bfloat16 are computed in float32.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If an argument or `out` has the wrong shape, or `out` cannot be written.
+
+    See Also
+    --------
+    softmax_layer_vjp : Backward pass.
+    softmax_layer_jacobian : The derivative by the weights.
+    linear_cross_entropy_with_grad : The layer with its loss.
+
+    Notes
+    -----
+    .. math:: s = \operatorname{softmax}(z), \qquad z_k = \sum_j x_j W_{jk} + b_k.
+
+    The outputs sum to one whatever the weights are, so the derivatives by any one weight, summed
+    over the outputs, are zero: to change the weights one needs an upstream gradient, from a loss.
+
+    Examples
+    --------
+    >>> from smcore import softmax_layer
+    >>> softmax_layer([1.0, 2.0], [[0.0, 1.0], [0.0, 1.0]]).round(4)
+    array([0.0474, 0.9526])
+    """
+    x, W, b = as_floats(("b",), x=x, W=W, b=b)
+    check_layer(x, W, b)
+    result = as_output(out, x, (*x.shape[:-1], W.shape[1]))
+    if compute_dtype(x.dtype) == x.dtype:
+        # A copy of the bias, as it may lie in `out`. (matmul sees to its own operands.)
+        softmax(linear(x, W, None if b is None else b.copy(), out=result), out=result)
+    else:
+        result[...] = cast(softmax(linear(*widened(x, W, b))), x.dtype)
+    return deliver(result, out)
+
+
+def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
+    r"""Compute the Jacobian matrix of the logits ``z = x @ W + b`` by the weights.
+
+    Parameters
+    ----------
+    x : array_like, shape (J,) or (N, J)
+        The inputs of the layer.
+    K : int
+        How many classes there are.
+
+    Returns
+    -------
+    ndarray, shape (K, K*J) or (N, K, K*J)
+        Row k is the logit of class k; column ``i*J + j`` is the weight ``W[j, i]``.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real, or `K` not an integer.
+    ValueError
+        If `x` is neither 1-D nor 2-D, or `K` is negative.
+
+    See Also
+    --------
+    softmax_layer_jacobian : The same through the softmax.
+
+    Notes
+    -----
+    .. math:: \frac{\partial z_k}{\partial W_{ji}} = \delta_{ik}\, x_j.
+
+    The matrix holds `K` copies of `x` and is zero elsewhere. Multiplied by
+    ``softmax_jacobian(s)`` from the left it gives ``softmax_layer_jacobian(s, x)``, by the chain
+    rule; both have columns that sum to zero over the outputs, as the outputs sum to one whatever
+    the weights are.
+
+    Examples
+    --------
+    >>> from smcore import linear_weight_jacobian
+    >>> linear_weight_jacobian([7.0, 8.0], 2)
+    array([[7., 8., 0., 0.],
+           [0., 0., 7., 8.]])
+    """
+    x = as_float(x, "x")
+    check_batch(x, "x")
+    try:
+        K = operator.index(K)
+    except TypeError:
+        raise TypeError(f"K must be an integer; found {K!r}") from None
+    if K < 0:
+        raise ValueError(f"K must not be negative; found {K}")
+    batch, J = x.shape[:-1], x.shape[-1]
+    result = np.zeros((*batch, K, K * J), x.dtype)
+    diagonal = result.reshape(*batch, K * K, J)[..., :: K + 1, :]
+    diagonal[...] = x[..., np.newaxis, :]
+    return result
+
+
+@core.fast_path
+def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""Compute the Jacobian matrix of a softmax layer by its weights.
+
+    Parameters
+    ----------
+    s : array_like, shape (K,) or (N, K)
+        What `softmax_layer` returned.
+    x : array_like, shape (J,) or (N, J)
+        What it was given.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype.
+
+    Returns
+    -------
+    ndarray, shape (K, K*J) or (N, K, K*J)
+        Row t is output t; column ``i*J + j`` is the weight ``W[j, i]``. `out` if given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `out` of another dtype.
+    ValueError
+        If an argument or `out` has the wrong shape, or `out` cannot be written.
+
+    See Also
+    --------
+    softmax_layer_vjp : Its product with a gradient, without the matrix.
+    linear_weight_jacobian : The factor by which it differs from `softmax_jacobian`.
+
+    Notes
+    -----
+    .. math:: \frac{\partial s_t}{\partial W_{ji}} = s_t (\delta_{it} - s_i)\, x_j,
+
+    which is the product ``softmax_jacobian(s) @ linear_weight_jacobian(x, K)`` without its zeros
+    (E. Bendersky, "The Softmax function and its derivative", 2016).
+
+    Every column sums to zero over the outputs t, because the outputs sum to one whatever the
+    weights are. A constant upstream gradient therefore changes no weight: one needs that of a
+    loss.
+
+    Examples
+    --------
+    >>> from smcore import softmax_layer, softmax_layer_jacobian
+    >>> x, W = [1.0, 2.0], [[0.0, 1.0], [0.0, 1.0]]
+    >>> softmax_layer_jacobian(softmax_layer(x, W), x).round(4)
+    array([[ 0.0452,  0.0904, -0.0452, -0.0904],
+           [-0.0452, -0.0904,  0.0452,  0.0904]])
+    """
+    s, x = as_floats(s=s, x=x)
+    check_batch(s, "s")
+    if x.ndim != s.ndim or x.shape[:-1] != s.shape[:-1]:
+        raise ValueError(f"x must have as many rows as s, of shape {s.shape}; found {x.shape}")
+    K, J = s.shape[-1], x.shape[-1]
+    result = as_output(out, s, (*s.shape[:-1], K, K * J), order="C")
+    if result.size:
+        kernel = kernels(s.dtype).softmax_layer_jacobian
+        s, x = apart(s, result), apart(x, result)
+        kernel(np.atleast_2d(s), np.atleast_2d(x), result.reshape(-1, K, K * J))
+    return deliver(result, out)
+
+
+def softmax_layer_vjp(
+    s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
+) -> tuple[Array, Array, Array]:
+    r"""Carry an upstream gradient back through a softmax layer.
+
+    Parameters
+    ----------
+    s : array_like, shape (K,) or (N, K)
+        What `softmax_layer` returned.
+    x : array_like, shape (J,) or (N, J)
+        What it was given.
+    W : array_like, shape (J, K)
+        The weights.
+    g : array_like
+        The gradient of a scalar by `s`, of its shape or broadcastable to it.
+
+    Returns
+    -------
+    dW : ndarray, shape (J, K)
+        The gradient by the weights, summed over the batch.
+    db : ndarray, shape (K,)
+        The gradient by the bias, summed over the batch.
+    dx : ndarray, shape (J,) or (N, J)
+        The gradient by the inputs.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real.
+    ValueError
+        If an argument has the wrong shape.
+
+    See Also
+    --------
+    softmax_layer : The forward pass.
+    softmax_vjp : The softmax alone.
+
+    Notes
+    -----
+    With :math:`\delta = s \circ (g - g^T s)` for each row,
+
+    .. math:: dW = x^T \delta, \qquad db = \textstyle\sum_n \delta_n, \qquad dx = \delta W^T.
+
+    A constant `g` gives zero throughout: the columns of `softmax_layer_jacobian` sum to zero over
+    the outputs, because the outputs sum to one whatever the weights are.
+
+    Examples
+    --------
+    >>> from smcore import softmax_layer, softmax_layer_vjp
+    >>> x, W = [1.0, 2.0], [[0.0, 1.0], [0.0, 1.0]]
+    >>> dW, db, dx = softmax_layer_vjp(softmax_layer(x, W), x, W, [1.0, 0.0])
+    >>> dW.round(4)
+    array([[ 0.0452, -0.0452],
+           [ 0.0904, -0.0904]])
+    >>> db.round(4), dx.round(4)
+    (array([ 0.0452, -0.0452]), array([-0.0452, -0.0452]))
+    """
+    s, x, W, g = as_floats(s=s, x=x, W=W, g=g)
+    check_layer(x, W)
+    check_shape(s, (*x.shape[:-1], W.shape[1]), "s")
+    dtype = x.dtype
+    s, x, W, g = widened(s, x, W, as_like(g, s.shape, "g"))
+    return linear_vjp(x, W, softmax_vjp(s, g), dtype)
+
+
+def softmax_layer_jvp(
+    s: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
+    dW: ArrayLike | None = None,
+    db: ArrayLike | None = None,
+    dx: ArrayLike | None = None,
+) -> Array:
+    r"""Compute how the output of a softmax layer moves with its weights, bias and input.
+
+    Parameters
+    ----------
+    s : array_like, shape (K,) or (N, K)
+        What `softmax_layer` returned.
+    x : array_like, shape (J,) or (N, J)
+        What it was given.
+    W : array_like, shape (J, K)
+        The weights.
+    dW : array_like, shape (J, K), optional
+        The direction in which the weights move. None: they do not.
+    db : array_like, shape (K,), optional
+        The direction in which the bias moves.
+    dx : array_like, shape (J,) or (N, J), optional
+        The direction in which the inputs move.
+
+    Returns
+    -------
+    ndarray, shape (K,) or (N, K)
+        The direction in which `s` moves. It sums to zero over the outputs, as do the columns of
+        `softmax_layer_jacobian`: the outputs sum to one whatever the weights are.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real.
+    ValueError
+        If an argument has the wrong shape.
+
+    See Also
+    --------
+    softmax_layer_vjp : The backward pass.
+    softmax_jvp : The softmax alone.
+
+    Notes
+    -----
+    .. math:: \dot s = \bigl(\operatorname{diag}(s) - s s^T\bigr) \dot z, \qquad
+              \dot z = x\, dW + db + dx\, W.
+
+    Examples
+    --------
+    >>> from smcore import softmax_layer, softmax_layer_jvp
+    >>> x, W = [1.0, 2.0], [[0.0, 1.0], [0.0, 1.0]]
+    >>> softmax_layer_jvp(softmax_layer(x, W), x, W, db=[1.0, 0.0]).round(4)
+    array([ 0.0452, -0.0452])
+    """
+    s, x, W, dW, db, dx = as_floats(("dW", "db", "dx"), s=s, x=x, W=W, dW=dW, db=db, dx=dx)
+    check_layer(x, W, db, b_name="db")
+    check_shape(s, (*x.shape[:-1], W.shape[1]), "s")
+    if dW is not None:
+        check_shape(dW, W.shape, "dW")
+    if dx is not None:
+        check_shape(dx, x.shape, "dx")
+
+    dtype = x.dtype
+    s, x, W, dW, db, dx = widened(s, x, W, dW, db, dx)
+    dz = np.zeros_like(s)
+    if dW is not None:
+        dz += linear(x, dW)
+    if db is not None:
+        dz += db
+    if dx is not None:
+        dz += linear(dx, W)
+    return cast(softmax_jvp(s, dz, out=dz), dtype)
+
+
+def check_layer(
+    x: Array, W: Array, b: Array | None = None, *, x_name: str = "x", b_name: str = "b"
+) -> None:
+    """Raise unless input, weights and bias (or their tangents) have the shapes of a layer."""
+    check_batch(x, x_name)
+    if W.ndim != 2 or W.shape[0] != x.shape[-1]:
+        raise ValueError(
+            f"W must have shape (J, K), with J = {x.shape[-1]} as {x_name} has; found {W.shape}"
+        )
+    if b is not None:
+        check_shape(b, W.shape[1:], b_name)
+
+
+def check_batch(array: Array, name: str) -> None:
+    """Raise unless `array` is one row or a batch of rows."""
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must be 1-D, or 2-D for a batch; found shape {array.shape}")
+
+
+def linear(x: Array, W: Array, b: Array | None = None, out: Array | None = None) -> Array:
+    """Return ``x @ W + b``."""
+    with np.errstate(all="ignore"):
+        z: Array = np.matmul(x, W, out=out)
+        return z if b is None else np.add(z, b, out=z)
+
+
+def linear_vjp(x: Array, W: Array, dz: Array, dtype: DType) -> tuple[Array, Array, Array]:
+    """Return the gradients by `W`, `b` and `x` in `dtype`, from the one by the logits."""
+    with np.errstate(all="ignore"):
+        batch, dz_batch = np.atleast_2d(x), np.atleast_2d(dz)
+        dW = batch.T @ dz_batch
+        db = dz_batch.sum(axis=0, dtype=sum_dtype(dz.dtype))
+        dx = dz @ W.T
+    return cast(dW, dtype), cast(db, dtype), cast(dx, dtype)

@@ -1,0 +1,209 @@
+"""The promise: within a few ulp of the truth at every length, spread and offset."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import truth
+from cases import DTYPES, dtype_named, largest
+
+SPREADS = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+# on both sides of where the kernels begin to subtract the maximum, and far out
+OFFSETS = (0.0, 255.0, -257.0, 2047.0, -2049.0, 1e5, -1e5)
+# around every vector width, mask and block
+LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129)
+LONG = (255, 256, 257, 1000, 1023, 1025, 4097, 50257)
+HALVES = ("float16", "bfloat16")
+
+
+def limit(dtype: np.dtype) -> float:
+    """Ulp allowed: the promise, or one rounding of a float32 result."""
+    return 0.51 if dtype.name in HALVES else 3.0
+
+
+@cache
+def rows(name: str, k: int) -> np.ndarray:
+    """Normal logits of length k, a row for every spread and offset (for some, if k is large)."""
+    rng = np.random.default_rng(k)
+    pairs = [(spread, offset) for spread in SPREADS for offset in OFFSETS]
+    if k > 5000:
+        pairs = pairs[:: len(OFFSETS) + 1]
+    spread, offset = np.array(pairs).T[..., None]
+    x = rng.standard_normal((len(pairs), k)) * spread + offset
+    return (
+        np.clip(x, -60000, 60000).astype(dtype_named(name))
+        if name == "float16"
+        else x.astype(dtype_named(name))
+    )
+
+
+@cache
+def truth_of_rows(name: str, k: int) -> truth.Forward:
+    return truth.forward(rows(name, k))
+
+
+lengths = pytest.mark.parametrize("k", LENGTHS + LONG)
+
+
+@lengths
+def test_softmax(sm, dtype, k):
+    s = sm.softmax(rows(dtype.name, k))
+    assert s.dtype == dtype
+    truth.assert_ulps(s, truth_of_rows(dtype.name, k).softmax, limit(dtype), "softmax")
+
+
+@lengths
+def test_log_softmax(sm, dtype, k):
+    log_s = sm.log_softmax(rows(dtype.name, k))
+    assert log_s.dtype == dtype
+    truth.assert_ulps(log_s, truth_of_rows(dtype.name, k).log_softmax, limit(dtype), "log_softmax")
+
+
+@lengths
+def test_logsumexp(sm, dtype, k):
+    """Within 3 ulp of the larger of its two terms: maximum and log1p of the rest may cancel."""
+    lse = sm.logsumexp(rows(dtype.name, k))
+    assert lse.dtype == dtype
+    exact = truth_of_rows(dtype.name, k)
+    assert_logsumexp(lse, exact, limit(dtype))
+
+
+def assert_logsumexp(lse: np.ndarray, exact: truth.Forward, allowed: float) -> None:
+    error = truth.ulps(lse, exact.logsumexp)
+    own = np.ldexp(exact.logsumexp.hi, exact.logsumexp.exp)
+    # the spacing at the larger term, in units of the spacing at the sum
+    ratio = np.exp2(
+        np.frexp(np.maximum(exact.logsumexp_term, np.abs(own)))[1].astype(float) - np.frexp(own)[1]
+    )
+    assert (error <= allowed * ratio).all(), f"{np.max(error / ratio)} ulp"
+
+
+@lengths
+def test_softmax_sums_to_one(sm, dtype, k):
+    if dtype.name == "float16" and k > 1025:
+        pytest.skip(
+            "most of such a row is subnormal in float16: its spacing, not eps, is the error"
+        )
+    s = sm.softmax(rows(dtype.name, k))
+    total = truth.dd_total(truth.Exact(*truth.split(s), np.zeros(s.shape, np.int64)))
+    assert np.abs((total.hi - 1) + total.lo).max() <= 4 * truth.eps(dtype)
+
+
+# ---- Rows made to hurt ---------------------------------------------------------------------------
+
+
+def confident(k: int, depth: float) -> np.ndarray:
+    """One peak, all else `depth` below."""
+    x = np.full(k, -float(depth))
+    x[k // 2] = 0.0
+    return x
+
+
+def structured(dtype: np.dtype) -> dict[str, np.ndarray]:
+    """Rows whose difficulty is named."""
+    deep = {"float64": 745.0, "longdouble": 700.0}.get(dtype.name, 104.0)
+    big = 1e307 if dtype == np.longdouble else largest(dtype) / 1.01
+    none = -np.inf
+    return {
+        "all equal": np.full(1000, 0.3),
+        "two peaks": np.r_[np.zeros(2), np.full(31, -40.0)],
+        "ascending": np.linspace(-deep, 0, 4097),
+        "descending": np.linspace(0, -deep, 4097),
+        "far ascending": np.linspace(-deep, 0, 1025) + 3000,
+        "every exponent": -np.exp2(np.arange(-20.0, 9.0)),
+        "near zero": np.r_[
+            np.exp2(-np.arange(1.0, 60.0)), -np.exp2(-np.arange(1.0, 60.0)), 0.0, -0.0
+        ],
+        "shallow peak": confident(100, 20),
+        "deep peak": confident(100, 80),
+        "deepest peak": confident(7, deep - 5),
+        "lone peak": confident(1, 0),
+        "subnormal results": np.r_[0.0, -deep + np.linspace(0, 20, 65)],
+        "holes": np.r_[none, 1.0, none, none, 2.0, np.full(40, none), -3.0],
+        "a hole and a peak": np.array([none, 5.0]),
+        "largest numbers": np.array([big, big, -big, big * 0.999, 0.0]),
+        "lowest numbers": np.array([-big, -big * 0.999]),
+        "threshold": np.r_[256.0, np.nextafter(256.0, 0), 255.0, 200.0, 0.0, -256.0],
+        "below threshold": np.r_[-256.0, -256.5, -257.0, -300.0],
+        "far threshold": np.r_[2048.0, np.nextafter(2048.0, 0), 2000.0, 1500.0],
+        "subnormal inputs": np.array([5e-324, 1e-310, -1e-310, 0.0]),
+    }
+
+
+@pytest.mark.parametrize("name", structured(np.dtype(float)))
+def test_structured_rows(sm, dtype, name):
+    x = structured(dtype)[name].astype(dtype)
+    exact = truth.forward(x)
+    truth.assert_ulps(sm.softmax(x), exact.softmax, limit(dtype), "softmax")
+    truth.assert_ulps(sm.log_softmax(x), exact.log_softmax, limit(dtype), "log_softmax")
+    assert_logsumexp(sm.logsumexp(x), exact, limit(dtype))
+
+
+def test_peak_of_log_softmax_is_exact_in_the_tail(sm, native_dtype):
+    """At a peak whose probability rounds to one, log_softmax is -Σ of the others, not 0."""
+    depths = (40, 60, 80, 100) if native_dtype == np.float32 else (40, 100, 300, 600, 700)
+    x = np.array([confident(9, depth) for depth in depths], native_dtype)
+    log_s = sm.log_softmax(x)[:, 9 // 2]
+    assert (log_s < 0).all()
+    truth.assert_ulps(log_s, truth.mp_log_softmax(x)[:, 9 // 2], 3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, -1.0, float(np.float32(0.1)), 1000.0, -37.5, 2.0**-30])
+def test_scale_argument(sm, dtype, scale):
+    """softmax(scale·x) as if the product were exact."""
+    x = (np.random.default_rng(3).standard_normal((6, 33)) * 5 / max(1, abs(scale) / 20)).astype(
+        dtype
+    )
+    scaled = truth.mpf(x) * truth.mpmath.mpf(scale)
+    e = truth.exp(scaled)
+    total = e.sum(-1, keepdims=True)
+    truth.assert_ulps(sm.softmax(x, scale=scale), e / total, limit(dtype), "softmax")
+    truth.assert_ulps(
+        sm.log_softmax(x, scale=scale), scaled - truth.log(total), limit(dtype), "log_softmax"
+    )
+
+
+# ---- Four million classes ------------------------------------------------------------------------
+
+
+HUGE = 2**22
+HUGE_ROWS = {"spread 3": (3.0, 0.0), "spread 30, far away": (30.0, -1e5)}
+
+
+@cache
+def huge(name: str, row: str) -> tuple[np.ndarray, truth.Forward]:
+    spread, offset = HUGE_ROWS[row]
+    x = np.random.default_rng(22).standard_normal(HUGE) * spread + offset
+    x = x.astype(dtype_named(name))
+    return x, truth.forward(x)
+
+
+@pytest.mark.parametrize("row", HUGE_ROWS)
+def test_four_million_classes(sm, native_dtype, row):
+    x, exact = huge(native_dtype.name, row)
+    s = sm.softmax(x)
+    truth.assert_ulps(s, exact.softmax, 3, "softmax")
+    assert abs(np.sum(s, dtype=np.longdouble) - 1) <= 4 * truth.eps(native_dtype)
+    truth.assert_ulps(sm.log_softmax(x), exact.log_softmax, 3, "log_softmax")
+    assert_logsumexp(sm.logsumexp(x), exact, 3)
+
+
+# ---- Every binade of the exponential, through a two-class softmax and a row of many --------------
+
+
+@pytest.mark.parametrize("name", DTYPES[:2])
+def test_every_binade_of_the_exponential(sm, name):
+    """Where n = rint(x·log2 e) changes: both neighbours of each half-integer multiple of ln 2."""
+    deepest = 150 if name == "float32" else 1075
+    edge = ((np.arange(1, deepest) - 0.5) * np.log(2)).astype(name)
+    x = -np.concatenate(
+        [edge, np.nextafter(edge, np.inf, dtype=name), np.nextafter(edge, 0, dtype=name)]
+    )
+    pairs = np.stack([np.zeros_like(x), x], -1)
+    exact = truth.forward(pairs)
+    truth.assert_ulps(sm.softmax(pairs), exact.softmax, 3, "two classes")
+    truth.assert_ulps(sm.log_softmax(pairs), exact.log_softmax, 3, "two classes")
+    row = np.append(x, 0).astype(name)
+    truth.assert_ulps(sm.softmax(row), truth.forward(row).softmax, 3, "one row")

@@ -1,0 +1,118 @@
+"""The result for a row depends on the row alone, bit for bit, wherever it lies and beside what."""
+
+from __future__ import annotations
+
+import layouts
+import numpy as np
+import pytest
+from cases import OPERATIONS, ROWWISE, assert_identical, every, results
+
+ALONE = {**ROWWISE, "softmax_layer_jacobian": OPERATIONS["softmax_layer_jacobian"]}
+LENGTHS = (1, 2, 3, 5, 8, 10, 15, 16, 17, 31, 33, 64, 65, 100, 129, 1000)
+SMALL = tuple(k for k in LENGTHS if k <= 129)
+
+
+def call(sm, operation, operands):
+    return results(operation(sm, operands))
+
+
+def pick(operands, index):
+    return {name: a[index] for name, a in operands.items()}
+
+
+def lengths(operation):
+    return SMALL if "jacobian" in operation.name else LENGTHS
+
+
+@every(ALONE)
+def test_rows_alone(sm, dtype, rng, operation):
+    """Each row by itself gives what it gives in a batch."""
+    for k in lengths(operation):
+        operands = operation.draw(rng, dtype, (5,), k)
+        batch = call(sm, operation, operands)
+        for i in range(5):
+            assert_identical(call(sm, operation, pick(operands, i)), tuple(r[i] for r in batch))
+
+
+@every(ALONE)
+@pytest.mark.parametrize("size", [2, 3, 7, 16, 17, 40])
+def test_size_of_the_batch(sm, native_dtype, rng, operation, size):
+    """The same row at every place of a batch of any size, its neighbours wild."""
+    for k in SMALL:
+        row = operation.draw(rng, native_dtype, (1,), k)
+        expected = tuple(r[0] for r in call(sm, operation, row))
+        batch = operation.draw(rng, native_dtype, (size,), k)
+        for name, a in batch.items():
+            if a.dtype == native_dtype:
+                a *= 100
+                a[::3] = np.nan
+            for place in {0, 1, size // 2, size - 1}:
+                a[place] = row[name][0]
+        got = call(sm, operation, batch)
+        for place in {0, 1, size // 2, size - 1}:
+            assert_identical(tuple(r[place] for r in got), expected)
+
+
+@every(ALONE)
+def test_alignment(sm, dtype, rng, operation):
+    """A row starting at any element of a cache line."""
+    for k in (5, 17, 64, 100):
+        row = operation.draw(rng, dtype, (1,), k)
+        expected = call(sm, operation, row)
+        for start in range(0, 64 // dtype.itemsize + 1, 1 if k == 17 else 3):
+            shifted = {}
+            for name, a in row.items():
+                space = np.zeros(a.size + start, a.dtype)
+                shifted[name] = space[start:].reshape(a.shape)
+                shifted[name][...] = a
+            assert_identical(call(sm, operation, shifted), expected)
+
+
+@every(ROWWISE)
+@pytest.mark.parametrize(
+    "layout", ["fortran_order", "strided", "reversed", "inner_slice", "unaligned"]
+)
+def test_strides(sm, native_dtype, rng, operation, layout):
+    """The same row with other distances between its elements."""
+    for k in lengths(operation):
+        operands = operation.draw(rng, native_dtype, (4,), k)
+        laid_out = {name: layouts.INPUTS[layout](a) for name, a in operands.items()}
+        assert_identical(call(sm, operation, laid_out), call(sm, operation, operands))
+
+
+@every(ROWWISE)
+def test_columns(sm, native_dtype, rng, operation):
+    """The same row down the first axis."""
+    for k in lengths(operation):
+        operands = operation.draw(rng, native_dtype, (9,), k)
+        full = operation.full(operands)
+        columns = {
+            name: np.ascontiguousarray(a.T) if name in full else a for name, a in operands.items()
+        }
+        expected = call(sm, operation, operands)
+        got = results(operation(sm, columns, axis=0))
+        got = tuple(r.T if operation.like and r.ndim == 2 else r for r in got)
+        assert_identical(got, expected)
+
+
+@every({name: o for name, o in ALONE.items() if o.has_out})
+def test_out(sm, native_dtype, rng, operation):
+    """Computed in place, elsewhere, or into new memory."""
+    for k in lengths(operation):
+        operands = operation.draw(rng, native_dtype, (6,), k)
+        expected = call(sm, operation, operands)
+        for layout in ("c_order", "offset", "strided", "fortran_order"):
+            out = layouts.OUTPUTS[layout](np.zeros_like(expected[-1]))
+            assert_identical(results(operation(sm, operands, out=out)), expected)
+
+
+def test_a_row_as_long_as_several_blocks(sm, native_dtype, rng):
+    """Long rows, where the sums run over many blocks."""
+    x = (rng.standard_normal((3, 70001)) * 3).astype(native_dtype)
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        function = getattr(sm, name)
+        batch = function(x)
+        for layout in ("offset", "strided", "reversed", "fortran_order"):
+            assert_identical(function(layouts.INPUTS[layout](x)), batch)
+        for i in range(3):
+            assert_identical(function(x[i]), batch[i])

@@ -1,0 +1,432 @@
+"""The command line: what the commands print and write, and one line on stderr for every mistake.
+
+The commands run in this process, as ``python -m smcore`` would run them; a few run in their own.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import smcore
+
+OTHER_BACKEND = {"native": "numpy", "numpy": "native"}[smcore.backend()]
+
+
+class Outcome:
+    """Exit status and output of a command."""
+
+    def __init__(self, status, captured):
+        self.status, self.out, self.err = status, captured.out, captured.err
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run ``python -m smcore`` with these arguments in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["smcore", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_module("smcore", run_name="__main__", alter_sys=True)
+        return Outcome(stop.value.code or 0, capsys.readouterr())
+
+    return run
+
+
+def succeeds(outcome: Outcome) -> str:
+    assert (outcome.status, outcome.err) == (0, "")
+    return outcome.out
+
+
+def refuses(outcome: Outcome, *parts: str) -> None:
+    """Exit status 2, nothing printed but one line on stderr, which names the place."""
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert outcome.err.count("\n") == 1 and outcome.err.endswith("\n")
+    for part in ("error", *parts):
+        assert part in outcome.err
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+# ---- info, --help, --version ---------------------------------------------------------------------
+
+
+def test_info_prints_show_config(run, capsys):
+    out = succeeds(run("info"))
+    smcore.show_config()
+    assert capsys.readouterr().out.strip() in out
+    assert smcore.backend() in out
+
+
+def test_version(run):
+    assert smcore.__version__ in succeeds(run("--version"))
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["explain"], ["info"]])
+def test_help(run, command):
+    out = succeeds(run(*command, "--help"))
+    assert "usage: python -m smcore" in out and "--help" in out
+    for option in {
+        "train": [
+            "--data",
+            "--target",
+            "--out",
+            "--epochs",
+            "--lr",
+            "--batch-size",
+            "--seed",
+            "--dtype",
+            "--backend",
+        ]
+    }.get(*command or [""], []):
+        assert option in out
+
+
+def test_no_command_prints_the_help(run):
+    assert "usage" in succeeds(run())
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["bogus"], "'bogus'"),
+        (["info", "--bogus"], "--bogus"),
+        (["info", "extra"], "extra"),
+        (["--epochs", "3"], "COMMAND"),
+    ],
+)
+def test_unknown_arguments(run, arguments, part):
+    refuses(run(*arguments), part)
+
+
+def test_as_a_process(environment, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "smcore", "info"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "") and smcore.__version__ in result.stdout
+    result = subprocess.run(
+        [sys.executable, "-m", "smcore", "explain", "--x=nonsense"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+
+
+# ---- explain -------------------------------------------------------------------------------------
+
+
+def test_explain_prints_the_worked_example(run):
+    out = succeeds(run("explain"))
+    for number in ("0.354", "0.418", "0.482", "0.546", "0.16"):  # Z
+        assert number in out
+    for number in ("0.19091352", "0.20353145", "0.21698333", "0.23132428", "0.15724743"):  # h
+        assert number in out
+    assert out.count("0.15446555") >= 1  # dS/dZ
+    assert (
+        out.count("-0.02200855") == 0 and out.count("0.07723277") == 2
+    )  # the product and the shortcut
+    assert "softmax_layer_jacobian" in out and "linear_weight_jacobian" in out
+
+
+def test_explain_the_users_own_layer(run):
+    out = succeeds(run("explain", "--W", "1,2,0;0,1,1", "--x=-1,0.5", "--b", "0,0,1"))
+    h = smcore.softmax_layer([-1, 0.5], [[1, 2, 0], [0, 1, 1]], [0, 0, 1])
+    for value in h:
+        assert f"{value:.8f}" in out
+
+
+def test_explain_arrays_from_files(run, tmp_path):
+    W, x = np.array([[1.0, 2, 0], [0, 1, 1]]), np.array([-1, 0.5])
+    expected = succeeds(run("explain", "--W", "1,2,0;0,1,1", "--x=-1,0.5"))
+    np.savetxt(tmp_path / "W.csv", W, delimiter=",")
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "both.npz", W=W, x=x)
+    assert succeeds(run("explain", "--W", "W.csv", "--x", "x.npy")) == expected
+    assert succeeds(run("explain", "--W", "both.npz", "--x", "both.npz")) == expected
+
+
+BAD_EXPLAIN = [
+    (["--W", "1,2;3"], "--W", "row 2"),
+    (["--W", "1,a"], "--W", "'a'"),
+    (["--W", "1,nan"], "--W", "nan"),
+    (["--W", ""], "--W"),
+    (["--x", "1,2"], "--x", "2", "3"),
+    (["--x", "1,inf,2"], "--x", "inf"),
+    (["--x", "1,2;3,4"], "--x", "(2, 2)"),
+    (["--b", "1,2"], "--b", "2", "5"),
+    (["--W", "missing.csv"], "--W", "missing.csv"),
+    (["--W", "missing.npy"], "--W", "missing.npy"),
+    (["--x", "missing.npz"], "--x", "missing.npz"),
+    (["--x"], "--x"),
+]
+
+
+@pytest.mark.parametrize("arguments, parts", [(a, p) for a, *p in BAD_EXPLAIN])
+def test_explain_refuses(run, arguments, parts):
+    refuses(run("explain", *arguments), *parts)
+
+
+# ---- train ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo():
+    """The packages that training needs beyond NumPy."""
+    for name in ("sklearn", "matplotlib", "rich"):
+        pytest.importorskip(name)
+
+
+def flowers(n: int = 60) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Three classes, easily told apart."""
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 3
+    X = rng.standard_normal((n, 2)) * 0.3 + np.array([[0, 0], [3, 0], [0, 3]])[y]
+    return ["rose", "lily", "iris"], X, y
+
+
+def write_csv(
+    path: Path, lines: dict[int, str] | None = None, header: str = "width,species,height"
+) -> None:
+    """The flowers as a file; `lines` replaces some of its lines."""
+    names, X, y = flowers()
+    text = [header, *(f"{w:.3f},{names[c]},{h:.3f}" for (w, h), c in zip(X, y, strict=True))]
+    for number, line in (lines or {}).items():
+        text[number - 1] = line
+    path.write_text("\n".join(text) + "\n")
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_train_on_the_users_csv(run, tmp_path, dtype):
+    write_csv(tmp_path / "flowers.csv")
+    out = succeeds(
+        run(
+            "train",
+            "--data",
+            "flowers.csv",
+            "--target",
+            "species",
+            "--epochs",
+            "3",
+            "--out",
+            "model",
+            "--dtype",
+            dtype,
+            "--seed",
+            "7",
+        )
+    )
+    assert {"model/weights.npz", "model/report.png"} <= files(tmp_path)
+    assert (tmp_path / "model/report.png").read_bytes().startswith(b"\x89PNG")
+    with np.load(tmp_path / "model/weights.npz") as model:
+        W, b, classes, mean, scale = (
+            model[name] for name in ("W", "b", "classes", "mean", "scale")
+        )
+    assert W.shape == (2, 3) and b.shape == (3,) and W.dtype == dtype
+    assert sorted(classes) == ["iris", "lily", "rose"]
+    names, X, y = flowers()
+    guess = classes[np.argmax(smcore.softmax_layer((X - mean) / scale, W, b), -1)]
+    assert (guess == np.array(names)[y]).mean() > 0.95
+    assert "loss" in out and "accuracy" in out
+
+
+@pytest.mark.usefixtures("demo")
+def test_train_on_an_npz_is_the_same(run, tmp_path):
+    _, X, y = flowers()
+    np.savez(tmp_path / "flowers.npz", X=X, species=y)
+    for out in ("one", "two"):
+        succeeds(
+            run(
+                "train",
+                "--data",
+                "flowers.npz",
+                "--target",
+                "species",
+                "--epochs",
+                "2",
+                "--out",
+                out,
+            )
+        )
+    one, two = (np.load(tmp_path / out / "weights.npz") for out in ("one", "two"))
+    with one, two:
+        np.testing.assert_array_equal(one["W"], two["W"])
+        assert one["classes"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("demo")
+def test_train_on_the_digits(run, tmp_path):
+    """Two epochs are enough to see it learn; thirty reach the accuracy promised."""
+    out = succeeds(run("train", "--epochs", "2"))
+    assert {"smcore-train/weights.npz", "smcore-train/report.png"} <= files(tmp_path)
+    with np.load(tmp_path / "smcore-train/weights.npz") as model:
+        assert model["W"].shape == (64, 10)
+    assert "NumPy" in out
+
+
+@pytest.mark.usefixtures("demo")
+def test_train_with_the_numpy_backend(environment, tmp_path):
+    write_csv(tmp_path / "flowers.csv")
+    command = [
+        sys.executable,
+        "-m",
+        "smcore",
+        "train",
+        "--data",
+        "flowers.csv",
+        "--target",
+        "species",
+        "--epochs",
+        "2",
+        "--backend",
+        "numpy",
+    ]
+    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "smcore-train/weights.npz" in files(tmp_path)
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.skipif(OTHER_BACKEND == "numpy", reason="the native backend can be had")
+def test_backend_that_cannot_be_had(environment, tmp_path):
+    code = "import sys; sys.modules['smcore._core'] = None"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    command = [sys.executable, "-m", "smcore", "info", "--backend", "native"]
+    paths = filter(None, [str(tmp_path), environment.get("PYTHONPATH")])
+    forced = {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+    result = subprocess.run(command, env=forced, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1 and "native" in result.stderr
+
+
+DATA = ["--data", "flowers.csv", "--target", "species"]
+BAD_TRAIN = {
+    "no such file": (None, ["--data", "missing.csv", "--target", "species"], ("missing.csv",)),
+    "a directory": (None, ["--data", ".", "--target", "species"], ()),
+    "another format": (
+        {},
+        ["--data", "flowers.txt", "--target", "species"],
+        ("flowers.txt", ".csv"),
+    ),
+    "no such column": (
+        {},
+        ["--data", "flowers.csv", "--target", "color"],
+        ("flowers.csv", "'color'", "'species'"),
+    ),
+    "no target": ({}, ["--data", "flowers.csv"], ("--target",)),
+    "target without data": (None, ["--target", "species"], ("--data",)),
+    "text in a number": (
+        {4: "1.0,rose,tall"},
+        DATA,
+        ("flowers.csv", "line 4", "'height'", "'tall'"),
+    ),
+    "NaN": ({9: "1.0,rose,nan"}, DATA, ("flowers.csv", "line 9", "'height'", "NaN")),
+    "infinity": ({9: "inf,rose,1"}, DATA, ("flowers.csv", "line 9", "'width'", "infinite")),
+    "empty cell": ({9: ",rose,1"}, DATA, ("flowers.csv", "line 9", "'width'", "empty")),
+    "empty label": ({9: "1,,1"}, DATA, ("flowers.csv", "line 9", "'species'", "empty")),
+    "too few cells": ({9: "1,rose"}, DATA, ("flowers.csv", "line 9", "2", "3")),
+    "too many cells": ({9: "1,rose,1,1"}, DATA, ("flowers.csv", "line 9", "4", "3")),
+    "column twice": ({1: "width,species,width"}, DATA, ("flowers.csv", "line 1", "'width'")),
+    "a class of one": ({9: "1,tulip,1"}, DATA, ("flowers.csv", "line 9", "'tulip'")),
+    "target alone": ({}, ["--data", "lone.csv", "--target", "species"], ("lone.csv", "species")),
+    "one class": (
+        {},
+        ["--data", "single.csv", "--target", "species"],
+        ("single.csv", "'rose'", "two"),
+    ),
+    "no rows": ({}, ["--data", "header.csv", "--target", "species"], ("header.csv", "no rows")),
+    "empty file": ({}, ["--data", "empty.csv", "--target", "species"], ("empty.csv", "empty")),
+    "not text": ({}, ["--data", "binary.csv", "--target", "species"], ("binary.csv",)),
+    "not an archive": ({}, ["--data", "text.npz", "--target", "y"], ("text.npz",)),
+    "no such array": ({}, ["--data", "arrays.npz", "--target", "z"], ("arrays.npz", "'z'", "'y'")),
+    "NaN in an array": (
+        {},
+        ["--data", "nan.npz", "--target", "y"],
+        ("nan.npz", "'X'", "NaN", "1, 0"),
+    ),
+    "text in an array": (
+        {},
+        ["--data", "letters.npz", "--target", "y"],
+        ("letters.npz", "'X'", "<U1"),
+    ),
+    "lengths differ": (
+        {},
+        ["--data", "lengths.npz", "--target", "y"],
+        ("lengths.npz", "'y'", "(5,)", "6"),
+    ),
+    "no epochs": ({}, [*DATA, "--epochs", "0"], ("--epochs", "'0'")),
+    "half an epoch": ({}, [*DATA, "--epochs", "0.5"], ("--epochs", "'0.5'")),
+    "rate of zero": ({}, [*DATA, "--lr", "0"], ("--lr", "'0'")),
+    "rate that is not a number": ({}, [*DATA, "--lr", "nan"], ("--lr", "'nan'")),
+    "batch of none": ({}, [*DATA, "--batch-size", "0"], ("--batch-size", "'0'")),
+    "negative seed": ({}, [*DATA, "--seed", "-1"], ("--seed", "'-1'")),
+    "unknown dtype": ({}, [*DATA, "--dtype", "int8"], ("--dtype", "'int8'", "float32")),
+    "unknown backend": ({}, [*DATA, "--backend", "cuda"], ("--backend", "'cuda'", "numpy")),
+    "out is a file": ({}, [*DATA, "--out", "flowers.csv"], ("--out", "flowers.csv")),
+}
+
+
+def write_bad_files(directory: Path) -> None:
+    _, X, y = flowers(6)
+    (directory / "flowers.txt").write_text("x")
+    (directory / "lone.csv").write_text("species\nrose\nlily\n")
+    (directory / "single.csv").write_text("width,species\n" + "1,rose\n" * 6)
+    (directory / "header.csv").write_text("width,species\n")
+    (directory / "empty.csv").write_text("")
+    (directory / "binary.csv").write_bytes(b"width,species\n\xff\xfe,rose\n")
+    (directory / "text.npz").write_text("width,species\n")
+    np.savez(directory / "arrays.npz", X=X, y=y)
+    np.savez(directory / "nan.npz", X=np.where(np.arange(6)[:, None] == 1, np.nan, X), y=y)
+    np.savez(directory / "letters.npz", X=np.full((6, 2), "a"), y=y)
+    np.savez(directory / "lengths.npz", X=X, y=y[:5])
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize("case", BAD_TRAIN)
+def test_train_refuses(run, tmp_path, case):
+    lines, arguments, parts = BAD_TRAIN[case]
+    if lines is not None:
+        write_csv(
+            tmp_path / "flowers.csv",
+            {n: line for n, line in lines.items() if n > 1},
+            lines.get(1, "width,species,height"),
+        )
+        write_bad_files(tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    refuses(
+        run("train", *arguments, *([] if "--epochs" in arguments else ["--epochs", "2"])), *parts
+    )
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+@pytest.mark.parametrize("package", ["sklearn", "matplotlib", "rich"])
+def test_train_without_a_package_it_needs(environment, tmp_path, package):
+    code = f"""
+import runpy, sys
+sys.modules[{package!r}] = None
+sys.argv = ["smcore", "train"]
+runpy.run_module("smcore", run_name="__main__")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1 and "[demo]" in result.stderr
+    assert files(tmp_path) == set()

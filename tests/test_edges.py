@@ -1,0 +1,252 @@
+"""Every row of the table of edge values, and not one floating-point warning on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import truth
+from cases import OPERATIONS, ROWWISE, every, largest, results
+
+NAN, INF = np.nan, np.inf
+LENGTHS = (1, 2, 3, 5, 8, 16, 17, 33, 100, 1000)
+
+
+class Strict:
+    """The package, called where every floating-point error raises."""
+
+    def __init__(self, package: ModuleType) -> None:
+        self.package = package
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **keywords: Any) -> Any:
+            with np.errstate(all="raise"):
+                return getattr(self.package, name)(*args, **keywords)
+
+        return call
+
+
+@pytest.fixture
+def sm(sm: ModuleType) -> Strict:
+    """What the caller has told NumPy to do about overflow is no business of these functions."""
+    return Strict(sm)
+
+
+def same(got, expected):
+    """Equal everywhere, NaN to NaN."""
+    np.testing.assert_array_equal(
+        np.asarray(got, np.longdouble), np.asarray(expected, np.longdouble)
+    )
+
+
+# how a row of ordinary logits becomes the edge, and its softmax, log_softmax and logsumexp then
+ROWS = {
+    "all -inf": (lambda x: np.full_like(x, -INF), NAN, NAN, -INF),
+    "+inf": (lambda x: np.where(np.arange(x.size) == x.size // 2, INF, x), NAN, NAN, INF),
+    "+inf last": (lambda x: np.where(np.arange(x.size) == x.size - 1, INF, x), NAN, NAN, INF),
+    "all +inf": (lambda x: np.full_like(x, INF), NAN, NAN, INF),
+    "+inf and -inf": (
+        lambda x: np.where(np.arange(x.size) == x.size // 2, INF, -INF),
+        NAN,
+        NAN,
+        INF,
+    ),
+    "NaN": (lambda x: np.where(np.arange(x.size) == x.size // 2, NAN, x), NAN, NAN, NAN),
+    "NaN first": (lambda x: np.where(np.arange(x.size) == 0, NAN, x), NAN, NAN, NAN),
+    "NaN last": (lambda x: np.where(np.arange(x.size) == x.size - 1, NAN, x), NAN, NAN, NAN),
+    "all NaN": (lambda x: np.full_like(x, NAN), NAN, NAN, NAN),
+    "NaN among -inf": (
+        lambda x: np.where(np.arange(x.size) == x.size // 2, NAN, -INF),
+        NAN,
+        NAN,
+        NAN,
+    ),
+}
+
+
+@pytest.mark.parametrize("k", LENGTHS)
+@pytest.mark.parametrize("edge", ROWS)
+def test_edge_rows(sm, dtype, rng, edge, k):
+    """Alone, and in a batch whose other rows do not notice."""
+    make, *expected = ROWS[edge]
+    x = rng.standard_normal((20, k)).astype(dtype)
+    ordinary = x.copy()
+    hit = np.arange(20) % 3 == 1
+    x[hit] = make(x[1].astype(float)).astype(dtype)
+    for name, value in zip(("softmax", "log_softmax", "logsumexp"), expected, strict=True):
+        function = getattr(sm, name)
+        got = function(x)
+        same(got[hit], np.full_like(got[hit], value))
+        same(got[~hit], function(ordinary)[~hit])
+        same(function(x[1]), got[1])
+
+
+@pytest.mark.parametrize("position", range(17))
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_edge_value_at_every_position(sm, native_dtype, value, position):
+    x = np.zeros(17, native_dtype)
+    x[position] = value
+    assert np.isnan(sm.softmax(x)).all()
+    assert np.isnan(sm.log_softmax(x)).all()
+    same(sm.logsumexp(x), value)
+
+
+@pytest.mark.parametrize(
+    "shape, axis", [((0,), -1), ((3, 0), -1), ((0, 3), 0), ((2, 0, 3), 1), ((0, 0), None)]
+)
+def test_rows_of_length_zero(sm, dtype, shape, axis):
+    x = np.zeros(shape, dtype)
+    for name in ("softmax", "log_softmax"):
+        got = getattr(sm, name)(x, axis)
+        assert got.shape == shape and got.dtype == dtype
+    lse = sm.logsumexp(x, axis)
+    assert np.shape(lse) == np.shape(np.sum(np.zeros(shape), axis)) and lse.dtype == dtype
+    assert (np.asarray(lse, float) == -INF).all()
+
+
+@every(ROWWISE)
+def test_derivatives_of_rows_of_length_zero(sm, dtype, operation):
+    if operation.name.startswith("cross_entropy"):
+        pytest.skip("no label is a class of zero: see the bad inputs")
+    operands = operation.draw(np.random.default_rng(), dtype, (3,), 0)
+    for result in results(operation(sm, operands)):
+        assert result.dtype == dtype and (result.size == 0 or (result == -INF).all())
+
+
+@every(ROWWISE)
+@pytest.mark.parametrize("lead", [(0,), (2, 0), (0, 3)])
+def test_empty_batches(sm, dtype, rng, operation, lead):
+    usual = results(operation(sm, operation.draw(rng, dtype, (1,) * len(lead))))
+    for got, like in zip(
+        results(operation(sm, operation.draw(rng, dtype, lead))), usual, strict=True
+    ):
+        assert got.shape == lead + like.shape[len(lead) :] and got.dtype == dtype
+
+
+@pytest.mark.parametrize("axis", [-1, 0, None])
+def test_no_dimensions(sm, dtype, axis):
+    """A row of one; the results are NumPy scalars."""
+    for value in (2.5, 0.0, -INF, INF, NAN):
+        x = np.asarray(value, dtype)
+        finite = np.isfinite(value)
+        for name, expected in [
+            ("softmax", 1 if finite else NAN),
+            ("log_softmax", 0 if finite else NAN),
+            ("logsumexp", value),
+        ]:
+            got = getattr(sm, name)(x, axis)
+            assert type(got) is dtype.type, name
+            same(got, expected)
+
+
+def test_python_scalars(sm):
+    for value in (3, 3.0, True):
+        assert isinstance(sm.softmax(value), np.float64) and sm.softmax(value) == 1
+        assert isinstance(sm.log_softmax(value), np.float64) and sm.log_softmax(value) == 0
+        assert isinstance(sm.logsumexp(value), np.float64) and sm.logsumexp(value) == value
+
+
+@pytest.mark.parametrize("axis", [-1, None])
+def test_reduced_to_a_scalar(sm, dtype, axis):
+    assert type(sm.logsumexp(np.zeros(3, dtype), axis)) is dtype.type
+
+
+# ---- Ranges --------------------------------------------------------------------------------------
+
+
+def test_range_of_softmax(sm, dtype):
+    """Underflow is a zero or a subnormal, never a warning; the log stays finite."""
+    x = np.array([0, -20000], dtype)
+    s, log_s = sm.softmax(x), sm.log_softmax(x)
+    same(s, [1, 0])
+    same(log_s, x)
+
+
+def test_differences_that_overflow(sm, dtype):
+    big = np.finfo(dtype).max if dtype == np.longdouble else largest(dtype)
+    x = np.array([big, -big, 0]).astype(dtype)
+    same(sm.softmax(x), [1, 0, 0])
+    same(sm.log_softmax(x)[0], 0)
+    same(sm.log_softmax(x)[1], -INF)
+    same(sm.logsumexp(x), x[0])
+
+
+@pytest.mark.parametrize("scale", [1e30, -1e30, 1e300])
+def test_scale_does_not_overflow(sm, native_dtype, scale):
+    x = np.array([3e38, 1e38, 0, -3e38], native_dtype)
+    expected = [1, 0, 0, 0] if scale > 0 else [0, 0, 0, 1]
+    same(sm.softmax(x, scale=scale), expected)
+    same(sm.log_softmax(x, scale=scale)[expected.index(1)], 0)
+
+
+def test_scale_zero_is_uniform(sm, dtype):
+    x = np.array([0, 1, 100, -7]).astype(dtype)
+    same(sm.softmax(x, scale=0.0), [0.25] * 4)
+    truth.assert_ulps(sm.log_softmax(x, scale=0.0), truth.mp_log_softmax(np.zeros(4)), 1)
+
+
+@pytest.mark.parametrize("edge", ROWS)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_negative_scale_is_softmax_of_the_negated(sm, dtype, rng, edge, name):
+    x = ROWS[edge][0](rng.standard_normal(9)).astype(dtype)
+    function = getattr(sm, name)
+    same(function(x, scale=-1.0), function(-x))
+
+
+def test_integers_become_float64_before_anything_is_subtracted(sm):
+    for integer in (
+        np.int8,
+        np.uint8,
+        np.int16,
+        np.uint16,
+        np.int32,
+        np.uint32,
+        np.int64,
+        np.uint64,
+    ):
+        info = np.iinfo(integer)
+        x = np.array([info.min, info.max, info.max - 1, 3], integer)
+        for name in ("softmax", "log_softmax", "logsumexp"):
+            got = getattr(sm, name)(x)
+            assert got.dtype == np.float64
+            same(got, getattr(sm, name)(x.astype(np.float64)))
+    same(sm.softmax([True, False]), sm.softmax([1.0, 0.0]))
+
+
+# ---- Derivatives: NaN in, NaN out; the rows beside it do not notice; nothing warns ---------------
+
+
+@every(ROWWISE)
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_derivatives_keep_edge_values_in_their_row(sm, dtype, rng, operation, value):
+    ordinary = operation.draw(rng, dtype, (3,))
+    operands = {name: a.copy() for name, a in ordinary.items()}
+    for a in operands.values():
+        if a.dtype == dtype:
+            a[1] = value
+    for got, expected in zip(
+        results(operation(sm, operands)), results(operation(sm, ordinary)), strict=True
+    ):
+        same(got[[0, 2]], expected[[0, 2]])
+        if np.isnan(value):
+            assert np.isnan(got[1]).all()
+
+
+@every({name: o for name, o in OPERATIONS.items() if not o.rowwise})
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 1e4])
+def test_layer_functions_do_not_warn(sm, dtype, rng, operation, value):
+    operands = operation.draw(rng, dtype)
+    next(iter(operands.values()))[1] = value
+    for result in results(operation(sm, operands)):
+        assert result.dtype == dtype
+
+
+def test_losses_are_finite_for_finite_logits(sm, dtype):
+    """As long as the loss itself is in range."""
+    half = float(np.float32(1e38)) if dtype.name in ("bfloat16", "float32") else 1e4
+    x = np.array([[half, -half, 0], [0, -half, half]]).astype(dtype)
+    loss, gradient = sm.cross_entropy_with_grad(x, [1, 0])
+    assert np.isfinite(loss) and np.isfinite(gradient.astype(float)).all()
