@@ -23,7 +23,7 @@ INPUTS = 3
 
 
 def dtype_named(name: str) -> np.dtype:
-    """The dtype of that name; bfloat16 is that of ml_dtypes, without which its tests are skipped."""
+    """The dtype of that name; bfloat16 is that of ml_dtypes: without it, its tests are skipped."""
     if name == "bfloat16":
         return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
     return np.dtype(name)

@@ -1,4 +1,4 @@
-"""Names and signatures: of the public functions, and of the backends, which must not drift apart."""
+"""Names and signatures of the public functions, and of the backends, which must not drift apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of bad input: an exception that names the argument, what was found and what is allowed.
+"""Every kind of bad input: an exception that names the argument, what was found, what is allowed.
 
 Nothing is written to `out` then. The fast paths for ordinary calls must refuse the same things in
 the same words, so every case runs on every implementation.
@@ -233,9 +233,15 @@ BAD_ARGUMENTS = [
     ("linear_weight_jacobian", (LAYER_X, "3"), {}, TypeError, ("K", "'3'", "integer")),
     ("linear_weight_jacobian", (LAYER_X, -1), {}, ValueError, ("K", "-1")),
     ("linear_weight_jacobian", (1.0, 3), {}, ValueError, ("x", "()")),
-    ("softmax_layer_jacobian", (S, np.ones((3, 4))), {}, ValueError, ("x", "(3, 4)", "(2, 4)")),
-    ("softmax_layer_jacobian", (S[0], LAYER_X), {}, ValueError, ("x", "(2, 4)", "(4,)")),
-    ("softmax_layer_jacobian", (S, LAYER_X[0]), {}, ValueError, ("x", "(4,)", "(2, 4)")),
+    (
+        "softmax_layer_jacobian",
+        (S, np.ones((3, 4))),
+        {},
+        ValueError,
+        ("x", "(3, 4)", "s", "(2, 3)"),
+    ),
+    ("softmax_layer_jacobian", (S[0], LAYER_X), {}, ValueError, ("x", "(2, 4)", "s", "(3,)")),
+    ("softmax_layer_jacobian", (S, LAYER_X[0]), {}, ValueError, ("x", "(4,)", "s", "(2, 3)")),
     ("softmax_layer_vjp", (S, LAYER_X, LAYER_W.T, S), {}, ValueError, ("W", "(3, 4)", "4")),
     ("softmax_layer_vjp", (S[:1], LAYER_X, LAYER_W, S), {}, ValueError, ("s", "(1, 3)", "(2, 3)")),
     (

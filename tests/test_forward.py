@@ -231,9 +231,20 @@ B_CASES = [
     ([0.0, 1.0], [np.nan, 1]),
     ([0.0, 1.0], [np.inf, 1]),
     ([0.0, 1.0], [-np.inf, 1]),
-    ([700.0, -700.0], [1e-300, 1e300]),
     ([5.0], [-2]),
 ]
+
+
+def test_b_that_outweigh_the_exponentials(sm):
+    """The largest term need not be that of the largest x."""
+    x, b = (
+        np.array([[700.0, -700.0], [800.0, -600.0]]),
+        np.array([[1e-300, 1e300], [-1e-308, 1e308]]),
+    )
+    exact, exact_sign = weighted(x, b)
+    log, sign = sm.logsumexp(x, b=b, return_sign=True)
+    truth.assert_within(log, exact, 1e-12, "log")
+    np.testing.assert_array_equal(sign, exact_sign)
 
 
 @pytest.mark.parametrize("x, b", B_CASES, ids=str)

@@ -99,7 +99,7 @@ def test_linear_weight_jacobian_places_x_in_every_class_block(sm, dtype, rng, le
 
 
 @LEADS
-@pytest.mark.parametrize("k", [1, 2, 5, 17, 64])
+@pytest.mark.parametrize("k", [1, 2, 5, 17])
 def test_layer_jacobian_is_the_formula_and_the_product(sm, dtype, rng, lead, k):
     s, x = OPERATIONS["softmax_layer_jacobian"].draw(rng, dtype, lead, k).values()
     got = sm.softmax_layer_jacobian(s, x)

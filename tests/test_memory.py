@@ -1,4 +1,4 @@
-"""Any strides, byte order and alignment, read-only memory, `out` over an input; inputs unchanged."""
+"""Any strides, byte order, alignment, read-only memory, `out` over an input; inputs unchanged."""
 
 from __future__ import annotations
 
@@ -212,6 +212,53 @@ def test_where_may_overlap_out(sm):
     x = np.ones((2, 4))
     expected = sm.softmax(x, where=where.copy())
     assert_identical(sm.softmax(x, where=where, out=space), expected)
+
+
+SPACE = 128
+
+
+@pytest.mark.parametrize(
+    "name, arguments, keyword, shape",
+    [
+        ("softmax_vjp", {"s": (4, 5), "g": (5,)}, {}, (4, 5)),
+        ("log_softmax_jvp", {"log_s": (4, 5), "v": (4, 1)}, {}, (4, 5)),
+        ("logsumexp_vjp", {"x": (4, 5), "lse": (4,), "g": (4,)}, {}, (4, 5)),
+        ("logsumexp", {"x": (4, 5)}, {"b": (4, 5)}, (4,)),
+        ("logsumexp", {"x": (4, 5)}, {"b": (5,)}, (4,)),
+        ("softmax_layer", {"x": (4, 3), "W": (3, 5), "b": (5,)}, {}, (4, 5)),
+        ("softmax_layer_jacobian", {"s": (2, 3), "x": (2, 4)}, {}, (2, 3, 12)),
+        ("cross_entropy_with_grad", {"x": (4, 5), "target": (4, 5)}, {}, (4, 5)),
+        ("cross_entropy_with_grad", {"x": (4, 5), "target": (4, 5)}, {"weight": (5,)}, (4, 5)),
+    ],
+)
+@pytest.mark.parametrize("shift", [0, 1, 3])
+def test_out_may_overlap_any_argument(
+    sm, native_dtype, rng, name, arguments, keyword, shape, shift
+):
+    """The other operands are read before they are overwritten, whatever their shapes."""
+    values = {
+        key: rng.random(size).astype(native_dtype) for key, size in (arguments | keyword).items()
+    }
+    positional = [values[key] for key in arguments]
+    expected = getattr(sm, name)(*positional, **{key: values[key] for key in keyword})
+    for key, value in values.items():
+        space = np.zeros(SPACE, native_dtype)
+        given = {**values, key: space[shift : shift + value.size].reshape(value.shape)}
+        given[key][...] = value
+        out = space[: np.prod(shape)].reshape(shape)
+        keywords = {key: given[key] for key in keyword}
+        got = getattr(sm, name)(*[given[key] for key in arguments], **keywords, out=out)
+        assert_identical(got, expected)
+        assert_identical(out, results(expected)[-1])
+
+
+def test_labels_may_overlap_out(sm, rng):
+    x, target = rng.standard_normal((6, 5)), rng.integers(5, size=6)
+    expected = sm.cross_entropy_with_grad(x, target)
+    space = np.zeros(30)
+    labels = space.view(np.int64)[3:9]
+    labels[...] = target
+    assert_identical(sm.cross_entropy_with_grad(x, labels, out=space.reshape(6, 5)), expected)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

@@ -99,7 +99,7 @@ def assert_ulps(got: Any, truth: Exact | Array, limit: float, what: str = "") ->
         at = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape)
         raise AssertionError(
             f"{what}: {error[at]:.3g} ulp > {limit} at {tuple(map(int, at))} "
-            f"(got {np.asarray(got)[at]!r}; {np.count_nonzero(~good)} of {error.size} elements are off)"
+            f"(got {np.asarray(got)[at]!r}; {np.count_nonzero(~good)} of {error.size} are off)"
         )
 
 

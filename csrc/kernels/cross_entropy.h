@@ -178,8 +178,10 @@ SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, con
 SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair tail,
                                 const targets *a, const smc_targets *how, const int layout) {
   vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
-  pair e = exp_of_peak(m, sh, scaling_by(1), 0), total = pair_add(tail, e);
-  vec log = v_add(log1p_of_pair(pair_quotient(tail, e)), undefined);
+  pair e = exp_of_peak(m, sh, scaling_by(1), 0);
+  pair total = pair_add(tail, pair_times_power(e, SMC_C(LIFTED)));
+  pair ratio = pair_times_power(pair_quotient(tail, e), SMC_C(LOWERED));
+  vec log = v_add(log1p_of_pair(ratio), undefined);
   vec mass = pair_value(pair_add(a->others, a->peak));
   vec far = v_mul(a->at_label, v_sub(m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
@@ -213,7 +215,7 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
 
   row_max(t, o[SMC_X], v_set1(1), m, layout, 0);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], unscaled, 0);
+    sh[u] = make_shift(m[u], unscaled, 0, 1);
     vec zero = v_set1(0);
     a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
   }

@@ -11,6 +11,7 @@
 #define two_sum SMC_V(two_sum)
 #define pair_add SMC_V(pair_add)
 #define pair_quotient SMC_V(pair_quotient)
+#define pair_times_power SMC_V(pair_times_power)
 #define pair_value SMC_V(pair_value)
 
 typedef struct {
@@ -34,6 +35,10 @@ SMC_INLINE pair two_sum(vec a, vec b) {
 SMC_INLINE pair pair_add(pair a, pair b) {
   pair s = two_sum(a.hi, b.hi);
   return (pair){s.hi, v_add(s.lo, v_add(a.lo, b.lo))};
+}
+
+SMC_INLINE pair pair_times_power(pair a, real power_of_two) {
+  return (pair){v_mul(a.hi, v_set1(power_of_two)), v_mul(a.lo, v_set1(power_of_two))};
 }
 
 SMC_INLINE vec pair_value(pair a) { return v_add(a.hi, a.lo); }

@@ -22,7 +22,14 @@
 #define expm1_of_negative SMC_V(expm1_of_negative)
 #define polynomial SMC_V(polynomial)
 
-/* f: below -UNDERFLOW exp(f), and twice that, rounds to zero; above OVERFLOW it is infinite. */
+/* Tails are summed 2^LIFT times too large, lest their terms be rounded as subnormals. */
+#define f32_LIFT 64.0f
+#define f32_LIFTED 0x1p64f
+#define f32_LOWERED 0x1p-64f
+#define f64_LIFT 512.0
+#define f64_LIFTED 0x1p512
+#define f64_LOWERED 0x1p-512
+/* Below -UNDERFLOW exp, and twice that, rounds to zero; above OVERFLOW it is infinite. */
 #define f32_SHIFT_LIMIT 256.0f
 #define f32_UNDERFLOW 106.0f
 #define f32_OVERFLOW 89.5f
@@ -84,14 +91,16 @@ SMC_INLINE reduced reduce_exp(vec hi, vec lo) {
   return (reduced){n, v_add(r, tail)};
 }
 
-SMC_INLINE shift make_shift(vec max, const scaling scale, const int scaled) {
+/* lifted: the exponentials shall come out 2^LIFT times as large */
+SMC_INLINE shift make_shift(vec max, const scaling scale, const int scaled, const int lifted) {
+  const real lift = lifted ? SMC_C(LIFT) : 0;
   vec all = scaled ? v_mul(max, scale.magnitude) : max;
   mask far = v_lt(v_set1(SMC_C(SHIFT_LIMIT)), v_abs(all));
   shift s;
   s.center = v_select(far, max, v_set1(0));
   s.peak = v_select(far, v_set1(0), all);
-  s.exponent = v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E)));
-  s.floor = v_sub(s.peak, v_set1(SMC_C(UNDERFLOW)));
+  s.exponent = v_sub(v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E))), v_set1(lift));
+  s.floor = v_sub(s.peak, v_set1(SMC_C(UNDERFLOW) + lift * (real)0.7));
   return s;
 }
 

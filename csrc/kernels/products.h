@@ -42,14 +42,19 @@ SMC_INLINE void dot_rows(const tile t, const operand s, const operand g, vec dot
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
   const size_t abreast = layout == SMC_ALONG ? SMC_CHAINS : SMC_WIDTH(layout);
   const size_t stride = layout == SMC_ALONG ? SMC_CHAINS : 1;
+  const size_t whole = layout == SMC_ALONG ? t.k / W / SMC_CHAINS * SMC_CHAINS : full;
   pair total[SMC_CHAINS];
   for (size_t u = 0; u < abreast; ++u) total[u] = pair_of(0);
   for (size_t i = 0; i < steps;) {
     size_t end = steps - i < SMC_DOT_STEPS * stride ? steps : i + SMC_DOT_STEPS * stride;
     vec sum[SMC_CHAINS];
     for (size_t u = 0; u < abreast; ++u) sum[u] = v_set1(0);
-    for (; i + stride <= end && i + stride <= full; i += stride) {
-      dot_step(t, s, g, i, sum, (int)abreast, op, layout, 1);
+    for (; i + stride <= end && i + stride <= whole; i += stride) {
+      if (full) {
+        dot_step(t, s, g, i, sum, (int)abreast, op, layout, 1);
+      } else { /* strided: in the same order, for the same bits */
+        dot_step(t, s, g, i, sum, (int)abreast, op, layout, 0);
+      }
     }
     for (; i < end; ++i) dot_step(t, s, g, i, sum, SMC_WIDTH(layout), op, layout, 0);
     for (size_t u = 0; u < abreast; ++u) {

@@ -28,7 +28,7 @@
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP };
-enum { SMC_TOTAL, SMC_TAIL };      /* all exponentials, or all but that of one maximum */
+enum { SMC_TOTAL, SMC_TAIL };      /* all exponentials; all but that of one maximum, lifted */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* of output that stays in the second-level cache between passes */
 #define SMC_SUM_OFFSET 2           /* above any e = 1 + p, which is at most sqrt(2) and a bit */
 #endif
@@ -125,7 +125,8 @@ SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const
   }
   for (int u = 0; u < SMC_WIDTH(layout); ++u) total[u] = reduce_sum(total[u], layout);
   if (which == SMC_TAIL && layout == SMC_ALONG && v_count(seen[0]) > 1) {
-    total[0] = count_peaks(total[0], v_count(seen[0]), exp_of_peak(m[0], sh[0], scale, scaled));
+    pair peak = pair_times_power(exp_of_peak(m[0], sh[0], scale, scaled), SMC_C(LIFTED));
+    total[0] = count_peaks(total[0], v_count(seen[0]), peak);
   }
 }
 
@@ -238,7 +239,9 @@ SMC_INLINE void forward(const tile t, const operand *o, double factor, const int
   pair sum[SMC_STRIPS];
 
   row_max(t, x, scale.sign, m, layout, scaled);
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) sh[u] = make_shift(m[u], scale, scaled);
+  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    sh[u] = make_shift(m[u], scale, scaled, op != SMC_SOFTMAX);
+  }
   sum_of_exp(t, x, y, m, sh, scale, sum, keep, op == SMC_SOFTMAX ? SMC_TOTAL : SMC_TAIL, layout,
              scaled);
 
@@ -252,7 +255,7 @@ SMC_INLINE void forward(const tile t, const operand *o, double factor, const int
   }
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
     pair e = exp_of_peak(m[u], sh[u], scale, scaled);
-    log[u] = log1p_of_pair(pair_quotient(sum[u], e));
+    log[u] = log1p_of_pair(pair_times_power(pair_quotient(sum[u], e), SMC_C(LOWERED)));
     if (op == SMC_LOG_SOFTMAX) { /* no element of a row with an infinite maximum has a logarithm */
       log[u] = v_add(log[u], v_sub(m[u], m[u]));
     } else {

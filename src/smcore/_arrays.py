@@ -28,6 +28,7 @@ _FLOATS = "float16, bfloat16, float32, float64 or longdouble"
 
 
 def is_float(dtype: DType) -> bool:
+    """Return whether `dtype` is one of the floating-point dtypes served."""
     # bfloat16 is known by its name, so that ml_dtypes need not be imported.
     return dtype.char in "efdg" or dtype.name == "bfloat16"
 
@@ -207,10 +208,9 @@ def deliver(result: Array, out: Array | None) -> Array:
 def _overlaps_itself(array: Array) -> bool:
     reach = array.itemsize  # bytes spanned by the axes seen so far, from the innermost outwards
     for stride, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
-        if length > 1:
-            if stride < reach:
-                return array.size > 0
-            reach += stride * (length - 1)
+        if length > 1 and stride < reach:
+            return array.size > 0
+        reach += stride * (length - 1)
     return False
 
 
@@ -289,7 +289,7 @@ class Rows:
     def blocks(self, *arrays: Array) -> Iterator[tuple[Array, ...]]:
         """Yield views ``(A, B, ...)`` of arrays ``(*lead, ...)`` that together cover them all.
 
-        Leading axes follow the strides of the last array, the longest first, and neighbours merge
+        Leading axes are ordered by the last array's strides, long to short, and neighbours merge
         where the strides of every array allow: usually one pair of axes is left, and one block.
         """
         if not self.length or 0 in self.lead:

@@ -206,9 +206,11 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
     """
     s, x = as_floats(s=s, x=x)
     check_batch(s, "s")
-    if x.ndim != s.ndim or x.shape[:-1] != s.shape[:-1]:
-        raise ValueError(f"x must have as many rows as s, of shape {s.shape}; found {x.shape}")
-    K, J = s.shape[-1], x.shape[-1]
+    K, J = s.shape[-1], x.shape[-1] if x.ndim else 1
+    if x.shape != (*s.shape[:-1], J):
+        raise ValueError(
+            f"x must have shape {(*s.shape[:-1], J)}, as s has {s.shape}; found {x.shape}"
+        )
     result = as_output(out, s, (*s.shape[:-1], K, K * J), order="C")
     if result.size:
         kernel = kernels(s.dtype).softmax_layer_jacobian

@@ -469,7 +469,7 @@ def _as_weights(weight: ArrayLike, count: int, dtype: DType) -> Array:
     check_shape(weights, (count,), "weight")
     if not np.isfinite(weights).all():
         raise ValueError(f"weight must be finite in {weights.dtype}; found {weight!r}")
-    return np.ascontiguousarray(weights)
+    return weights.copy()  # contiguous, and out of the way of `out`
 
 
 def _as_labels(values: Array, rows: Rows, ignore_index: int) -> Array:

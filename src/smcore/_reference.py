@@ -7,7 +7,7 @@ tested against; speed comes second.  Every algorithm is written once, for number
 * float16, bfloat16 and float32 are computed in float64, whose 29 spare bits absorb every rounding;
 * float64 and longdouble are computed as pairs ``hi + lo``, where ``lo`` collects the rounding
   errors of ``hi``.  What remains is the error of NumPy's ``exp`` or ``log1p`` and one rounding,
-  2 ulp in all.  (The double-double longdouble of some PowerPC systems is served, not promised.)
+  some 2 ulp in all.  (The double-double longdouble of some PowerPC systems is served, not promised.)
 
 With ``k`` one position of the row's maximum and ``e = exp(scale * (x - x[k]))``, everything is
 built from ``e``, ``e[k] = 1`` and the *tail*, the sum of the others, which is summed without the
@@ -486,6 +486,8 @@ def diagonals(matrices: Array) -> Array:
 @quiet
 def softmax_vjp(s: Array, g: Array, out: Array) -> None:
     """Write ``s * (g - sum(g * s))``, the Jacobian's product with `g` from either side.
+
+    The dot product keeps the errors of its products and of its sum (Ogita, Rump, Oishi [3]_).
 
     Parameters
     ----------
