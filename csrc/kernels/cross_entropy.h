@@ -119,18 +119,19 @@ SMC_INLINE void store_losses(const tile t, size_t u, vec loss, const smc_targets
 /* What the gradient of one row (or a lane's) is made of. */
 typedef struct {
   shift sh;
-  vec m, factor, mass, others, tail; /* tail: S'/S; the masses times factor */
-  pair inverse;
+  vec m, factor;
+  pair per_exp;      /* factor A/S: the gradient's part for each unit of an exponential */
+  mask dominant;     /* rows whose peak has more than half of the probability: */
+  vec tail, at_peak; /* S'/S, which is 1 - s_k there, and factor (A - a_k) s_k */
   mask ignored;
 } slope;
 
-/* factor (A s - a), by its tail where x is at the maximum and s above one half */
-SMC_INLINE vec gradient_of(vec x, vec s, vec a, const slope *g) {
-  vec scaled = v_mul(g->factor, a);
-  vec plain = v_fnma(v_set1(1), scaled, v_mul(g->mass, s));
-  vec exact = v_sub(v_mul(g->others, s), v_mul(scaled, g->tail));
-  mask dominant = v_and(v_eq(x, g->m), v_lt(v_set1((real)0.5), s));
-  return v_select(dominant, exact, plain);
+/* factor (A s - a), by its tail at a dominant peak */
+SMC_INLINE vec gradient_of(vec x, vec e, vec a, const slope *g) {
+  vec part = v_mul(g->factor, a);
+  vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
+  vec exact = v_fnma(part, g->tail, g->at_peak);
+  return v_select(v_and(v_eq(x, g->m), g->dominant), exact, plain);
 }
 
 SMC_INLINE void gradient_step(const tile t, const operand *o, size_t i, const slope *g,
@@ -141,11 +142,9 @@ SMC_INLINE void gradient_step(const tile t, const operand *o, size_t i, const sl
   SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
     vec x = tile_load(o[keep ? SMC_GRAD : SMC_X], i, (size_t)u, n, v_set1(0), layout, full);
     vec e = keep ? x : exp_shifted(x, g[u].sh, unscaled, 0);
-    vec s = times_inverse(e, g[u].inverse), d;
+    vec d = v_fma(e, g[u].per_exp.hi, v_mul(e, g[u].per_exp.lo));
     if (spread) {
-      d = gradient_of(x, s, distribution(o, how, i, (size_t)u, n, layout, full), &g[u]);
-    } else {
-      d = v_mul(g[u].mass, s);
+      d = gradient_of(x, e, distribution(o, how, i, (size_t)u, n, layout, full), &g[u]);
     }
     d = v_select(g[u].ignored, v_set1(0), d);
     tile_store(o[SMC_GRAD], i, (size_t)u, n, d, layout, full);
@@ -163,8 +162,8 @@ SMC_INLINE void gradient_rows(const tile t, const operand *o, const slope *g,
 /* The one class of each row that a label makes different. */
 SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, const targets *a,
                                    const slope *g, const smc_targets *how, const int layout) {
-  vec e = exp_shifted(a->x_label, g->sh, scaling_by(1), 0), s = times_inverse(e, g->inverse);
-  vec d = gradient_of(a->x_label, s, v_add(a->at_label, a->base_at_label), g);
+  vec e = exp_shifted(a->x_label, g->sh, scaling_by(1), 0);
+  vec d = gradient_of(a->x_label, e, v_add(a->at_label, a->base_at_label), g);
   real lane[SMC_V(lanes)];
   SMC_V(store)(lane, d);
   for (size_t l = 0; l < tile_rows(t, layout); ++l) {
@@ -188,16 +187,14 @@ SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair ta
   vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
   store_losses(t, u, v_select(a->ignored, zero, loss), how, layout);
 
+  vec factor = v_set1((real)how->factor), one = v_set1(1);
+  slope g = {.sh = sh, .m = m, .factor = factor, .ignored = a->ignored};
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);
-  vec factor = v_set1((real)how->factor);
-  return (slope){.sh = sh,
-                 .m = m,
-                 .factor = factor,
-                 .mass = v_mul(factor, mass),
-                 .others = v_mul(factor, pair_value(a->others)),
-                 .tail = pair_value(pair_quotient(tail, total)),
-                 .inverse = inverse_of(total),
-                 .ignored = a->ignored};
+  g.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total);
+  g.tail = pair_value(pair_quotient(tail, total));
+  g.dominant = v_lt(g.tail, v_set1((real)0.5));
+  g.at_peak = v_mul(v_mul(factor, pair_value(a->others)), v_sub(one, g.tail));
+  return g;
 }
 
 SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *extra,

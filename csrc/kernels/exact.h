@@ -11,6 +11,7 @@
 #define two_sum SMC_V(two_sum)
 #define pair_add SMC_V(pair_add)
 #define pair_quotient SMC_V(pair_quotient)
+#define normalized SMC_V(normalized)
 #define pair_times_power SMC_V(pair_times_power)
 #define pair_value SMC_V(pair_value)
 
@@ -35,6 +36,13 @@ SMC_INLINE pair two_sum(vec a, vec b) {
 SMC_INLINE pair pair_add(pair a, pair b) {
   pair s = two_sum(a.hi, b.hi);
   return (pair){s.hi, v_add(s.lo, v_add(a.lo, b.lo))};
+}
+
+/* hi as near to the value as it can be, lo what is left; an infinite sum stays one. */
+SMC_INLINE pair normalized(pair a) {
+  pair s = fast_two_sum(a.hi, a.lo);
+  mask finite = v_lt(v_abs(a.hi), v_set1((real)INFINITY));
+  return (pair){v_select(finite, s.hi, a.hi), v_select(finite, s.lo, v_set1(0))};
 }
 
 SMC_INLINE pair pair_times_power(pair a, real power_of_two) {

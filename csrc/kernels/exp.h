@@ -30,6 +30,8 @@
 #define f64_LIFTED 0x1p512
 #define f64_LOWERED 0x1p-512
 /* Below -UNDERFLOW exp, and twice that, rounds to zero; above OVERFLOW it is infinite. */
+#define f32_MAX FLT_MAX
+#define f64_MAX DBL_MAX
 #define f32_SHIFT_LIMIT 256.0f
 #define f32_UNDERFLOW 106.0f
 #define f32_OVERFLOW 89.5f
@@ -68,7 +70,7 @@ typedef struct {
 
 SMC_INLINE scaling scaling_by(double factor) {
   double size = factor < 0 ? -factor : factor, largest = sizeof(real) == 4 ? FLT_MAX : DBL_MAX;
-  if (size > largest) size = largest; /* beyond it only ties with the maximum are left either way */
+  if (size > largest / 2) size = largest / 2; /* by then nothing but ties with the maximum is left */
   real magnitude = (real)size;
   return (scaling){v_set1(factor < 0 ? -1 : 1), v_set1(magnitude), v_set1((real)(size - magnitude))};
 }
@@ -136,7 +138,7 @@ SMC_INLINE vec exp_full(vec hi, vec lo) {
   hi = v_select(high, v_set1(SMC_C(OVERFLOW)), hi);
   reduced e = reduce_exp(hi, lo);
   vec half = v_round(v_mul(e.n, v_set1((real)0.5)));
-  return v_ldexp(v_ldexp(v_add(v_set1(1), e.p), half), v_sub(e.n, half));
+  return v_mul(v_ldexp(v_add(v_set1(1), e.p), half), v_ldexp(v_set1(1), v_sub(e.n, half)));
 }
 
 /* exp(x) - 1 for x <= 0: 2^n - 1 is exact, and at least 1/2 in magnitude unless n = 0. */

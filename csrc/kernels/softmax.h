@@ -188,7 +188,8 @@ SMC_INLINE void log_step(const tile t, const operand x, const operand y, size_t 
     vec a = tile_load(x, i, (size_t)u, n, v_set1(0), layout, full), result;
     if (scaled) {
       a = v_sub(v_mul(v_mul(a, scale.sign), half), v_mul(m[u], half));
-      result = v_fma(a, v_add(scale.rest, scale.rest), v_sub(v_set1(0), log[u]));
+      vec bounded = v_max(v_set1(-SMC_C(MAX)), a); /* as infinity times a rest of 0 is NaN */
+      result = v_fma(bounded, v_add(scale.rest, scale.rest), v_sub(v_set1(0), log[u]));
       result = v_fma(a, v_add(scale.magnitude, scale.magnitude), result);
     } else {
       result = v_sub(v_sub(a, m[u]), log[u]);

@@ -148,5 +148,5 @@ SMC_INLINE pair reduce_sum(pair s, const int layout) {
       s = pair_add(s, other);
     }
   }
-  return fast_two_sum(s.hi, s.lo);
+  return normalized(s);
 }

@@ -7,7 +7,7 @@ tested against; speed comes second.  Every algorithm is written once, for number
 * float16, bfloat16 and float32 are computed in float64, whose 29 spare bits absorb every rounding;
 * float64 and longdouble are computed as pairs ``hi + lo``, where ``lo`` collects the rounding
   errors of ``hi``.  What remains is the error of NumPy's ``exp`` or ``log1p`` and one rounding,
-  some 2 ulp in all.  (The double-double longdouble of some PowerPC systems is served, not promised.)
+  some 2 ulp in all.  (Double-double longdouble, on some PowerPC systems, has no such promise.)
 
 With ``k`` one position of the row's maximum and ``e = exp(scale * (x - x[k]))``, everything is
 built from ``e``, ``e[k] = 1`` and the *tail*, the sum of the others, which is summed without the
