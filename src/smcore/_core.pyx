@@ -68,6 +68,10 @@ cdef extern from "smcore_kernels.h" nogil:
     const char *smc_compiler()
 
 
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_Scalar(void *data, cnp.PyArray_Descr *descr, object base)
+
+
 # An element as it lies in memory; the 16-bit floats have no C type of their own.
 ctypedef fused stored:
     float
@@ -372,6 +376,8 @@ cdef object general_log_softmax
 cdef object general_logsumexp
 cdef object general_softmax_vjp
 cdef object general_softmax_jvp
+cdef object general_cross_entropy
+cdef object general_cross_entropy_with_grad
 
 
 cdef inline const smc_kernels *kernels_if_plain(object x) noexcept:
@@ -504,11 +510,16 @@ def fast_logsumexp(
 
 
 cdef inline object fast_reduction(reducing_kernel kernel, cnp.ndarray x):
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    cdef smc_view source = dense(x)
+    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
+    cdef double value  # room for either type
+    if cnp.PyArray_NDIM(x) == 1 and size < RELEASE_GIL_FROM:
+        kernel(source, smc_view(&value, item, 0), 1, k)
+        return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
     cdef cnp.ndarray out = cnp.PyArray_EMPTY(
         cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    cdef smc_view source = dense(x), target = smc_view(cnp.PyArray_DATA(out), item, 0)
-    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
+    cdef smc_view target = smc_view(cnp.PyArray_DATA(out), item, 0)
     if size < RELEASE_GIL_FROM:
         kernel(source, target, size // k, k)
     else:
@@ -535,10 +546,140 @@ def fast_softmax_jvp(s, v, axis=-1, *, out=None):
     return general_softmax_jvp(s, v, axis, out=out)
 
 
+cdef object MEAN = "mean"  # interned, as the default of `reduction` is
+cdef object IGNORED = -100
+cdef object UNSMOOTHED = 0.0
+
+
+cdef Py_ssize_t count_labels(const int64_t *labels, Py_ssize_t n, int64_t k) noexcept nogil:
+    """How many labels are classes; -1 if one is neither a class nor the ignored -100."""
+    cdef Py_ssize_t i, counted = 0
+    for i in range(n):
+        if 0 <= labels[i] < k:
+            counted += 1
+        elif labels[i] != -100:
+            return -1
+    return counted
+
+
+cdef double sum_of_losses(const cython.floating *losses, Py_ssize_t n) noexcept nogil:
+    """Neumaier's sum (1974): the rounding error of each addition is summed apart."""
+    cdef double total = 0, error = 0, after, loss
+    cdef Py_ssize_t i
+    for i in range(n):
+        loss = losses[i]
+        after = total + loss
+        error += (total - after) + loss if total >= loss else (loss - after) + total
+        total = after
+    return total + error if error == error else total
+
+
+cdef inline bint are_plain_labels(object target, cnp.ndarray x) noexcept:
+    """Whether target holds one int64 for each row of x, C-contiguous."""
+    if not cnp.PyArray_CheckExact(target) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>target):
+        return False
+    cdef cnp.ndarray labels = <cnp.ndarray>target
+    cdef int axis, ndim = cnp.PyArray_NDIM(labels)
+    if not cnp.PyArray_ISSIGNED(labels) or cnp.PyArray_ITEMSIZE(labels) != 8:
+        return False
+    if ndim != cnp.PyArray_NDIM(x) - 1:
+        return False
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(labels, axis) != cnp.PyArray_DIM(x, axis):
+            return False
+    return True
+
+
+cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object target, object out):
+    """The mean loss, with its gradient in out unless that is None; None for the general path."""
+    if not are_plain_labels(target, x):
+        return None
+    cdef smc_targets targets
+    cdef smc_view grad = smc_view(NULL, 0, 0) if out is None else dense(<cnp.ndarray>out)
+    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
+    cdef cnp.npy_intp n = size // k
+    cdef const int64_t *labels = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>target)
+    cdef Py_ssize_t counted = count_labels(labels, n, k)
+    if counted <= 0:
+        return None
+    cdef cnp.ndarray losses = cnp.PyArray_EMPTY(1, &n, cnp.PyArray_TYPE(x), 0)
+    targets.labels, targets.labels_row = labels, sizeof(int64_t)
+    targets.weight, targets.on, targets.off, targets.factor = NULL, 1, 0, 1.0 / counted
+    targets.loss, targets.loss_row = cnp.PyArray_DATA(losses), cnp.PyArray_ITEMSIZE(losses)
+    cdef smc_view rows = dense(x)
+    if size < RELEASE_GIL_FROM:
+        kernels.cross_entropy(rows, smc_view(NULL, 0, 0), grad, n, k, &targets)
+    else:
+        with nogil:
+            kernels.cross_entropy(rows, smc_view(NULL, 0, 0), grad, n, k, &targets)
+    if cnp.PyArray_ITEMSIZE(x) == 4:
+        return np.float32(sum_of_losses(<const float *>targets.loss, n) / counted)
+    return np.float64(sum_of_losses(<const double *>targets.loss, n) / counted)
+
+
+def fast_cross_entropy(
+    x,
+    target,
+    *,
+    axis=-1,
+    weight=None,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+):
+    cdef const smc_kernels *kernels = kernels_if_plain(x)
+    if (kernels != NULL and axis is LAST and weight is None and ignore_index == IGNORED
+            and reduction is MEAN and label_smoothing is UNSMOOTHED):
+        loss = fast_mean_loss(kernels, x, target, None)
+        if loss is not None:
+            return loss
+    return general_cross_entropy(
+        x,
+        target,
+        axis=axis,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+def fast_cross_entropy_with_grad(
+    x,
+    target,
+    *,
+    axis=-1,
+    weight=None,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    out=None,
+):
+    cdef const smc_kernels *kernels = kernels_if_plain(x)
+    if (kernels != NULL and axis is LAST and weight is None and ignore_index == IGNORED
+            and reduction is MEAN and label_smoothing is UNSMOOTHED
+            and (out is None or may_hold_result(out, x))):
+        gradient = new_like(x) if out is None else out
+        loss = fast_mean_loss(kernels, x, target, gradient)
+        if loss is not None:
+            return loss, gradient
+    return general_cross_entropy_with_grad(
+        x,
+        target,
+        axis=axis,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        out=out,
+    )
+
+
 def fast_path(function):
     """The accelerated twin of a public function, if it has one, which falls back on it."""
     global general_softmax, general_log_softmax, general_logsumexp
     global general_softmax_vjp, general_softmax_jvp
+    global general_cross_entropy, general_cross_entropy_with_grad
     name = function.__name__
     if name == "softmax":
         general_softmax, twin = function, fast_softmax
@@ -550,6 +691,10 @@ def fast_path(function):
         general_softmax_vjp, twin = function, fast_softmax_vjp
     elif name == "softmax_jvp":
         general_softmax_jvp, twin = function, fast_softmax_jvp
+    elif name == "cross_entropy":
+        general_cross_entropy, twin = function, fast_cross_entropy
+    elif name == "cross_entropy_with_grad":
+        general_cross_entropy_with_grad, twin = function, fast_cross_entropy_with_grad
     else:
         return function
     return functools.update_wrapper(twin, function)
