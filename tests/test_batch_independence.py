@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import layouts
 import numpy as np
 import pytest
@@ -107,6 +109,16 @@ def test_out(sm, native_dtype, rng, operation):
         for layout in ("c_order", "offset", "strided", "fortran_order"):
             out = layouts.OUTPUTS[layout](np.zeros_like(expected[-1]))
             assert_identical(results(operation(sm, operands, out=out)), expected)
+
+
+@every(ALONE)
+def test_threads(sm, native_dtype, rng, operation):
+    """Several threads at once, on shared input large enough for the GIL to be released."""
+    operands = operation.draw(rng, native_dtype, (40 if "jacobian" in operation.name else 600,), 40)
+    expected = call(sm, operation, operands)
+    with ThreadPoolExecutor(4) as pool:
+        for got in pool.map(lambda _: call(sm, operation, operands), range(8)):
+            assert_identical(got, expected)
 
 
 def test_a_row_as_long_as_several_blocks(sm, native_dtype, rng):

@@ -46,8 +46,8 @@ SMC_INLINE vec distribution(const operand *o, const smc_targets *how, size_t i, 
   }
   if (!how->weight) return a;
   const real *w = how->weight;
-  if (layout != SMC_ALONG) return v_mul(a, v_set1(w[i]));
-  return v_mul(a, SMC_V(load_n)(w + (i + u) * W, n, v_set1(0)));
+  if (!SMC_IS_ALONG(layout)) return v_mul(a, v_set1(w[i]));
+  return v_mul(a, SMC_V(load_n)(w + i * W, n, v_set1(0)));
 }
 
 SMC_INLINE void distribution_step(const tile t, const operand *o, size_t i, const vec *m,
@@ -88,7 +88,7 @@ SMC_INLINE void add_labels(const tile t, const operand *o, size_t u, vec m, cons
   const real *weight = how->weight;
   real on[SMC_V(lanes)], off[SMC_V(lanes)], x[SMC_V(lanes)], ignored[SMC_V(lanes)];
   for (size_t l = 0; l < W; ++l) {
-    size_t r = layout == SMC_ALONG ? 0 : u * W + l;
+    size_t r = tile_row(u, l, layout);
     int64_t label = r < t.lanes ? row_label(how, t.row + r) : -1;
     real w = label < 0 ? 0 : weight ? weight[label] : 1;
     on[l] = (real)how->on * w;
@@ -111,7 +111,7 @@ SMC_INLINE void store_losses(const tile t, size_t u, vec loss, const smc_targets
   real lane[SMC_V(lanes)];
   SMC_V(store)(lane, loss);
   for (size_t l = 0; l < tile_rows(t, layout); ++l) {
-    char *p = (char *)how->loss + (ptrdiff_t)(t.row + u * W + l) * how->loss_row;
+    char *p = (char *)how->loss + (ptrdiff_t)(t.row + tile_row(u, l, layout)) * how->loss_row;
     SMC_V(put)(p, lane[l]);
   }
 }
@@ -167,9 +167,10 @@ SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, con
   real lane[SMC_V(lanes)];
   SMC_V(store)(lane, d);
   for (size_t l = 0; l < tile_rows(t, layout); ++l) {
-    int64_t label = row_label(how, t.row + u * W + l);
+    size_t r = tile_row(u, l, layout);
+    int64_t label = row_label(how, t.row + r);
     if (label < 0) continue;
-    SMC_K(put)(tile_element(o[SMC_GRAD], (size_t)label, u * W + l, layout), lane[l]);
+    SMC_K(put)(tile_element(o[SMC_GRAD], (size_t)label, r, layout), lane[l]);
   }
 }
 
@@ -178,9 +179,8 @@ SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair ta
                                 const targets *a, const smc_targets *how, const int layout) {
   vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
   pair e = exp_of_peak(m, sh, scaling_by(1), 0);
-  pair total = pair_add(tail, pair_times_power(e, SMC_C(LIFTED)));
-  pair ratio = pair_times_power(pair_quotient(tail, e), SMC_C(LOWERED));
-  vec log = v_add(log1p_of_pair(ratio), undefined);
+  pair total = pair_add(tail, e);
+  vec log = v_add(log1p_of_pair(pair_quotient(tail, e)), undefined);
   vec mass = pair_value(pair_add(a->others, a->peak));
   vec far = v_mul(a->at_label, v_sub(m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
@@ -204,15 +204,15 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
   const int spread = !how->labels || how->off != 0, grad = o[SMC_GRAD].p != NULL;
   /* Exponentials are kept in the gradient where nothing else needs the logits there. */
   const int keep = grad && !spread && keeps_exp(t, layout);
-  vec m[SMC_STRIPS];
-  shift sh[SMC_STRIPS];
-  pair tail[SMC_STRIPS];
-  targets a[SMC_STRIPS];
-  slope g[SMC_STRIPS];
+  vec m[SMC_WIDE];
+  shift sh[SMC_WIDE];
+  pair tail[SMC_WIDE];
+  targets a[SMC_WIDE];
+  slope g[SMC_WIDE];
 
   row_max(t, o[SMC_X], v_set1(1), m, layout, 0);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], unscaled, 0, 1);
+    sh[u] = make_shift(m[u], unscaled, 0);
     vec zero = v_set1(0);
     a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
   }

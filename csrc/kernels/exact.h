@@ -45,8 +45,8 @@ SMC_INLINE pair normalized(pair a) {
   return (pair){v_select(finite, s.hi, a.hi), v_select(finite, s.lo, v_set1(0))};
 }
 
-SMC_INLINE pair pair_times_power(pair a, real power_of_two) {
-  return (pair){v_mul(a.hi, v_set1(power_of_two)), v_mul(a.lo, v_set1(power_of_two))};
+SMC_INLINE pair pair_times_power(pair a, vec power_of_two) {
+  return (pair){v_mul(a.hi, power_of_two), v_mul(a.lo, power_of_two)};
 }
 
 SMC_INLINE vec pair_value(pair a) { return v_add(a.hi, a.lo); }

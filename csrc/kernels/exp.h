@@ -5,8 +5,11 @@
  * subtracted first: x - max is then exact if x is within a factor of two of it (Sterbenz), and
  * otherwise at most -SHIFT_LIMIT/2, where exp underflows to zero.
  *
- * Error of 1 + p before scaling: 0.5 units in the last place for the last addition, up to 0.25 for p,
- * below 0.1 for the polynomial.  Included once for each type computed in (SMC_T).
+ * All exponentials of a row come out 2^LIFT times too large, which no sum or quotient minds: 2^n is then
+ * a normal number for every term that matters, and no subnormal is rounded before the result is.
+ *
+ * Error of 2^n (1 + p): 0.5 units in the last place for the last addition, up to 0.25 for p, below 0.1
+ * for the polynomial.  Included once for each type computed in (SMC_T).
  */
 
 #define shift SMC_V(shift)
@@ -19,24 +22,26 @@
 #define exp_shifted SMC_V(exp_shifted)
 #define exp_of_peak SMC_V(exp_of_peak)
 #define exp_full SMC_V(exp_full)
+#define split_exp SMC_V(split_exp)
+#define exp_of_negative SMC_V(exp_of_negative)
 #define expm1_of_negative SMC_V(expm1_of_negative)
 #define polynomial SMC_V(polynomial)
 
-/* Tails are summed 2^LIFT times too large, lest their terms be rounded as subnormals. */
-#define f32_LIFT 64.0f
+/* An argument UNDERFLOW below the maximum gives a term too small to count in a sum or be a result, and
+ * still 2^n normal.  Over the whole range exp is 0 below -UNDERFLOW and infinite above OVERFLOW. */
+#define f32_BIAS 127
+#define f32_LIFT 64
 #define f32_LIFTED 0x1p64f
-#define f32_LOWERED 0x1p-64f
-#define f64_LIFT 512.0
-#define f64_LIFTED 0x1p512
-#define f64_LOWERED 0x1p-512
-/* Below -UNDERFLOW exp, and twice that, rounds to zero; above OVERFLOW it is infinite. */
 #define f32_MAX FLT_MAX
-#define f64_MAX DBL_MAX
 #define f32_SHIFT_LIMIT 256.0f
-#define f32_UNDERFLOW 106.0f
+#define f32_UNDERFLOW 128.0f
 #define f32_OVERFLOW 89.5f
+#define f64_BIAS 1023
+#define f64_LIFT 512
+#define f64_LIFTED 0x1p512
+#define f64_MAX DBL_MAX
 #define f64_SHIFT_LIMIT 2048.0
-#define f64_UNDERFLOW 747.0
+#define f64_UNDERFLOW 1024.0
 #define f64_OVERFLOW 710.5
 
 #define SMC_LOG2E 1.44269504088896340735992468100189214
@@ -58,14 +63,14 @@ typedef struct {
 } scaling;
 
 typedef struct {
-  vec center;   /* taken from x: 0, or the maximum if that is large */
-  vec exponent; /* N, taken from n */
-  vec floor;    /* what is left of an argument below this underflows, with room to spare */
-  vec peak;     /* what is left of the maximum */
+  vec center; /* taken from x: 0, or the maximum if that is large */
+  vec peak;   /* what is left of the maximum */
+  vec floor;  /* what smaller arguments are raised to */
+  vec origin; /* ROUNDER + BIAS + LIFT - N: n is rounded, and found, relative to it */
 } shift;
 
 typedef struct {
-  vec n, p; /* exp = 2^n (1 + p) */
+  vec k, p; /* exp = 2^n (1 + p), k = origin + n */
 } reduced;
 
 SMC_INLINE scaling scaling_by(double factor) {
@@ -83,26 +88,25 @@ SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
 }
 
 /* exp(hi + lo), |lo| a rounding error of hi */
-SMC_INLINE reduced reduce_exp(vec hi, vec lo) {
+SMC_INLINE reduced reduce_exp(vec hi, vec lo, vec origin) {
   static const real q[] = SMC_C(EXP);
-  vec n = v_round(v_mul(hi, v_set1((real)SMC_LOG2E)));
+  vec k = v_fma(hi, v_set1((real)SMC_LOG2E), origin), n = v_sub(k, origin);
   vec r = v_fnma(n, v_set1(LN2_HI), hi); /* exact */
   vec rest = v_fnma(n, v_set1(LN2_LO), lo);
   vec s = v_add(r, rest);
   vec tail = v_fma(v_mul(s, s), polynomial(q, sizeof q / sizeof *q, s), rest);
-  return (reduced){n, v_add(r, tail)};
+  return (reduced){k, v_add(r, tail)};
 }
 
-/* lifted: the exponentials shall come out 2^LIFT times as large */
-SMC_INLINE shift make_shift(vec max, const scaling scale, const int scaled, const int lifted) {
-  const real lift = lifted ? SMC_C(LIFT) : 0;
+SMC_INLINE shift make_shift(vec max, const scaling scale, const int scaled) {
   vec all = scaled ? v_mul(max, scale.magnitude) : max;
   mask far = v_lt(v_set1(SMC_C(SHIFT_LIMIT)), v_abs(all));
   shift s;
   s.center = v_select(far, max, v_set1(0));
   s.peak = v_select(far, v_set1(0), all);
-  s.exponent = v_sub(v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E))), v_set1(lift));
-  s.floor = v_sub(s.peak, v_set1(SMC_C(UNDERFLOW) + lift * (real)0.7));
+  s.floor = v_sub(s.peak, v_set1(SMC_C(UNDERFLOW)));
+  s.origin = v_sub(v_set1(SMC_C(ROUNDER) + SMC_C(BIAS) + SMC_C(LIFT)),
+                   v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E))));
   return s;
 }
 
@@ -117,17 +121,27 @@ SMC_INLINE pair shifted_argument(vec x, const shift s, const scaling scale, cons
   return (pair){v_max(s.floor, product), error};
 }
 
+/* 2^LIFT exp(x - max) */
 SMC_INLINE vec exp_shifted(vec x, const shift s, const scaling scale, const int scaled) {
   pair a = shifted_argument(x, s, scale, scaled);
-  reduced e = reduce_exp(a.hi, a.lo);
-  return v_ldexp(v_add(v_set1(1), e.p), v_sub(e.n, s.exponent));
+  reduced e = reduce_exp(a.hi, a.lo, s.origin);
+  vec power = v_power(e.k);
+  return v_fma(e.p, power, power);
 }
 
-/* exp at the maximum, with the rounding error of its last addition. */
+/* The same at the maximum, with the rounding error of its last addition. */
 SMC_INLINE pair exp_of_peak(vec max, const shift s, const scaling scale, const int scaled) {
   pair a = {s.peak, v_set1(0)};
   if (scaled) a = shifted_argument(max, s, scale, scaled);
-  return fast_two_sum(v_set1(1), reduce_exp(a.hi, a.lo).p);
+  reduced r = reduce_exp(a.hi, a.lo, s.origin);
+  return pair_times_power(fast_two_sum(v_set1(1), r.p), v_power(r.k));
+}
+
+/* exp(hi + lo) = 2^n (1 + p) in these steps where nothing is shifted. */
+SMC_INLINE pair split_exp(vec hi, vec lo) {
+  const vec origin = v_set1(SMC_C(ROUNDER));
+  reduced e = reduce_exp(hi, lo, origin);
+  return (pair){v_sub(e.k, origin), e.p};
 }
 
 /* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves. */
@@ -136,14 +150,20 @@ SMC_INLINE vec exp_full(vec hi, vec lo) {
   lo = v_select(v_or(low, high), v_set1(0), lo);
   hi = v_select(low, v_set1(-SMC_C(UNDERFLOW)), hi);
   hi = v_select(high, v_set1(SMC_C(OVERFLOW)), hi);
-  reduced e = reduce_exp(hi, lo);
-  vec half = v_round(v_mul(e.n, v_set1((real)0.5)));
-  return v_mul(v_ldexp(v_add(v_set1(1), e.p), half), v_ldexp(v_set1(1), v_sub(e.n, half)));
+  pair e = split_exp(hi, lo);
+  vec half = v_round(v_mul(e.hi, v_set1((real)0.5)));
+  return v_mul(v_ldexp(v_add(v_set1(1), e.lo), half), v_ldexp(v_set1(1), v_sub(e.hi, half)));
+}
+
+/* exp(x) for x <= 0 */
+SMC_INLINE vec exp_of_negative(vec x) {
+  pair e = split_exp(v_max(v_set1(-SMC_C(UNDERFLOW)), x), v_set1(0));
+  return v_ldexp(v_add(v_set1(1), e.lo), e.hi);
 }
 
 /* exp(x) - 1 for x <= 0: 2^n - 1 is exact, and at least 1/2 in magnitude unless n = 0. */
 SMC_INLINE vec expm1_of_negative(vec x) {
-  reduced e = reduce_exp(v_max(v_set1(-SMC_C(UNDERFLOW)), x), v_set1(0));
-  vec power = v_ldexp(v_set1(1), e.n);
-  return v_fma(power, e.p, v_sub(power, v_set1(1)));
+  pair e = split_exp(v_max(v_set1(-SMC_C(UNDERFLOW)), x), v_set1(0));
+  vec power = v_ldexp(v_set1(1), e.hi);
+  return v_fma(power, e.lo, v_sub(power, v_set1(1)));
 }

@@ -6,7 +6,6 @@
 #define dot_rows SMC_K(dot_rows)
 #define product_step SMC_K(product_step)
 #define product SMC_K(product)
-#define exp_of_log SMC_K(exp_of_log)
 #define lse_step SMC_K(lse_step)
 #define logsumexp_product SMC_K(logsumexp_product)
 
@@ -15,12 +14,6 @@
 enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP };
 enum { SMC_DOT_STEPS = 8 }; /* products to an accumulator before it joins the running sum */
 #endif
-
-/* s, from what the forward pass returned */
-SMC_INLINE vec exp_of_log(vec log_s) {
-  reduced e = reduce_exp(v_max(v_set1(-SMC_C(UNDERFLOW)), log_s), v_set1(0));
-  return v_ldexp(v_add(v_set1(1), e.p), e.n);
-}
 
 /* sum += g*s (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), g*exp(s) (SMC_LOG_SOFTMAX_JVP) */
 SMC_INLINE void dot_step(const tile t, const operand s, const operand g, size_t i, vec *sum,
@@ -32,37 +25,44 @@ SMC_INLINE void dot_step(const tile t, const operand s, const operand g, size_t 
       sum[u] = v_add(sum[u], b);
     } else {
       vec a = tile_load(s, i, (size_t)u, n, v_set1(0), layout, full);
-      sum[u] = v_fma(op == SMC_LOG_SOFTMAX_JVP ? exp_of_log(a) : a, b, sum[u]);
+      sum[u] = v_fma(op == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(a) : a, b, sum[u]);
     }
   }
 }
 
-SMC_INLINE void dot_rows(const tile t, const operand s, const operand g, vec dot[SMC_STRIPS],
+/* A row too long for ABREAST is summed in chains; a shorter one is not, wherever it lies: the order
+ * must depend on its length alone. */
+SMC_INLINE void dot_rows(const tile t, const operand s, const operand g, vec dot[SMC_WIDE],
                          const int op, const int layout) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  const size_t abreast = layout == SMC_ALONG ? SMC_CHAINS : SMC_WIDTH(layout);
-  const size_t stride = layout == SMC_ALONG ? SMC_CHAINS : 1;
-  const size_t whole = layout == SMC_ALONG ? t.k / W / SMC_CHAINS * SMC_CHAINS : full;
+  const int chained = layout == SMC_ALONG && t.k > SMC_ABREAST_MAX;
+  const size_t whole = chained ? t.k / W / SMC_CHAINS * SMC_CHAINS : 0;
+  const size_t block = SMC_DOT_STEPS * (chained ? SMC_CHAINS : 1);
   pair total[SMC_CHAINS];
-  for (size_t u = 0; u < abreast; ++u) total[u] = pair_of(0);
+  for (int u = 0; u < SMC_CHAINS; ++u) total[u] = pair_of(0);
   for (size_t i = 0; i < steps;) {
-    size_t end = steps - i < SMC_DOT_STEPS * stride ? steps : i + SMC_DOT_STEPS * stride;
+    size_t end = steps - i < block ? steps : i + block;
     vec sum[SMC_CHAINS];
-    for (size_t u = 0; u < abreast; ++u) sum[u] = v_set1(0);
-    for (; i + stride <= end && i + stride <= whole; i += stride) {
-      if (full) {
-        dot_step(t, s, g, i, sum, (int)abreast, op, layout, 1);
-      } else { /* strided: in the same order, for the same bits */
-        dot_step(t, s, g, i, sum, (int)abreast, op, layout, 0);
+    for (int u = 0; u < SMC_CHAINS; ++u) sum[u] = v_set1(0);
+    if (layout == SMC_ALONG && full) {
+      for (; i + SMC_CHAINS <= end && i < whole; i += SMC_CHAINS) {
+        dot_step(t, s, g, i, sum, SMC_CHAINS, op, layout, 1);
+      }
+    } else if (layout == SMC_ALONG) {
+      for (; i + SMC_CHAINS <= end && i < whole; i += SMC_CHAINS) {
+        dot_step(t, s, g, i, sum, SMC_CHAINS, op, layout, 0);
       }
     }
+    for (; i < end && i < full; ++i) dot_step(t, s, g, i, sum, SMC_WIDTH(layout), op, layout, 1);
     for (; i < end; ++i) dot_step(t, s, g, i, sum, SMC_WIDTH(layout), op, layout, 0);
-    for (size_t u = 0; u < abreast; ++u) {
-      total[u] = pair_add(total[u], (pair){sum[u], v_set1(0)});
+    for (int u = 0; u < SMC_CHAINS; ++u) {
+      if (layout == SMC_ALONG || u < SMC_WIDTH(layout)) {
+        total[u] = pair_add(total[u], (pair){sum[u], v_set1(0)});
+      }
     }
   }
-  if (layout == SMC_ALONG) {
-    for (size_t u = 1; u < SMC_CHAINS; ++u) total[0] = pair_add(total[0], total[u]);
+  if (chained) {
+    for (int u = 1; u < SMC_CHAINS; ++u) total[0] = pair_add(total[0], total[u]);
   }
   for (int u = 0; u < SMC_WIDTH(layout); ++u) dot[u] = pair_value(reduce_sum(total[u], layout));
 }
@@ -76,7 +76,7 @@ SMC_INLINE void product_step(const tile t, const operand *o, size_t i, const vec
       result = v_sub(b, dot[u]);
     } else {
       vec a = tile_load(o[0], i, (size_t)u, n, v_set1(0), layout, full);
-      result = op == SMC_SOFTMAX_VJP ? v_mul(a, v_sub(b, dot[u])) : v_fnma(exp_of_log(a), dot[u], b);
+      result = op == SMC_SOFTMAX_VJP ? v_mul(a, v_sub(b, dot[u])) : v_fnma(exp_of_negative(a), dot[u], b);
     }
     tile_store(o[2], i, (size_t)u, n, result, layout, full);
   }
@@ -88,7 +88,7 @@ SMC_INLINE void product_step(const tile t, const operand *o, size_t i, const vec
  *   SMC_LOG_SOFTMAX_JVP  v - sum s v */
 SMC_INLINE void product(const tile t, const operand *o, const int op, const int layout) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  vec dot[SMC_STRIPS];
+  vec dot[SMC_WIDE];
   dot_rows(t, o[0], o[1], dot, op, layout);
   for (size_t i = 0; i < full; ++i) product_step(t, o, i, dot, op, layout, 1);
   for (size_t i = full; i < steps; ++i) product_step(t, o, i, dot, op, layout, 0);
@@ -108,7 +108,7 @@ SMC_INLINE void lse_step(const tile t, const operand x, const operand y, size_t 
 /* operands: x; lse, g, one value for each row; the product */
 SMC_INLINE void logsumexp_product(const tile t, const operand *o, const int layout) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  vec lse[SMC_STRIPS], g[SMC_STRIPS];
+  vec lse[SMC_WIDE], g[SMC_WIDE];
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
     lse[u] = tile_load_row(t, o[1], (size_t)u, layout);
     g[u] = tile_load_row(t, o[2], (size_t)u, layout);

@@ -23,18 +23,21 @@ typedef struct {
   static void SMC_K(name##_along)(tile t, const operand *o, const void *extra) {                     \
     call(t, o, extra, SMC_ALONG);                                                                    \
   }                                                                                                  \
+  static void SMC_K(name##_abreast)(tile t, const operand *o, const void *extra) {                   \
+    call(t, o, extra, SMC_ABREAST);                                                                  \
+  }                                                                                                  \
   static void SMC_K(name##_across)(tile t, const operand *o, const void *extra) {                    \
     call(t, o, extra, SMC_ACROSS);                                                                   \
   }                                                                                                  \
   static void SMC_K(name##_narrow)(tile t, const operand *o, const void *extra) {                    \
     call(t, o, extra, SMC_NARROW);                                                                   \
   }                                                                                                  \
-  static const layouts SMC_K(name) = {SMC_K(name##_along), SMC_K(name##_across),                     \
-                                      SMC_K(name##_narrow)}
+  static const layouts SMC_K(name) = {SMC_K(name##_along), SMC_K(name##_abreast),                    \
+                                      SMC_K(name##_across), SMC_K(name##_narrow)}
 #endif
 
 SMC_INLINE operand view_operand(const smc_view v, size_t row) {
-  return (operand){(char *)v.data + (ptrdiff_t)row * v.row, v.col};
+  return (operand){(char *)v.data + (ptrdiff_t)row * v.row, v.col, v.row};
 }
 
 /* Rows to lanes: W x W blocks by transposition in registers, or one by one if strided. */
@@ -93,7 +96,7 @@ static void packed_tiles(tile_function *function, const argument *o, int count, 
   vec buffer[SMC_MAX_OPERANDS][SMC_PACKED_MAX + 15];
   operand packed[SMC_MAX_OPERANDS];
   for (int i = 0; i < count; ++i) {
-    packed[i] = (operand){o[i].view.data ? (char *)buffer[i] : NULL, sizeof(vec)};
+    packed[i] = (operand){o[i].view.data ? (char *)buffer[i] : NULL, sizeof(vec), sizeof(real)};
   }
   for (size_t row = 0; row < n; row += W) {
     size_t lanes = n - row < W ? n - row : W;
@@ -122,14 +125,17 @@ static void for_tiles(const layouts functions, tile_function *packed, const argu
     packed_tiles(packed, o, count, inputs, n, k, extra);
     return;
   }
+  const int wide = across ? SMC_ACROSS : dense && k <= SMC_ABREAST_MAX ? SMC_ABREAST : SMC_ALONG;
+  const size_t lanes = across ? W : 1;
   operand part[SMC_MAX_OPERANDS];
-  for (size_t row = 0, lanes; row < n; row += lanes) {
-    size_t left = n - row, wide = SMC_STRIPS * W;
-    int layout = !across ? SMC_ALONG : left >= wide ? SMC_ACROSS : SMC_NARROW;
-    lanes = !across ? 1 : left >= wide ? wide : left < W ? left : W;
+  for (size_t row = 0, rows; row < n; row += rows) {
+    size_t left = n - row;
+    int layout = left >= SMC_WIDE * lanes ? wide : across ? SMC_NARROW : SMC_ALONG;
+    rows = lanes * SMC_WIDTH(layout);
+    if (rows > left) rows = left;
     for (int i = 0; i < count; ++i) {
-      part[i] = o[i].view.data ? view_operand(o[i].view, row) : (operand){NULL, 0};
+      part[i] = o[i].view.data ? view_operand(o[i].view, row) : (operand){NULL, 0, 0};
     }
-    functions[layout]((tile){k, lanes, row, !dense}, part, extra);
+    functions[layout]((tile){k, rows, row, !dense}, part, extra);
   }
 }

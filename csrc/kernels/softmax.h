@@ -28,14 +28,13 @@
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP };
-enum { SMC_TOTAL, SMC_TAIL };      /* all exponentials; all but that of one maximum, lifted */
+enum { SMC_TOTAL, SMC_TAIL };      /* all exponentials; all but that of one maximum */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* of output that stays in the second-level cache between passes */
-#define SMC_SUM_OFFSET 2           /* above any e = 1 + p, which is at most sqrt(2) and a bit */
 #endif
 
 /* What a lane without data holds: nothing beside the maximum of a row it might be part of. */
 SMC_INLINE vec vacant(vec sign, const int layout) {
-  return layout == SMC_ALONG ? v_mul(sign, v_set1((real)-INFINITY)) : v_set1(0);
+  return SMC_IS_ALONG(layout) ? v_mul(sign, v_set1((real)-INFINITY)) : v_set1(0);
 }
 
 /* ---- pass 1: the maximum of sign*x -------------------------------------------------------------- */
@@ -49,7 +48,7 @@ SMC_INLINE void max_step(const tile t, const operand x, size_t i, vec sign, vec 
   }
 }
 
-SMC_INLINE void row_max(const tile t, const operand x, vec sign, vec m[SMC_STRIPS],
+SMC_INLINE void row_max(const tile t, const operand x, vec sign, vec m[SMC_WIDE],
                         const int layout, const int scaled) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
   vec chain[SMC_CHAINS];
@@ -69,7 +68,7 @@ SMC_INLINE void row_max(const tile t, const operand x, vec sign, vec m[SMC_STRIP
 
 /* ---- pass 2: sums of exponentials --------------------------------------------------------------- */
 
-/* The whole sum starts from an offset above any term: the rounding error of each addition is then
+/* The whole sum starts from an offset above any term, which is at most sqrt(2) 2^LIFT: the rounding error of each addition is then
  * exact in three operations (fast_two_sum) instead of six.  In a tail each lane leaves out the first
  * maximum that it meets; seen marks the lanes that have met one. */
 SMC_INLINE void sum_step(const tile t, const operand x, const operand y, size_t i, const vec *m,
@@ -93,19 +92,19 @@ SMC_INLINE void sum_step(const tile t, const operand x, const operand y, size_t 
   }
 }
 
-/* In ALONG a tail's lanes have each left out a maximum, where the row leaves out one. */
+/* Along a row a tail's lanes have each left out a maximum, where the row leaves out one. */
 SMC_INLINE pair count_peaks(pair tail, size_t peaks, pair peak) {
   for (; peaks > 1; --peaks) tail = pair_add(tail, peak);
   return fast_two_sum(tail.hi, tail.lo);
 }
 
 SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const vec *m,
-                           const shift *sh, const scaling scale, pair total[SMC_STRIPS], int keep,
+                           const shift *sh, const scaling scale, pair total[SMC_WIDE], int keep,
                            const int which, const int layout, const int scaled) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  const vec offset = v_set1(which == SMC_TOTAL ? SMC_SUM_OFFSET : 0);
-  pair sum[SMC_STRIPS];
-  mask seen[SMC_STRIPS];
+  const vec offset = v_set1(which == SMC_TOTAL ? 2 * SMC_C(LIFTED) : 0);
+  pair sum[SMC_WIDE];
+  mask seen[SMC_WIDE];
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
     total[u] = pair_of(0);
     seen[u] = v_none();
@@ -124,9 +123,9 @@ SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const
     }
   }
   for (int u = 0; u < SMC_WIDTH(layout); ++u) total[u] = reduce_sum(total[u], layout);
-  if (which == SMC_TAIL && layout == SMC_ALONG && v_count(seen[0]) > 1) {
-    pair peak = pair_times_power(exp_of_peak(m[0], sh[0], scale, scaled), SMC_C(LIFTED));
-    total[0] = count_peaks(total[0], v_count(seen[0]), peak);
+  for (int u = 0; which == SMC_TAIL && SMC_IS_ALONG(layout) && u < SMC_WIDTH(layout); ++u) {
+    if (v_count(seen[u]) < 2) continue;
+    total[u] = count_peaks(total[u], v_count(seen[u]), exp_of_peak(m[u], sh[u], scale, scaled));
   }
 }
 
@@ -136,7 +135,9 @@ SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const
  * rounding error. */
 SMC_INLINE pair inverse_of(pair sum) {
 #if SMC_FUSED
-  return pair_quotient(pair_of(1), sum);
+  vec inverse = v_div(v_set1(1), sum.hi);
+  vec rest = v_fnma(sum.lo, inverse, v_fnma(sum.hi, inverse, v_set1(1)));
+  return (pair){inverse, v_mul(rest, inverse)};
 #else
   return (pair){sum.hi, v_div(sum.lo, sum.hi)};
 #endif
@@ -167,7 +168,7 @@ SMC_INLINE void quotient_rows(const tile t, const operand x, const operand y, co
                               const scaling scale, const pair *total, const int layout,
                               const int scaled, const int keep) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  pair inverse[SMC_STRIPS];
+  pair inverse[SMC_WIDE];
   for (int u = 0; u < SMC_WIDTH(layout); ++u) inverse[u] = inverse_of(total[u]);
   for (size_t i = 0; i < full; ++i) {
     quotient_step(t, x, y, i, sh, scale, inverse, layout, scaled, keep, 1);
@@ -216,7 +217,7 @@ SMC_INLINE vec infinite_row(const tile t, const operand x, size_t u, vec m, vec 
     vec a = tile_load(x, i, u, n, v_set1(0), layout, layout == SMC_ACROSS);
     nan = v_select(v_eq(a, a), nan, a);
   }
-  if (layout == SMC_ALONG) {
+  if (SMC_IS_ALONG(layout)) {
     SMC_UNROLL for (size_t d = W / 2; d; d /= 2) nan = v_add(nan, v_xor_lanes(nan, (int)d));
   }
   return v_select(finite, log, nan);
@@ -225,7 +226,7 @@ SMC_INLINE vec infinite_row(const tile t, const operand x, size_t u, vec m, vec 
 /* Whether pass 2 leaves the exponentials in the output: it must be of the precision computed in, and
  * small enough to be still near in pass 3. */
 SMC_INLINE int keeps_exp(const tile t, const int layout) {
-  size_t lanes = layout == SMC_ALONG ? 1 : SMC_WIDTH(layout) * W;
+  size_t lanes = layout == SMC_ALONG ? 1 : layout == SMC_ABREAST ? SMC_WIDE : SMC_WIDTH(layout) * W;
   return sizeof(elem) == sizeof(real) && t.k * lanes * sizeof(elem) <= SMC_KEEP_BYTES;
 }
 
@@ -235,13 +236,13 @@ SMC_INLINE void forward(const tile t, const operand *o, double factor, const int
   const operand x = o[0], y = o[1];
   const scaling scale = scaling_by(factor);
   const int keep = op == SMC_SOFTMAX && keeps_exp(t, layout);
-  vec m[SMC_STRIPS], log[SMC_STRIPS];
-  shift sh[SMC_STRIPS];
-  pair sum[SMC_STRIPS];
+  vec m[SMC_WIDE], log[SMC_WIDE];
+  shift sh[SMC_WIDE];
+  pair sum[SMC_WIDE];
 
   row_max(t, x, scale.sign, m, layout, scaled);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], scale, scaled, op != SMC_SOFTMAX);
+    sh[u] = make_shift(m[u], scale, scaled);
   }
   sum_of_exp(t, x, y, m, sh, scale, sum, keep, op == SMC_SOFTMAX ? SMC_TOTAL : SMC_TAIL, layout,
              scaled);
@@ -256,7 +257,7 @@ SMC_INLINE void forward(const tile t, const operand *o, double factor, const int
   }
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
     pair e = exp_of_peak(m[u], sh[u], scale, scaled);
-    log[u] = log1p_of_pair(pair_times_power(pair_quotient(sum[u], e), SMC_C(LOWERED)));
+    log[u] = log1p_of_pair(pair_quotient(sum[u], e));
     if (op == SMC_LOG_SOFTMAX) { /* no element of a row with an infinite maximum has a logarithm */
       log[u] = v_add(log[u], v_sub(m[u], m[u]));
     } else {

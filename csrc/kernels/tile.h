@@ -1,7 +1,9 @@
 /* Rows in vector registers: how rows lie over lanes, so that an algorithm is written once.
  *
  *   ALONG   one row; the lanes run along it, and a reduction ends across the lanes.
- *   ACROSS  SMC_STRIPS*W rows, one to a lane; steps go down the class axis.  For an axis whose rows
+ *   ABREAST SMC_WIDE rows, each as in ALONG and with the same bits: while the reduction of one waits
+ *           for its latency, the others go on.
+ *   ACROSS  SMC_WIDE*W rows, one to a lane; steps go down the class axis.  For an axis whose rows
  *           lie side by side in memory: nothing is transposed, and each step reads whole cache lines.
  *   NARROW  up to W rows, as ACROSS: the columns that are left over, and short rows, which are packed
  *           (transposed) into a buffer first (rows.h): no lane is then idle and no reduction across
@@ -23,18 +25,22 @@
 #define tile_store_row SMC_K(tile_store_row)
 #define tile_element SMC_K(tile_element)
 #define tile_address SMC_K(tile_address)
+#define tile_row SMC_K(tile_row)
 #define tile_rows SMC_K(tile_rows)
 #define reduce_max SMC_K(reduce_max)
 #define reduce_sum SMC_K(reduce_sum)
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_STRIPS = 4 };      /* vectors side by side in ACROSS */
-enum { SMC_CHAINS = 4 };      /* accumulators that hide the latency of a pass with little else to do */
-enum { SMC_PACKED_MAX = 32 }; /* the longest row worth packing */
-enum { SMC_SUM_STEPS = 32 };  /* additions to an accumulator before it joins the running sum */
-enum { SMC_ALONG, SMC_ACROSS, SMC_NARROW };
-#define SMC_WIDTH(layout) ((layout) == SMC_ACROSS ? SMC_STRIPS : 1) /* vectors of rows */
+enum { SMC_WIDE = 4 };          /* vectors of rows in ABREAST and ACROSS */
+enum { SMC_CHAINS = 4 };        /* accumulators that hide the latency of a pass with little to do */
+enum { SMC_PACKED_MAX = 64 };   /* the longest row worth packing */
+enum { SMC_ABREAST_MAX = 1024 }; /* the longest row that ABREAST takes: four of them stay near */
+enum { SMC_SUM_STEPS = 32 };    /* additions to an accumulator before it joins the running sum */
+enum { SMC_ALONG, SMC_ABREAST, SMC_ACROSS, SMC_NARROW, SMC_LAYOUT_COUNT };
+#define SMC_IS_ALONG(layout) ((layout) == SMC_ALONG || (layout) == SMC_ABREAST)
+#define SMC_IS_WIDE(layout) ((layout) == SMC_ABREAST || (layout) == SMC_ACROSS)
+#define SMC_WIDTH(layout) (SMC_IS_WIDE(layout) ? SMC_WIDE : 1) /* vectors of rows */
 
 typedef struct {
   size_t k;     /* classes */
@@ -47,19 +53,20 @@ typedef struct {
 typedef struct {
   char *p;
   ptrdiff_t step; /* bytes from one class to the next */
+  ptrdiff_t row;  /* bytes from one row to the next */
 } operand;
 
 typedef void tile_function(tile t, const operand *o, const void *extra);
-typedef tile_function *layouts[3]; /* one for each layout */
+typedef tile_function *layouts[SMC_LAYOUT_COUNT];
 #endif
 
 SMC_INLINE size_t tile_steps(const tile t, const int layout) {
-  return layout == SMC_ALONG ? (t.k + W - 1) / W : t.k;
+  return SMC_IS_ALONG(layout) ? (t.k + W - 1) / W : t.k;
 }
 
 /* The steps that need no look at counts and strides. */
 SMC_INLINE size_t tile_full_steps(const tile t, const int layout) {
-  if (layout == SMC_ALONG) return t.strided ? 0 : t.k / W;
+  if (SMC_IS_ALONG(layout)) return t.strided ? 0 : t.k / W;
   return layout == SMC_ACROSS ? t.k : 0;
 }
 
@@ -86,15 +93,17 @@ SMC_INLINE void store_strided(char *p, ptrdiff_t step, vec a, size_t n) {
 
 SMC_INLINE char *tile_address(const operand o, size_t i, size_t u, const int layout) {
   if (layout == SMC_ALONG) return o.p + (ptrdiff_t)((i + u) * W) * o.step;
+  if (layout == SMC_ABREAST) return o.p + (ptrdiff_t)u * o.row + (ptrdiff_t)(i * W) * o.step;
   return o.p + (ptrdiff_t)i * o.step + u * W * sizeof(elem);
 }
 
-/* Vector u of step i: in ALONG those that follow one another in the row, else those side by side. */
+/* Vector u of step i: that of row u in ABREAST, the u-th of those side by side in ACROSS; in ALONG
+ * vector i + u. */
 SMC_INLINE vec tile_load(const operand o, size_t i, size_t u, size_t n, vec fill, const int layout,
                          const int full) {
   const char *p = tile_address(o, i, u, layout);
   if (full) return SMC_K(load)(p);
-  if (layout == SMC_ALONG && o.step != sizeof(elem)) return load_strided(p, o.step, n, fill);
+  if (SMC_IS_ALONG(layout) && o.step != sizeof(elem)) return load_strided(p, o.step, n, fill);
   return n == W ? SMC_K(load)(p) : SMC_K(load_n)(p, n, fill);
 }
 
@@ -103,7 +112,7 @@ SMC_INLINE void tile_store(const operand o, size_t i, size_t u, size_t n, vec a,
   char *p = tile_address(o, i, u, layout);
   if (full) {
     SMC_K(store)(p, a);
-  } else if (layout == SMC_ALONG && o.step != sizeof(elem)) {
+  } else if (SMC_IS_ALONG(layout) && o.step != sizeof(elem)) {
     store_strided(p, o.step, a, n);
   } else {
     SMC_K(store_n)(p, a, n);
@@ -112,13 +121,13 @@ SMC_INLINE void tile_store(const operand o, size_t i, size_t u, size_t n, vec a,
 
 /* An operand with one value for each row. */
 SMC_INLINE vec tile_load_row(const tile t, const operand o, size_t u, const int layout) {
-  if (layout == SMC_ALONG) return v_set1(SMC_K(get)(o.p));
+  if (SMC_IS_ALONG(layout)) return v_set1(SMC_K(get)(o.p + (ptrdiff_t)u * o.row));
   return tile_load(o, 0, u, t.lanes, v_set1(0), layout, layout == SMC_ACROSS);
 }
 
 SMC_INLINE void tile_store_row(const tile t, const operand o, size_t u, vec a, const int layout) {
-  if (layout == SMC_ALONG) {
-    SMC_K(store_n)(o.p, a, 1);
+  if (SMC_IS_ALONG(layout)) {
+    SMC_K(store_n)(o.p + (ptrdiff_t)u * o.row, a, 1);
   } else {
     tile_store(o, 0, u, t.lanes, a, layout, layout == SMC_ACROSS);
   }
@@ -126,23 +135,29 @@ SMC_INLINE void tile_store_row(const tile t, const operand o, size_t u, vec a, c
 
 /* Rows in vector u. */
 SMC_INLINE size_t tile_rows(const tile t, const int layout) {
-  return layout == SMC_ALONG ? 1 : layout == SMC_ACROSS ? W : t.lanes;
+  return SMC_IS_ALONG(layout) ? 1 : layout == SMC_ACROSS ? W : t.lanes;
 }
 
-/* Where class c of row r is. */
+/* The place in the tile of the row in lane l of vector u. */
+SMC_INLINE size_t tile_row(size_t u, size_t l, const int layout) {
+  return SMC_IS_ALONG(layout) ? u : u * W + l;
+}
+
+/* Where class c of the tile's row r is. */
 SMC_INLINE char *tile_element(const operand o, size_t c, size_t r, const int layout) {
-  return o.p + (ptrdiff_t)c * o.step + (layout == SMC_ALONG ? 0 : r * sizeof(elem));
+  ptrdiff_t row = SMC_IS_ALONG(layout) ? o.row : (ptrdiff_t)sizeof(elem);
+  return o.p + (ptrdiff_t)c * o.step + (ptrdiff_t)r * row;
 }
 
 /* From lanes along a row to the row's value, in every lane. */
 SMC_INLINE vec reduce_max(vec m, const int layout) {
-  if (layout != SMC_ALONG) return m;
+  if (!SMC_IS_ALONG(layout)) return m;
   SMC_UNROLL for (size_t d = W / 2; d; d /= 2) m = v_max(m, v_xor_lanes(m, (int)d));
   return m;
 }
 
 SMC_INLINE pair reduce_sum(pair s, const int layout) {
-  if (layout == SMC_ALONG) {
+  if (SMC_IS_ALONG(layout)) {
     SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
       pair other = {v_xor_lanes(s.hi, (int)d), v_xor_lanes(s.lo, (int)d)};
       s = pair_add(s, other);

@@ -68,18 +68,24 @@ SMC_INLINE __m256i f64_first(size_t n) {
 SMC_AVX2(f32, ps)
 SMC_AVX2(f64, pd)
 
-/* a*2^k in two steps, so that 2^k may be below the smallest normal number: adding k to 1.5*2^23 puts
- * it into the low bits, biased, and a shift moves it into the exponent's place. */
+/* The low bits of the sum with ROUNDER, moved into the exponent's place. */
+SMC_INLINE f32_vec f32_power(f32_vec k) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(k), 23));
+}
+
+SMC_INLINE f64_vec f64_power(f64_vec k) {
+  return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(k), 52));
+}
+
+/* a*2^k in two steps, so that 2^k may be below the smallest normal number. */
 SMC_INLINE f32_vec f32_ldexp(f32_vec a, f32_vec k) {
-  __m256i biased = _mm256_castps_si256(_mm256_add_ps(k, _mm256_set1_ps(0x1.8p23f + 127 + 48)));
-  f32_vec scaled = _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)));
-  return _mm256_mul_ps(scaled, _mm256_set1_ps(0x1p-48f));
+  f32_vec power = f32_power(_mm256_add_ps(k, _mm256_set1_ps(f32_ROUNDER + 127 + 48)));
+  return _mm256_mul_ps(_mm256_mul_ps(a, power), _mm256_set1_ps(0x1p-48f));
 }
 
 SMC_INLINE f64_vec f64_ldexp(f64_vec a, f64_vec k) {
-  __m256i biased = _mm256_castpd_si256(_mm256_add_pd(k, _mm256_set1_pd(0x1.8p52 + 1023 + 500)));
-  f64_vec scaled = _mm256_mul_pd(a, _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52)));
-  return _mm256_mul_pd(scaled, _mm256_set1_pd(0x1p-500));
+  f64_vec power = f64_power(_mm256_add_pd(k, _mm256_set1_pd(f64_ROUNDER + 1023 + 500)));
+  return _mm256_mul_pd(_mm256_mul_pd(a, power), _mm256_set1_pd(0x1p-500));
 }
 
 SMC_INLINE f32_vec f32_logb(f32_vec a) {

@@ -78,6 +78,15 @@ SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
   }
 }
 
+/* The low bits of the sum with ROUNDER, moved into the exponent's place. */
+SMC_INLINE f32_vec f32_power(f32_vec k) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(k), 23));
+}
+
+SMC_INLINE f64_vec f64_power(f64_vec k) {
+  return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(k), 52));
+}
+
 /* Swap off-diagonal blocks of 1, 2, 4, 8 lanes: log2(W) rounds of W shuffles. */
 SMC_INLINE void f32_transpose(f32_vec r[16]) {
   f32_vec t[16];

@@ -32,6 +32,11 @@ typedef double f64_e;
 typedef uint16_t f16_e;
 typedef uint16_t bf16_e;
 
+/* Added to a number below 2^22 (2^51) it leaves that rounded to an integer in the low bits; taken away
+ * again, the integer. */
+#define f32_ROUNDER 0x1.8p23f
+#define f64_ROUNDER 0x1.8p52
+
 SMC_INLINE uint32_t f32_bits(float a) {
   uint32_t u;
   memcpy(&u, &a, sizeof u);
@@ -128,6 +133,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_max SMC_V(max)         /* max(a, b); b if either is NaN, or NaN */
 #define v_round SMC_V(round)     /* to the nearest integer, ties to even; |a| < 2^22 */
 #define v_ldexp SMC_V(ldexp)     /* a*2^k, |a| in [1/2, 4), rounded once; -1.4*bias < k < bias/2 */
+#define v_power SMC_V(power)     /* 2^k, for ROUNDER + bias + k: k is in the low bits; normal */
 #define v_logb SMC_V(logb)       /* floor(log2(a)), a positive and normal */
 #define v_abs SMC_V(abs)
 #define v_lt SMC_V(lt)           /* a < b, false for NaN */

@@ -56,18 +56,24 @@ enum { f32_lanes = 4, f64_lanes = 2 };
 SMC_NEON(f32, f32, u32, 32)
 SMC_NEON(f64, f64, u64, 64)
 
-/* a*2^k in two steps, so that 2^k may be below the smallest normal number: adding k to 1.5*2^23 puts
- * it into the low bits, biased, and a shift moves it into the exponent's place. */
+/* The low bits of the sum with ROUNDER, moved into the exponent's place. */
+SMC_INLINE f32_vec f32_power(f32_vec k) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(k), 23));
+}
+
+SMC_INLINE f64_vec f64_power(f64_vec k) {
+  return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(k), 52));
+}
+
+/* a*2^k in two steps, so that 2^k may be below the smallest normal number. */
 SMC_INLINE f32_vec f32_ldexp(f32_vec a, f32_vec k) {
-  uint32x4_t biased = vreinterpretq_u32_f32(vaddq_f32(k, vdupq_n_f32(0x1.8p23f + 127 + 48)));
-  f32_vec scaled = vmulq_f32(a, vreinterpretq_f32_u32(vshlq_n_u32(biased, 23)));
-  return vmulq_f32(scaled, vdupq_n_f32(0x1p-48f));
+  f32_vec power = f32_power(vaddq_f32(k, vdupq_n_f32(f32_ROUNDER + 127 + 48)));
+  return vmulq_f32(vmulq_f32(a, power), vdupq_n_f32(0x1p-48f));
 }
 
 SMC_INLINE f64_vec f64_ldexp(f64_vec a, f64_vec k) {
-  uint64x2_t biased = vreinterpretq_u64_f64(vaddq_f64(k, vdupq_n_f64(0x1.8p52 + 1023 + 500)));
-  f64_vec scaled = vmulq_f64(a, vreinterpretq_f64_u64(vshlq_n_u64(biased, 52)));
-  return vmulq_f64(scaled, vdupq_n_f64(0x1p-500));
+  f64_vec power = f64_power(vaddq_f64(k, vdupq_n_f64(f64_ROUNDER + 1023 + 500)));
+  return vmulq_f64(vmulq_f64(a, power), vdupq_n_f64(0x1p-500));
 }
 
 SMC_INLINE f32_vec f32_logb(f32_vec a) {

@@ -6,13 +6,11 @@
 
 #define SMC_FUSED 0 /* fma() may be a slow library call: only mul_err pays for it */
 
-/* Adding 1.5*2^(p-1), ROUND, to a small number leaves it rounded in the low bits; taking ROUND away
- * again gives the nearest integer, shifting the bits builds a power of two (in two steps, so that it
- * may be below the smallest normal number). */
-#define SMC_SCALAR(T, U, p, bias, fabs_, fma_, ROUND, SPLIT)                                      \
+/* ldexp takes two steps, so that 2^k may be below the smallest normal number. */
+#define SMC_SCALAR(T, U, p, bias, fabs_, fma_, SPLIT)                                                \
   typedef T##_t T##_vec;                                                                             \
   typedef int T##_mask;                                                                              \
-  enum { T##_lanes = 1 };                                                                                \
+  enum { T##_lanes = 1 };                                                                            \
   SMC_INLINE T##_vec T##_set1(T##_t a) { return a; }                                                 \
   SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return a + b; }                                 \
   SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return a - b; }                                 \
@@ -24,19 +22,22 @@
     return fma_(a, b, -product);                                                                     \
   }                                                                                                  \
   SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return a > b ? a : b; }                         \
-  SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + ROUND) - ROUND; }                            \
-  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) {                                               \
-    T##_vec power, unit = k + (ROUND + bias + SPLIT);                                                \
+  SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + T##_ROUNDER) - T##_ROUNDER; }                \
+  SMC_INLINE T##_vec T##_power(T##_vec k) {                                                          \
+    T##_vec power;                                                                                   \
     U u;                                                                                             \
-    memcpy(&u, &unit, sizeof u);                                                                     \
+    memcpy(&u, &k, sizeof u);                                                                        \
     u <<= p - 1;                                                                                     \
     memcpy(&power, &u, sizeof u);                                                                    \
-    return a * power * (1 / (T##_t)(1ull << SPLIT));                                                 \
+    return power;                                                                                    \
+  }                                                                                                  \
+  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) {                                               \
+    return a * T##_power(k + (T##_ROUNDER + bias + SPLIT)) * (1 / (T##_t)(1ull << SPLIT));           \
   }                                                                                                  \
   SMC_INLINE T##_vec T##_logb(T##_vec a) {                                                           \
     U u;                                                                                             \
     memcpy(&u, &a, sizeof u);                                                                        \
-    return ((T##_t)(u >> (p - 1)) - bias);                                                      \
+    return ((T##_t)(u >> (p - 1)) - bias);                                                           \
   }                                                                                                  \
   SMC_INLINE T##_vec T##_abs(T##_vec a) { return fabs_(a); }                                         \
   SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return a < b; }                                 \
@@ -53,8 +54,8 @@
   }                                                                                                  \
   SMC_INLINE void T##_transpose(T##_vec rows[1]) { (void)rows; }
 
-SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, fmaf, 0x1.8p23f, 48)
-SMC_SCALAR(f64, uint64_t, 53, 1023, fabs, fma, 0x1.8p52, 60)
+SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, fmaf, 48)
+SMC_SCALAR(f64, uint64_t, 53, 1023, fabs, fma, 60)
 
 #define SMC_SCALAR_MEMORY(D, T)                                                                      \
   SMC_INLINE T##_vec D##_load(const void *p) { return D##_get(p); }                                  \
