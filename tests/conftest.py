@@ -21,14 +21,14 @@ from hypothesis import settings
 import smcore
 
 # examples are drawn the same way on every run and machine: a failure is always the change's doing
-settings.register_profile("smcore", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("smcore", deadline=None, database=None, derandomize=True, max_examples=60)
 settings.load_profile("smcore")
 
 IMPLEMENTATIONS = ("numpy", *smcore.targets())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out longdouble on the targets: the NumPy backend serves it there too (`test_api.py`)."""
+    """Leave out longdouble on the targets: there, too, NumPy serves it (see `test_api.py`)."""
 
     def is_redundant(item: pytest.Item) -> bool:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}

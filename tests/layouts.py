@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,22 @@ def read_only(a: Array) -> Array:
     copy = a.copy()
     copy.flags.writeable = False
     return copy
+
+
+def guarded(a: Array, *, at_end: bool) -> Array:
+    """Up against a page that must not be touched: a byte read or written beyond `a` is a crash."""
+    page = mmap.PAGESIZE
+    middle = -(-max(a.nbytes, 1) // page) * page
+    memory = np.frombuffer(mmap.mmap(-1, middle + 2 * page), np.uint8)
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    for start in (0, middle + page):
+        if protect(memory.ctypes.data + start, page, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    start = page + (middle - a.nbytes if at_end else 0)
+    view = memory[start : start + a.nbytes].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
 
 
 INPUTS = {

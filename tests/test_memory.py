@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import layouts
 import numpy as np
 import pytest
@@ -94,6 +96,20 @@ def test_many_leading_axes(sm, native_dtype, rng, operation):
         scattered[name] = view
     got = results(operation(sm, scattered))
     assert_identical(tuple(r.reshape(36, *r.shape[4:]) for r in got), results(expected))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
+@every({**ROWWISE, "softmax_layer_jacobian": OPERATIONS["softmax_layer_jacobian"]})
+@pytest.mark.parametrize("at_end", [True, False])
+def test_nothing_beyond_the_arrays_is_touched(sm, native_dtype, rng, operation, at_end):
+    for lead, k in [((1,), 1), ((7,), 2), ((3,), 5), ((17,), 10), ((1,), 33), ((2,), 101)]:
+        operands = operation.draw(rng, native_dtype, lead, k)
+        expected = operation(sm, operands)
+        operands = {name: layouts.guarded(a, at_end=at_end) for name, a in operands.items()}
+        assert_identical(operation(sm, operands), expected)
+        if operation.has_out:
+            out = layouts.guarded(results(expected)[-1], at_end=at_end)
+            assert_identical(operation(sm, operands, out=out), expected)
 
 
 def test_subclasses_and_other_array_likes(sm, rng):

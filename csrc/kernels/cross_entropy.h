@@ -17,7 +17,7 @@
 #define gradient_of SMC_K(gradient_of)
 #define row_label SMC_K(row_label)
 #define loss_and_slope SMC_K(loss_and_slope)
-#define gradient_step SMC_K(gradient_step)
+#define gradient_group SMC_K(gradient_group)
 #define gradient_rows SMC_K(gradient_rows)
 #define gradient_at_labels SMC_K(gradient_at_labels)
 #define cross_entropy_tile SMC_K(cross_entropy_tile)
@@ -36,28 +36,30 @@ typedef struct {
   pair distance;     /* sum of the spread part times (max - x) */
 } targets;
 
-/* The spread part of a: w_c off or, without labels, w_c (on soft_c + off). */
-SMC_INLINE vec distribution(const operand *o, const smc_targets *how, size_t i, size_t u, size_t n,
-                            const int layout, const int full) {
+/* The spread part of a, for vector j of the group at step i: w_c off or, without labels,
+ * w_c (on soft_c + off). */
+SMC_INLINE vec distribution(const tile t, const operand *o, const smc_targets *how, size_t i,
+                            size_t j, const int layout, const int full) {
+  const size_t step = SMC_IS_WIDE(layout) ? i : i + j;
   vec a = v_set1((real)how->off);
   if (!how->labels) {
-    vec soft = tile_load(o[SMC_SOFT], i, u, n, v_set1(0), layout, full);
+    vec soft = tile_load(t, o[SMC_SOFT], i, j, v_set1(0), layout, full);
     a = v_fma(v_set1((real)how->on), soft, a);
   }
   if (!how->weight) return a;
   const real *w = how->weight;
-  if (!SMC_IS_ALONG(layout)) return v_mul(a, v_set1(w[i]));
-  return v_mul(a, SMC_V(load_n)(w + i * W, n, v_set1(0)));
+  if (!SMC_IS_ALONG(layout)) return v_mul(a, v_set1(w[step]));
+  size_t n = tile_count(t, i, layout, full);
+  return v_mul(a, SMC_V(load_n)(w + step * W, n, v_set1(0)));
 }
 
 SMC_INLINE void distribution_step(const tile t, const operand *o, size_t i, const vec *m,
                                   const smc_targets *how, targets *a, const int layout) {
   const int full = layout == SMC_ACROSS;
-  size_t n = tile_count(t, i, layout, full);
   vec zero = v_set1(0);
-  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    vec x = tile_load(o[SMC_X], i, (size_t)u, n, m[u], layout, full);
-    vec d = distribution(o, how, i, (size_t)u, n, layout, full);
+  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    vec x = tile_load(t, o[SMC_X], i, (size_t)u, m[u], layout, full);
+    vec d = distribution(t, o, how, i, (size_t)u, layout, full);
     mask peak = v_eq(x, m[u]);
     vec far = v_select(v_eq(d, zero), zero, v_mul(d, v_sub(m[u], x)));
     a[u].others = pair_add(a[u].others, (pair){v_select(peak, zero, d), zero});
@@ -89,7 +91,7 @@ SMC_INLINE void add_labels(const tile t, const operand *o, size_t u, vec m, cons
   real on[SMC_V(lanes)], off[SMC_V(lanes)], x[SMC_V(lanes)], ignored[SMC_V(lanes)];
   for (size_t l = 0; l < W; ++l) {
     size_t r = tile_row(u, l, layout);
-    int64_t label = r < t.lanes ? row_label(how, t.row + r) : -1;
+    int64_t label = r < t.rows ? row_label(how, t.row + r) : -1;
     real w = label < 0 ? 0 : weight ? weight[label] : 1;
     on[l] = (real)how->on * w;
     off[l] = (real)how->off * w;
@@ -134,35 +136,48 @@ SMC_INLINE vec gradient_of(vec x, vec e, vec a, const slope *g) {
   return v_select(v_and(v_eq(x, g->m), g->dominant), exact, plain);
 }
 
-SMC_INLINE void gradient_step(const tile t, const operand *o, size_t i, const slope *g,
-                              const smc_targets *how, const int layout, const int spread,
-                              const int keep, const int full) {
-  const scaling unscaled = scaling_by(1);
-  size_t n = tile_count(t, i, layout, full);
-  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    vec x = tile_load(o[keep ? SMC_GRAD : SMC_X], i, (size_t)u, n, v_set1(0), layout, full);
-    vec e = keep ? x : exp_shifted(x, g[u].sh, unscaled, 0);
-    vec d = v_fma(e, g[u].per_exp.hi, v_mul(e, g[u].per_exp.lo));
-    if (spread) {
-      d = gradient_of(x, e, distribution(o, how, i, (size_t)u, n, layout, full), &g[u]);
-    }
-    d = v_select(g[u].ignored, v_set1(0), d);
-    tile_store(o[SMC_GRAD], i, (size_t)u, n, d, layout, full);
+SMC_INLINE void gradient_group(const tile t, const operand *o, size_t i, const slope *g,
+                               const smc_targets *how, const int spread, const int keep,
+                               const int n, const int layout, const int full) {
+  const int wide = SMC_IS_WIDE(layout);
+  shift sh[SMC_GROUP];
+  vec x[SMC_GROUP], e[SMC_GROUP];
+  load_group(t, o[keep ? SMC_GRAD : SMC_X], i, x, v_set1(0), n, layout, full);
+  SMC_EACH(j, n) e[j] = x[j];
+  if (!keep) {
+    SMC_EACH(u, SMC_WIDTH(layout)) sh[u] = g[u].sh;
+    exp_shifted(e, sh, scaling_by(1), n, wide);
   }
+  SMC_EACH(j, n) {
+    const slope *row = &g[wide ? j : 0];
+    if (spread) {
+      vec a = distribution(t, o, how, i, (size_t)j, layout, full);
+      e[j] = gradient_of(x[j], e[j], a, row);
+    } else {
+      e[j] = v_fma(e[j], row->per_exp.hi, v_mul(e[j], row->per_exp.lo));
+    }
+    e[j] = v_select(row->ignored, v_set1(0), e[j]);
+  }
+  store_group(t, o[SMC_GRAD], i, e, n, layout, full);
 }
 
 SMC_INLINE void gradient_rows(const tile t, const operand *o, const slope *g,
-                              const smc_targets *how, const int layout, const int spread,
-                              const int keep) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  for (size_t i = 0; i < full; ++i) gradient_step(t, o, i, g, how, layout, spread, keep, 1);
-  for (size_t i = full; i < steps; ++i) gradient_step(t, o, i, g, how, layout, spread, keep, 0);
+                              const smc_targets *how, const int spread, const int keep,
+                              const int layout) {
+  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
+  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
+    gradient_group(t, o, i, g, how, spread, keep, SMC_GROUP, layout, 1);
+  }
+  for (; i < steps; ++i) {
+    gradient_group(t, o, i, g, how, spread, keep, SMC_WIDTH(layout), layout, 0);
+  }
 }
 
 /* The one class of each row that a label makes different. */
 SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, const targets *a,
                                    const slope *g, const smc_targets *how, const int layout) {
-  vec e = exp_shifted(a->x_label, g->sh, scaling_by(1), 0);
+  vec e = a->x_label;
+  exp_shifted(&e, &g->sh, scaling_by(1), 1, 0);
   vec d = gradient_of(a->x_label, e, v_add(a->at_label, a->base_at_label), g);
   real lane[SMC_V(lanes)];
   SMC_V(store)(lane, d);
@@ -178,7 +193,7 @@ SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, con
 SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair tail,
                                 const targets *a, const smc_targets *how, const int layout) {
   vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
-  pair e = exp_of_peak(m, sh, scaling_by(1), 0);
+  pair e = exp_of_peak(m, sh, scaling_by(1));
   pair total = pair_add(tail, e);
   vec log = v_add(log1p_of_pair(pair_quotient(tail, e)), undefined);
   vec mass = pair_value(pair_add(a->others, a->peak));
@@ -204,15 +219,15 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
   const int spread = !how->labels || how->off != 0, grad = o[SMC_GRAD].p != NULL;
   /* Exponentials are kept in the gradient where nothing else needs the logits there. */
   const int keep = grad && !spread && keeps_exp(t, layout);
-  vec m[SMC_WIDE];
-  shift sh[SMC_WIDE];
-  pair tail[SMC_WIDE];
-  targets a[SMC_WIDE];
-  slope g[SMC_WIDE];
+  vec m[SMC_GROUP];
+  shift sh[SMC_GROUP];
+  pair tail[SMC_GROUP];
+  targets a[SMC_GROUP];
+  slope g[SMC_GROUP];
 
-  row_max(t, o[SMC_X], v_set1(1), m, layout, 0);
+  row_max(t, o[SMC_X], unscaled, m, layout);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], unscaled, 0);
+    sh[u] = make_shift(m[u], unscaled);
     vec zero = v_set1(0);
     a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
   }
@@ -220,17 +235,17 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
   for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
     add_labels(t, o, (size_t)u, m[u], how, &a[u], layout);
   }
-  sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, unscaled, tail, keep, SMC_TAIL, layout, 0);
+  sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, unscaled, tail, keep, SMC_TAIL, layout);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
     g[u] = loss_and_slope(t, (size_t)u, m[u], sh[u], tail[u], &a[u], how, layout);
   }
   if (!grad) return;
   if (spread) {
-    gradient_rows(t, o, g, how, layout, 1, 0);
+    gradient_rows(t, o, g, how, 1, 0, layout);
   } else if (keep) {
-    gradient_rows(t, o, g, how, layout, 0, 1);
+    gradient_rows(t, o, g, how, 0, 1, layout);
   } else {
-    gradient_rows(t, o, g, how, layout, 0, 0);
+    gradient_rows(t, o, g, how, 0, 0, layout);
   }
   for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
     gradient_at_labels(t, o, (size_t)u, &a[u], &g[u], how, layout);

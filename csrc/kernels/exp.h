@@ -15,10 +15,9 @@
 #define shift SMC_V(shift)
 #define scaling SMC_V(scaling)
 #define scaling_by SMC_V(scaling_by)
-#define reduced SMC_V(reduced)
 #define reduce_exp SMC_V(reduce_exp)
 #define make_shift SMC_V(make_shift)
-#define shifted_argument SMC_V(shifted_argument)
+#define scaled_argument SMC_V(scaled_argument)
 #define exp_shifted SMC_V(exp_shifted)
 #define exp_of_peak SMC_V(exp_of_peak)
 #define exp_full SMC_V(exp_full)
@@ -59,6 +58,7 @@
 /* The argument is scale*x: sign carries that of scale, so that the maximum is always the largest;
  * |scale| = magnitude + rest. */
 typedef struct {
+  int active; /* scale is not 1 */
   vec sign, magnitude, rest;
 } scaling;
 
@@ -69,15 +69,11 @@ typedef struct {
   vec origin; /* ROUNDER + BIAS + LIFT - N: n is rounded, and found, relative to it */
 } shift;
 
-typedef struct {
-  vec k, p; /* exp = 2^n (1 + p), k = origin + n */
-} reduced;
-
 SMC_INLINE scaling scaling_by(double factor) {
   double size = factor < 0 ? -factor : factor, largest = sizeof(real) == 4 ? FLT_MAX : DBL_MAX;
   if (size > largest / 2) size = largest / 2; /* by then nothing but ties with the maximum is left */
   real magnitude = (real)size;
-  return (scaling){v_set1(factor < 0 ? -1 : 1), v_set1(magnitude), v_set1((real)(size - magnitude))};
+  return (scaling){factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude), v_set1((real)(size - magnitude))};
 }
 
 /* coefficients: highest degree first */
@@ -87,19 +83,30 @@ SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
   return y;
 }
 
-/* exp(hi + lo), |lo| a rounding error of hi */
-SMC_INLINE reduced reduce_exp(vec hi, vec lo, vec origin) {
+/* A group of n <= SMC_GROUP vectors, n a constant, goes through exp together, operation by operation:
+ * the chain of one is some 60 cycles long, and a processor looks too short a way ahead to fill them. */
+
+/* exp(hi + lo) = 2^(k - origin) (1 + p), |lo| a rounding error of hi; k and p take the places of hi and
+ * lo. */
+SMC_INLINE void reduce_exp(vec *hi, vec *lo, const vec *origin, const int n) {
   static const real q[] = SMC_C(EXP);
-  vec k = v_fma(hi, v_set1((real)SMC_LOG2E), origin), n = v_sub(k, origin);
-  vec r = v_fnma(n, v_set1(LN2_HI), hi); /* exact */
-  vec rest = v_fnma(n, v_set1(LN2_LO), lo);
-  vec s = v_add(r, rest);
-  vec tail = v_fma(v_mul(s, s), polynomial(q, sizeof q / sizeof *q, s), rest);
-  return (reduced){k, v_add(r, tail)};
+  vec k[SMC_GROUP], r[SMC_GROUP], s[SMC_GROUP], y[SMC_GROUP];
+  SMC_EACH(j, n) k[j] = v_fma(hi[j], v_set1((real)SMC_LOG2E), origin[j]);
+  SMC_EACH(j, n) y[j] = v_sub(k[j], origin[j]);
+  SMC_EACH(j, n) r[j] = v_fnma(y[j], v_set1(LN2_HI), hi[j]); /* exact */
+  SMC_EACH(j, n) lo[j] = v_fnma(y[j], v_set1(LN2_LO), lo[j]);
+  SMC_EACH(j, n) s[j] = v_add(r[j], lo[j]);
+  SMC_EACH(j, n) y[j] = v_fma(v_set1(q[0]), s[j], v_set1(q[1]));
+  SMC_UNROLL for (size_t i = 2; i < sizeof q / sizeof *q; ++i) {
+    SMC_EACH(j, n) y[j] = v_fma(y[j], s[j], v_set1(q[i]));
+  }
+  SMC_EACH(j, n) s[j] = v_mul(s[j], s[j]);
+  SMC_EACH(j, n) lo[j] = v_add(r[j], v_fma(s[j], y[j], lo[j]));
+  SMC_EACH(j, n) hi[j] = k[j];
 }
 
-SMC_INLINE shift make_shift(vec max, const scaling scale, const int scaled) {
-  vec all = scaled ? v_mul(max, scale.magnitude) : max;
+SMC_INLINE shift make_shift(vec max, const scaling scale) {
+  vec all = scale.active ? v_mul(max, scale.magnitude) : max;
   mask far = v_lt(v_set1(SMC_C(SHIFT_LIMIT)), v_abs(all));
   shift s;
   s.center = v_select(far, max, v_set1(0));
@@ -110,38 +117,47 @@ SMC_INLINE shift make_shift(vec max, const scaling scale, const int scaled) {
   return s;
 }
 
-/* What exp is taken of, and (if scaled) the rounding error of its product. */
-SMC_INLINE pair shifted_argument(vec x, const shift s, const scaling scale, const int scaled) {
-  vec distance = v_sub(x, s.center);
-  if (!scaled) return (pair){v_max(s.floor, distance), v_set1(0)};
+/* What exp is taken of, for x - center: its product with the scale, and the error of that product. */
+SMC_INLINE pair scaled_argument(vec distance, vec floor, const scaling scale) {
   vec product = v_mul(distance, scale.magnitude);
   vec error = v_mul_err(distance, scale.magnitude, product);
   error = v_fma(distance, scale.rest, error);
-  error = v_select(v_lt(product, s.floor), v_set1(0), error);
-  return (pair){v_max(s.floor, product), error};
+  return (pair){product, v_select(v_lt(product, floor), v_set1(0), error)};
 }
 
-/* 2^LIFT exp(x - max) */
-SMC_INLINE vec exp_shifted(vec x, const shift s, const scaling scale, const int scaled) {
-  pair a = shifted_argument(x, s, scale, scaled);
-  reduced e = reduce_exp(a.hi, a.lo, s.origin);
-  vec power = v_power(e.k);
-  return v_fma(e.p, power, power);
+/* x becomes 2^LIFT exp(x - max), for rows s[0], s[1], ... if wide, else all for s[0]. */
+SMC_INLINE void exp_shifted(vec *x, const shift *s, const scaling scale, const int n,
+                            const int wide) {
+  vec lo[SMC_GROUP], origin[SMC_GROUP];
+  SMC_EACH(j, n) origin[j] = s[wide ? j : 0].origin;
+  SMC_EACH(j, n) lo[j] = v_set1(0);
+  SMC_EACH(j, n) x[j] = v_sub(x[j], s[wide ? j : 0].center);
+  if (scale.active) {
+    SMC_EACH(j, n) {
+      pair a = scaled_argument(x[j], s[wide ? j : 0].floor, scale);
+      x[j] = a.hi;
+      lo[j] = a.lo;
+    }
+  }
+  SMC_EACH(j, n) x[j] = v_max(s[wide ? j : 0].floor, x[j]);
+  reduce_exp(x, lo, origin, n);
+  SMC_EACH(j, n) x[j] = v_power(x[j]);
+  SMC_EACH(j, n) x[j] = v_fma(lo[j], x[j], x[j]);
 }
 
 /* The same at the maximum, with the rounding error of its last addition. */
-SMC_INLINE pair exp_of_peak(vec max, const shift s, const scaling scale, const int scaled) {
+SMC_INLINE pair exp_of_peak(vec max, const shift s, const scaling scale) {
   pair a = {s.peak, v_set1(0)};
-  if (scaled) a = shifted_argument(max, s, scale, scaled);
-  reduced r = reduce_exp(a.hi, a.lo, s.origin);
-  return pair_times_power(fast_two_sum(v_set1(1), r.p), v_power(r.k));
+  if (scale.active) a = scaled_argument(v_sub(max, s.center), s.floor, scale);
+  reduce_exp(&a.hi, &a.lo, &s.origin, 1);
+  return pair_times_power(fast_two_sum(v_set1(1), a.lo), v_power(a.hi));
 }
 
-/* exp(hi + lo) = 2^n (1 + p) in these steps where nothing is shifted. */
+/* The same where nothing is shifted: exp(hi + lo) = 2^n (1 + p); the pair is n and p. */
 SMC_INLINE pair split_exp(vec hi, vec lo) {
   const vec origin = v_set1(SMC_C(ROUNDER));
-  reduced e = reduce_exp(hi, lo, origin);
-  return (pair){v_sub(e.k, origin), e.p};
+  reduce_exp(&hi, &lo, &origin, 1);
+  return (pair){v_sub(hi, origin), lo};
 }
 
 /* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves. */

@@ -9,46 +9,36 @@
 
 /* ---- the tile functions, in every layout -------------------------------------------------------- */
 
-#define forward_call(t, o, extra, op, layout)                                                        \
-  do {                                                                                               \
-    double factor = *(const double *)(extra);                                                        \
-    if (factor == 1) {                                                                               \
-      forward(t, o, 1, op, layout, 0);                                                               \
-    } else {                                                                                         \
-      forward(t, o, factor, op, layout, 1);                                                          \
-    }                                                                                                \
-  } while (0)
-#define softmax_call(t, o, extra, layout) forward_call(t, o, extra, SMC_SOFTMAX, layout)
-#define log_softmax_call(t, o, extra, layout) forward_call(t, o, extra, SMC_LOG_SOFTMAX, layout)
-#define logsumexp_call(t, o, extra, layout) (void)(extra), forward(t, o, 1, SMC_LOGSUMEXP, layout, 0)
-#define softmax_vjp_call(t, o, extra, layout) (void)(extra), product(t, o, SMC_SOFTMAX_VJP, layout)
-#define log_softmax_vjp_call(t, o, extra, layout)                                                    \
-  (void)(extra), product(t, o, SMC_LOG_SOFTMAX_VJP, layout)
-#define log_softmax_jvp_call(t, o, extra, layout)                                                    \
-  (void)(extra), product(t, o, SMC_LOG_SOFTMAX_JVP, layout)
-#define logsumexp_vjp_call(t, o, extra, layout) (void)(extra), logsumexp_product(t, o, layout)
+#define softmax_vjp_tile(t, o, extra, layout)                                                        \
+  (void)(extra), product_tile(t, o, SMC_SOFTMAX_VJP, layout)
+#define log_softmax_vjp_tile(t, o, extra, layout)                                                    \
+  (void)(extra), product_tile(t, o, SMC_LOG_SOFTMAX_VJP, layout)
+#define log_softmax_jvp_tile(t, o, extra, layout)                                                    \
+  (void)(extra), product_tile(t, o, SMC_LOG_SOFTMAX_JVP, layout)
+#define logsumexp_vjp_tile(t, o, extra, layout) (void)(extra), logsumexp_product_tile(t, o, layout)
 
-SMC_LAYOUTS(softmax_tiles, softmax_call);
-SMC_LAYOUTS(log_softmax_tiles, log_softmax_call);
-SMC_LAYOUTS(logsumexp_tiles, logsumexp_call);
-SMC_LAYOUTS(softmax_vjp_tiles, softmax_vjp_call);
-SMC_LAYOUTS(log_softmax_vjp_tiles, log_softmax_vjp_call);
-SMC_LAYOUTS(log_softmax_jvp_tiles, log_softmax_jvp_call);
-SMC_LAYOUTS(logsumexp_vjp_tiles, logsumexp_vjp_call);
+SMC_LAYOUTS(forward_tiles, forward_tile);
+SMC_LAYOUTS(softmax_vjp_tiles, softmax_vjp_tile);
+SMC_LAYOUTS(log_softmax_vjp_tiles, log_softmax_vjp_tile);
+SMC_LAYOUTS(log_softmax_jvp_tiles, log_softmax_jvp_tile);
+SMC_LAYOUTS(logsumexp_vjp_tiles, logsumexp_vjp_tile);
 SMC_LAYOUTS(cross_entropy_tiles, cross_entropy_tile);
 
 /* ---- the operations ----------------------------------------------------------------------------- */
 
 static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
-  for_tiles(SMC_K(softmax_tiles), SMC_V(softmax_tiles)[SMC_NARROW], (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &scale);
+  for_tiles(SMC_K(forward_tiles), SMC_V(forward_tiles)[SMC_NARROW],
+            (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &(smc_forward){SMC_SOFTMAX, scale});
 }
 
 static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
-  for_tiles(SMC_K(log_softmax_tiles), SMC_V(log_softmax_tiles)[SMC_NARROW], (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &scale);
+  for_tiles(SMC_K(forward_tiles), SMC_V(forward_tiles)[SMC_NARROW],
+            (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &(smc_forward){SMC_LOG_SOFTMAX, scale});
 }
 
 static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k) {
-  for_tiles(SMC_K(logsumexp_tiles), SMC_V(logsumexp_tiles)[SMC_NARROW], (argument[]){{x, k}, {y, 1}}, 2, 1, n, k, NULL);
+  for_tiles(SMC_K(forward_tiles), SMC_V(forward_tiles)[SMC_NARROW],
+            (argument[]){{x, k}, {y, 1}}, 2, 1, n, k, &(smc_forward){SMC_LOGSUMEXP, 1});
 }
 
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {

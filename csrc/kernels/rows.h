@@ -103,7 +103,7 @@ static void packed_tiles(tile_function *function, const argument *o, int count, 
     for (int i = 0; i < inputs; ++i) {
       if (packed[i].p) pack(&o[i], row, lanes, buffer[i]);
     }
-    function((tile){k, lanes, row, 0}, packed, extra);
+    function((tile){k, lanes, row, 0, 1}, packed, extra);
     for (int i = inputs; i < count; ++i) {
       if (packed[i].p) unpack(&o[i], row, lanes, buffer[i]);
     }
@@ -130,12 +130,12 @@ static void for_tiles(const layouts functions, tile_function *packed, const argu
   operand part[SMC_MAX_OPERANDS];
   for (size_t row = 0, rows; row < n; row += rows) {
     size_t left = n - row;
-    int layout = left >= SMC_WIDE * lanes ? wide : across ? SMC_NARROW : SMC_ALONG;
+    int layout = left >= SMC_GROUP * lanes ? wide : across ? SMC_NARROW : SMC_ALONG;
     rows = lanes * SMC_WIDTH(layout);
     if (rows > left) rows = left;
     for (int i = 0; i < count; ++i) {
       part[i] = o[i].view.data ? view_operand(o[i].view, row) : (operand){NULL, 0, 0};
     }
-    functions[layout]((tile){k, rows, row, !dense}, part, extra);
+    functions[layout]((tile){k, rows, row, !dense, rows == lanes}, part, extra);
   }
 }

@@ -10,24 +10,28 @@
  */
 
 #define vacant SMC_K(vacant)
-#define max_step SMC_K(max_step)
+#define max_group SMC_K(max_group)
 #define row_max SMC_K(row_max)
-#define sum_step SMC_K(sum_step)
+#define sum_group SMC_K(sum_group)
 #define sum_of_exp SMC_K(sum_of_exp)
 #define count_peaks SMC_K(count_peaks)
 #define inverse_of SMC_K(inverse_of)
 #define times_inverse SMC_K(times_inverse)
-#define quotient_step SMC_K(quotient_step)
+#define quotient_group SMC_K(quotient_group)
 #define quotient_rows SMC_K(quotient_rows)
 #define infinite_row SMC_K(infinite_row)
-#define log_step SMC_K(log_step)
+#define log_group SMC_K(log_group)
 #define log_rows SMC_K(log_rows)
 #define keeps_exp SMC_K(keeps_exp)
-#define forward SMC_K(forward)
+#define forward_tile SMC_K(forward_tile)
 
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
-enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP };
+typedef enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP } smc_ending;
+typedef struct {
+  smc_ending ending;
+  double scale;
+} smc_forward;
 enum { SMC_TOTAL, SMC_TAIL };      /* all exponentials; all but that of one maximum */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* of output that stays in the second-level cache between passes */
 #endif
@@ -39,54 +43,56 @@ SMC_INLINE vec vacant(vec sign, const int layout) {
 
 /* ---- pass 1: the maximum of sign*x -------------------------------------------------------------- */
 
-SMC_INLINE void max_step(const tile t, const operand x, size_t i, vec sign, vec *m, int abreast,
-                         const int layout, const int scaled, const int full) {
-  size_t n = tile_count(t, i, layout, full);
-  SMC_UNROLL for (int u = 0; u < abreast; ++u) {
-    vec a = tile_load(x, i, (size_t)u, n, vacant(sign, layout), layout, full);
-    m[u] = v_max(m[u], scaled ? v_mul(a, sign) : a);
+SMC_INLINE void max_group(const tile t, const operand x, size_t i, const scaling scale, vec *m,
+                          const int n, const int layout, const int full) {
+  vec a[SMC_GROUP];
+  load_group(t, x, i, a, vacant(scale.sign, layout), n, layout, full);
+  if (scale.active) {
+    SMC_EACH(j, n) a[j] = v_mul(a[j], scale.sign);
   }
+  SMC_EACH(j, n) m[j] = v_max(m[j], a[j]);
 }
 
-SMC_INLINE void row_max(const tile t, const operand x, vec sign, vec m[SMC_WIDE],
-                        const int layout, const int scaled) {
+SMC_INLINE void row_max(const tile t, const operand x, const scaling scale, vec m[SMC_GROUP],
+                        const int layout) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
-  vec chain[SMC_CHAINS];
-  for (int u = 0; u < SMC_CHAINS; ++u) chain[u] = v_set1((real)-INFINITY);
-  if (layout == SMC_ALONG) {
-    for (; i + SMC_CHAINS <= full; i += SMC_CHAINS) {
-      max_step(t, x, i, sign, chain, SMC_CHAINS, layout, scaled, 1);
-    }
+  SMC_EACH(j, SMC_GROUP) m[j] = v_set1((real)-INFINITY);
+  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
+    max_group(t, x, i, scale, m, SMC_GROUP, layout, 1);
   }
-  for (; i < full; ++i) max_step(t, x, i, sign, chain, SMC_WIDTH(layout), layout, scaled, 1);
-  for (; i < steps; ++i) max_step(t, x, i, sign, chain, SMC_WIDTH(layout), layout, scaled, 0);
-  if (layout == SMC_ALONG) {
-    for (int u = 1; u < SMC_CHAINS; ++u) chain[0] = v_max(chain[0], chain[u]);
+  for (; i < steps; ++i) max_group(t, x, i, scale, m, SMC_WIDTH(layout), layout, 0);
+  if (!SMC_IS_WIDE(layout)) {
+    SMC_EACH(j, SMC_GROUP) m[0] = v_max(m[0], m[j]);
   }
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) m[u] = reduce_max(chain[u], layout);
+  SMC_EACH(u, SMC_WIDTH(layout)) m[u] = reduce_max(m[u], layout);
 }
 
 /* ---- pass 2: sums of exponentials --------------------------------------------------------------- */
 
-/* The whole sum starts from an offset above any term, which is at most sqrt(2) 2^LIFT: the rounding error of each addition is then
- * exact in three operations (fast_two_sum) instead of six.  In a tail each lane leaves out the first
- * maximum that it meets; seen marks the lanes that have met one. */
-SMC_INLINE void sum_step(const tile t, const operand x, const operand y, size_t i, const vec *m,
-                         const shift *sh, const scaling scale, pair *sum, mask *seen, int keep,
-                         const int which, const int layout, const int scaled, const int full) {
-  size_t n = tile_count(t, i, layout, full);
-  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    vec a = tile_load(x, i, (size_t)u, n, vacant(scale.sign, layout), layout, full);
-    if (scaled) a = v_mul(a, scale.sign);
-    vec e = exp_shifted(a, sh[u], scale, scaled);
-    if (keep) tile_store(y, i, (size_t)u, n, e, layout, full);
+/* The whole sum starts from an offset above any term, which is at most sqrt(2) 2^LIFT: the rounding
+ * error of each addition is then exact in three operations (fast_two_sum) instead of six.  In a tail
+ * each lane leaves out the first maximum that it meets; seen marks the lanes that have met one. */
+SMC_INLINE void sum_group(const tile t, const operand x, const operand y, size_t i, const vec *m,
+                          const shift *sh, const scaling scale, pair *sum, mask *seen, int keep,
+                          const int which, const int n, const int layout, const int full) {
+  const int wide = SMC_IS_WIDE(layout);
+  vec a[SMC_GROUP], e[SMC_GROUP];
+  load_group(t, x, i, a, vacant(scale.sign, layout), n, layout, full);
+  if (scale.active) {
+    SMC_EACH(j, n) a[j] = v_mul(a[j], scale.sign);
+  }
+  SMC_EACH(j, n) e[j] = a[j];
+  exp_shifted(e, sh, scale, n, wide);
+  if (keep) store_group(t, y, i, e, n, layout, full);
+  SMC_EACH(j, n) {
+    const int u = wide ? j : 0;
     pair s;
     if (which == SMC_TOTAL) {
-      s = fast_two_sum(sum[u].hi, e);
+      s = fast_two_sum(sum[u].hi, e[j]);
     } else {
-      mask peak = v_eq(a, m[u]), first = v_andnot(peak, seen[u]);
+      mask peak = v_eq(a[j], m[u]), first = v_andnot(peak, seen[u]);
       seen[u] = v_or(seen[u], peak);
-      s = two_sum(sum[u].hi, v_select(first, v_set1(0), e));
+      s = two_sum(sum[u].hi, v_select(first, v_set1(0), e[j]));
     }
     sum[u] = (pair){s.hi, v_add(sum[u].lo, s.lo)};
   }
@@ -95,37 +101,37 @@ SMC_INLINE void sum_step(const tile t, const operand x, const operand y, size_t 
 /* Along a row a tail's lanes have each left out a maximum, where the row leaves out one. */
 SMC_INLINE pair count_peaks(pair tail, size_t peaks, pair peak) {
   for (; peaks > 1; --peaks) tail = pair_add(tail, peak);
-  return fast_two_sum(tail.hi, tail.lo);
+  return normalized(tail);
 }
 
 SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const vec *m,
-                           const shift *sh, const scaling scale, pair total[SMC_WIDE], int keep,
-                           const int which, const int layout, const int scaled) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
+                           const shift *sh, const scaling scale, pair total[SMC_GROUP], int keep,
+                           const int which, const int layout) {
+  const size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
+  const size_t stride = SMC_STRIDE(layout);
+  const int width = SMC_WIDTH(layout);
   const vec offset = v_set1(which == SMC_TOTAL ? 2 * SMC_C(LIFTED) : 0);
-  pair sum[SMC_WIDE];
-  mask seen[SMC_WIDE];
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    total[u] = pair_of(0);
-    seen[u] = v_none();
-  }
+  pair sum[SMC_GROUP];
+  mask seen[SMC_GROUP];
+  SMC_EACH(u, width) total[u] = pair_of(0);
+  SMC_EACH(u, width) seen[u] = v_none();
   for (size_t i = 0; i < steps;) {
     size_t end = steps - i < SMC_SUM_STEPS ? steps : i + SMC_SUM_STEPS;
-    for (int u = 0; u < SMC_WIDTH(layout); ++u) sum[u] = (pair){offset, v_set1(0)};
-    for (; i < end && i < full; ++i) {
-      sum_step(t, x, y, i, m, sh, scale, sum, seen, keep, which, layout, scaled, 1);
+    SMC_EACH(u, width) sum[u] = (pair){offset, v_set1(0)};
+    for (; i + stride <= end && i + stride <= full; i += stride) {
+      sum_group(t, x, y, i, m, sh, scale, sum, seen, keep, which, SMC_GROUP, layout, 1);
     }
     for (; i < end; ++i) {
-      sum_step(t, x, y, i, m, sh, scale, sum, seen, keep, which, layout, scaled, 0);
+      sum_group(t, x, y, i, m, sh, scale, sum, seen, keep, which, width, layout, 0);
     }
-    for (int u = 0; u < SMC_WIDTH(layout); ++u) {
+    SMC_EACH(u, width) {
       total[u] = pair_add(total[u], (pair){v_sub(sum[u].hi, offset), sum[u].lo});
     }
   }
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) total[u] = reduce_sum(total[u], layout);
-  for (int u = 0; which == SMC_TAIL && SMC_IS_ALONG(layout) && u < SMC_WIDTH(layout); ++u) {
+  SMC_EACH(u, width) total[u] = reduce_sum(total[u], layout);
+  for (int u = 0; which == SMC_TAIL && SMC_IS_ALONG(layout) && u < width; ++u) {
     if (v_count(seen[u]) < 2) continue;
-    total[u] = count_peaks(total[u], v_count(seen[u]), exp_of_peak(m[u], sh[u], scale, scaled));
+    total[u] = count_peaks(total[u], v_count(seen[u]), exp_of_peak(m[u], sh[u], scale));
   }
 }
 
@@ -153,57 +159,65 @@ SMC_INLINE vec times_inverse(vec e, const pair inverse) {
 #endif
 }
 
-SMC_INLINE void quotient_step(const tile t, const operand x, const operand y, size_t i,
-                              const shift *sh, const scaling scale, const pair *inverse,
-                              const int layout, const int scaled, const int keep, const int full) {
-  size_t n = tile_count(t, i, layout, full);
-  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    vec e = tile_load(keep ? y : x, i, (size_t)u, n, v_set1(0), layout, full);
-    if (!keep) e = exp_shifted(scaled ? v_mul(e, scale.sign) : e, sh[u], scale, scaled);
-    tile_store(y, i, (size_t)u, n, times_inverse(e, inverse[u]), layout, full);
+SMC_INLINE void quotient_group(const tile t, const operand x, const operand y, size_t i,
+                               const shift *sh, const scaling scale, const pair *inverse,
+                               const int keep, const int n, const int layout, const int full) {
+  const int wide = SMC_IS_WIDE(layout);
+  vec e[SMC_GROUP];
+  load_group(t, keep ? y : x, i, e, v_set1(0), n, layout, full);
+  if (!keep) {
+    if (scale.active) {
+      SMC_EACH(j, n) e[j] = v_mul(e[j], scale.sign);
+    }
+    exp_shifted(e, sh, scale, n, wide);
   }
+  SMC_EACH(j, n) e[j] = times_inverse(e[j], inverse[wide ? j : 0]);
+  store_group(t, y, i, e, n, layout, full);
 }
 
 SMC_INLINE void quotient_rows(const tile t, const operand x, const operand y, const shift *sh,
-                              const scaling scale, const pair *total, const int layout,
-                              const int scaled, const int keep) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  pair inverse[SMC_WIDE];
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) inverse[u] = inverse_of(total[u]);
-  for (size_t i = 0; i < full; ++i) {
-    quotient_step(t, x, y, i, sh, scale, inverse, layout, scaled, keep, 1);
+                              const scaling scale, const pair *total, const int keep,
+                              const int layout) {
+  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
+  pair inverse[SMC_GROUP];
+  SMC_EACH(u, SMC_WIDTH(layout)) inverse[u] = inverse_of(total[u]);
+  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
+    quotient_group(t, x, y, i, sh, scale, inverse, keep, SMC_GROUP, layout, 1);
   }
-  for (size_t i = full; i < steps; ++i) {
-    quotient_step(t, x, y, i, sh, scale, inverse, layout, scaled, keep, 0);
+  for (; i < steps; ++i) {
+    quotient_group(t, x, y, i, sh, scale, inverse, keep, SMC_WIDTH(layout), layout, 0);
   }
 }
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
  * overflow where scale*(x - max) does not. */
-SMC_INLINE void log_step(const tile t, const operand x, const operand y, size_t i, const vec *m,
-                         const vec *log, const scaling scale, const int layout, const int scaled,
-                         const int full) {
-  size_t n = tile_count(t, i, layout, full);
-  vec half = v_set1((real)0.5);
-  SMC_UNROLL for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    vec a = tile_load(x, i, (size_t)u, n, v_set1(0), layout, full), result;
-    if (scaled) {
-      a = v_sub(v_mul(v_mul(a, scale.sign), half), v_mul(m[u], half));
-      vec bounded = v_max(v_set1(-SMC_C(MAX)), a); /* as infinity times a rest of 0 is NaN */
-      result = v_fma(bounded, v_add(scale.rest, scale.rest), v_sub(v_set1(0), log[u]));
-      result = v_fma(a, v_add(scale.magnitude, scale.magnitude), result);
-    } else {
-      result = v_sub(v_sub(a, m[u]), log[u]);
+SMC_INLINE void log_group(const tile t, const operand x, const operand y, size_t i, const vec *m,
+                          const vec *log, const scaling scale, const int n, const int layout,
+                          const int full) {
+  const int wide = SMC_IS_WIDE(layout);
+  vec a[SMC_GROUP], half = v_set1((real)0.5);
+  load_group(t, x, i, a, v_set1(0), n, layout, full);
+  if (scale.active) {
+    SMC_EACH(j, n) {
+      const int u = wide ? j : 0;
+      vec d = v_sub(v_mul(v_mul(a[j], scale.sign), half), v_mul(m[u], half));
+      vec bounded = v_max(v_set1(-SMC_C(MAX)), d); /* as infinity times a rest of 0 is NaN */
+      vec rest = v_fma(bounded, v_add(scale.rest, scale.rest), v_sub(v_set1(0), log[u]));
+      a[j] = v_fma(d, v_add(scale.magnitude, scale.magnitude), rest);
     }
-    tile_store(y, i, (size_t)u, n, result, layout, full);
+  } else {
+    SMC_EACH(j, n) a[j] = v_sub(v_sub(a[j], m[wide ? j : 0]), log[wide ? j : 0]);
   }
+  store_group(t, y, i, a, n, layout, full);
 }
 
 SMC_INLINE void log_rows(const tile t, const operand x, const operand y, const vec *m,
-                         const vec *log, const scaling scale, const int layout, const int scaled) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  for (size_t i = 0; i < full; ++i) log_step(t, x, y, i, m, log, scale, layout, scaled, 1);
-  for (size_t i = full; i < steps; ++i) log_step(t, x, y, i, m, log, scale, layout, scaled, 0);
+                         const vec *log, const scaling scale, const int layout) {
+  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
+  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
+    log_group(t, x, y, i, m, log, scale, SMC_GROUP, layout, 1);
+  }
+  for (; i < steps; ++i) log_group(t, x, y, i, m, log, scale, SMC_WIDTH(layout), layout, 0);
 }
 
 /* An infinite maximum is the logsumexp unless the row holds NaN: rare, so looked at only then. */
@@ -213,8 +227,7 @@ SMC_INLINE vec infinite_row(const tile t, const operand x, size_t u, vec m, vec 
   if (v_count(finite) == W) return log;
   vec nan = v_set1(0);
   for (size_t i = 0; i < tile_steps(t, layout); ++i) {
-    size_t n = tile_count(t, i, layout, layout == SMC_ACROSS);
-    vec a = tile_load(x, i, u, n, v_set1(0), layout, layout == SMC_ACROSS);
+    vec a = tile_load(t, x, i, u, v_set1(0), layout, layout == SMC_ACROSS);
     nan = v_select(v_eq(a, a), nan, a);
   }
   if (SMC_IS_ALONG(layout)) {
@@ -226,44 +239,42 @@ SMC_INLINE vec infinite_row(const tile t, const operand x, size_t u, vec m, vec 
 /* Whether pass 2 leaves the exponentials in the output: it must be of the precision computed in, and
  * small enough to be still near in pass 3. */
 SMC_INLINE int keeps_exp(const tile t, const int layout) {
-  size_t lanes = layout == SMC_ALONG ? 1 : layout == SMC_ABREAST ? SMC_WIDE : SMC_WIDTH(layout) * W;
-  return sizeof(elem) == sizeof(real) && t.k * lanes * sizeof(elem) <= SMC_KEEP_BYTES;
+  size_t rows = (size_t)SMC_WIDTH(layout) * (SMC_IS_ALONG(layout) ? 1 : W);
+  return sizeof(elem) == sizeof(real) && t.k * rows * sizeof(elem) <= SMC_KEEP_BYTES;
 }
 
 /* operands: x; y, of x's shape or (logsumexp) one value for each row */
-SMC_INLINE void forward(const tile t, const operand *o, double factor, const int op,
-                        const int layout, const int scaled) {
+SMC_INLINE void forward_tile(const tile t, const operand *o, const void *extra, const int layout) {
+  const smc_ending ending = ((const smc_forward *)extra)->ending;
+  const scaling scale = scaling_by(((const smc_forward *)extra)->scale);
   const operand x = o[0], y = o[1];
-  const scaling scale = scaling_by(factor);
-  const int keep = op == SMC_SOFTMAX && keeps_exp(t, layout);
-  vec m[SMC_WIDE], log[SMC_WIDE];
-  shift sh[SMC_WIDE];
-  pair sum[SMC_WIDE];
+  const int width = SMC_WIDTH(layout);
+  vec m[SMC_GROUP], log[SMC_GROUP];
+  shift sh[SMC_GROUP];
+  pair sum[SMC_GROUP];
 
-  row_max(t, x, scale.sign, m, layout, scaled);
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], scale, scaled);
-  }
-  sum_of_exp(t, x, y, m, sh, scale, sum, keep, op == SMC_SOFTMAX ? SMC_TOTAL : SMC_TAIL, layout,
-             scaled);
-
-  if (op == SMC_SOFTMAX) {
+  row_max(t, x, scale, m, layout);
+  SMC_EACH(u, width) sh[u] = make_shift(m[u], scale);
+  if (ending == SMC_SOFTMAX) {
+    const int keep = keeps_exp(t, layout);
+    sum_of_exp(t, x, y, m, sh, scale, sum, keep, SMC_TOTAL, layout);
     if (keep) {
-      quotient_rows(t, x, y, sh, scale, sum, layout, scaled, 1);
+      quotient_rows(t, x, y, sh, scale, sum, 1, layout);
     } else {
-      quotient_rows(t, x, y, sh, scale, sum, layout, scaled, 0);
+      quotient_rows(t, x, y, sh, scale, sum, 0, layout);
     }
     return;
   }
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    pair e = exp_of_peak(m[u], sh[u], scale, scaled);
-    log[u] = log1p_of_pair(pair_quotient(sum[u], e));
-    if (op == SMC_LOG_SOFTMAX) { /* no element of a row with an infinite maximum has a logarithm */
-      log[u] = v_add(log[u], v_sub(m[u], m[u]));
-    } else {
-      log[u] = infinite_row(t, x, (size_t)u, m[u], log[u], layout);
-      tile_store_row(t, y, (size_t)u, v_add(m[u], log[u]), layout);
-    }
+  sum_of_exp(t, x, y, m, sh, scale, sum, 0, SMC_TAIL, layout);
+  SMC_EACH(u, width) log[u] = log1p_of_pair(pair_quotient(sum[u], exp_of_peak(m[u], sh[u], scale)));
+  if (ending == SMC_LOG_SOFTMAX) {
+    /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
+    SMC_EACH(u, width) log[u] = v_add(log[u], v_sub(m[u], m[u]));
+    log_rows(t, x, y, m, log, scale, layout);
+    return;
   }
-  if (op == SMC_LOG_SOFTMAX) log_rows(t, x, y, m, log, scale, layout, scaled);
+  for (int u = 0; u < width; ++u) {
+    log[u] = infinite_row(t, x, (size_t)u, m[u], log[u], layout);
+    tile_store_row(t, y, (size_t)u, v_add(m[u], log[u]), layout);
+  }
 }

@@ -1,9 +1,9 @@
 /* Rows in vector registers: how rows lie over lanes, so that an algorithm is written once.
  *
  *   ALONG   one row; the lanes run along it, and a reduction ends across the lanes.
- *   ABREAST SMC_WIDE rows, each as in ALONG and with the same bits: while the reduction of one waits
+ *   ABREAST SMC_GROUP rows, each as in ALONG and with the same bits: while the reduction of one waits
  *           for its latency, the others go on.
- *   ACROSS  SMC_WIDE*W rows, one to a lane; steps go down the class axis.  For an axis whose rows
+ *   ACROSS  SMC_GROUP*W rows, one to a lane; steps go down the class axis.  For an axis whose rows
  *           lie side by side in memory: nothing is transposed, and each step reads whole cache lines.
  *   NARROW  up to W rows, as ACROSS: the columns that are left over, and short rows, which are packed
  *           (transposed) into a buffer first (rows.h): no lane is then idle and no reduction across
@@ -21,6 +21,8 @@
 #define store_strided SMC_K(store_strided)
 #define tile_load SMC_K(tile_load)
 #define tile_store SMC_K(tile_store)
+#define load_group SMC_K(load_group)
+#define store_group SMC_K(store_group)
 #define tile_load_row SMC_K(tile_load_row)
 #define tile_store_row SMC_K(tile_store_row)
 #define tile_element SMC_K(tile_element)
@@ -32,21 +34,21 @@
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_WIDE = 4 };          /* vectors of rows in ABREAST and ACROSS */
-enum { SMC_CHAINS = 4 };        /* accumulators that hide the latency of a pass with little to do */
 enum { SMC_PACKED_MAX = 64 };   /* the longest row worth packing */
 enum { SMC_ABREAST_MAX = 1024 }; /* the longest row that ABREAST takes: four of them stay near */
 enum { SMC_SUM_STEPS = 32 };    /* additions to an accumulator before it joins the running sum */
 enum { SMC_ALONG, SMC_ABREAST, SMC_ACROSS, SMC_NARROW, SMC_LAYOUT_COUNT };
 #define SMC_IS_ALONG(layout) ((layout) == SMC_ALONG || (layout) == SMC_ABREAST)
 #define SMC_IS_WIDE(layout) ((layout) == SMC_ABREAST || (layout) == SMC_ACROSS)
-#define SMC_WIDTH(layout) (SMC_IS_WIDE(layout) ? SMC_WIDE : 1) /* vectors of rows */
+#define SMC_WIDTH(layout) (SMC_IS_WIDE(layout) ? SMC_GROUP : 1)           /* vectors of rows */
+#define SMC_STRIDE(layout) (SMC_IS_WIDE(layout) ? (size_t)1 : (size_t)SMC_GROUP) /* steps in a group */
 
 typedef struct {
-  size_t k;     /* classes */
-  size_t lanes; /* rows in the tile */
-  size_t row;   /* the first of them */
-  int strided;  /* ALONG: some operand's elements do not lie side by side */
+  size_t k;    /* classes */
+  size_t rows; /* rows in the tile */
+  size_t row;  /* the first of them */
+  int strided; /* ALONG: some operand's elements do not lie side by side */
+  int padded;  /* NARROW: lanes without a row may be read and written all the same */
 } tile;
 
 /* One array's part of a tile. */
@@ -64,16 +66,16 @@ SMC_INLINE size_t tile_steps(const tile t, const int layout) {
   return SMC_IS_ALONG(layout) ? (t.k + W - 1) / W : t.k;
 }
 
-/* The steps that need no look at counts and strides. */
+/* The steps whose vectors are all full: they are taken a group at a time, and the rest one by one. */
 SMC_INLINE size_t tile_full_steps(const tile t, const int layout) {
   if (SMC_IS_ALONG(layout)) return t.strided ? 0 : t.k / W;
-  return layout == SMC_ACROSS ? t.k : 0;
+  return layout == SMC_ACROSS || t.padded ? t.k : 0;
 }
 
 /* Lanes that hold data in step i. */
 SMC_INLINE size_t tile_count(const tile t, size_t i, const int layout, const int full) {
-  if (full) return W;
-  if (layout == SMC_NARROW) return t.lanes;
+  if (full || layout == SMC_ACROSS) return W;
+  if (layout == SMC_NARROW) return t.rows;
   size_t left = t.k - i * W;
   return left < W ? left : W;
 }
@@ -91,25 +93,30 @@ SMC_INLINE void store_strided(char *p, ptrdiff_t step, vec a, size_t n) {
   for (size_t i = 0; i < n; ++i) SMC_K(put)(p + (ptrdiff_t)i * step, lane[i]);
 }
 
-SMC_INLINE char *tile_address(const operand o, size_t i, size_t u, const int layout) {
-  if (layout == SMC_ALONG) return o.p + (ptrdiff_t)((i + u) * W) * o.step;
-  if (layout == SMC_ABREAST) return o.p + (ptrdiff_t)u * o.row + (ptrdiff_t)(i * W) * o.step;
-  return o.p + (ptrdiff_t)i * o.step + u * W * sizeof(elem);
+/* Vector j of the group at step i: in a wide layout that of the j-th row (vector of rows), else that of
+ * step i + j. */
+SMC_INLINE char *tile_address(const operand o, size_t i, size_t j, const int layout) {
+  switch (layout) {
+  case SMC_ALONG: return o.p + (ptrdiff_t)((i + j) * W) * o.step;
+  case SMC_ABREAST: return o.p + (ptrdiff_t)j * o.row + (ptrdiff_t)(i * W) * o.step;
+  case SMC_ACROSS: return o.p + (ptrdiff_t)i * o.step + j * W * sizeof(elem);
+  default: return o.p + (ptrdiff_t)(i + j) * o.step;
+  }
 }
 
-/* Vector u of step i: that of row u in ABREAST, the u-th of those side by side in ACROSS; in ALONG
- * vector i + u. */
-SMC_INLINE vec tile_load(const operand o, size_t i, size_t u, size_t n, vec fill, const int layout,
-                         const int full) {
-  const char *p = tile_address(o, i, u, layout);
+SMC_INLINE vec tile_load(const tile t, const operand o, size_t i, size_t j, vec fill,
+                         const int layout, const int full) {
+  const char *p = tile_address(o, i, j, layout);
   if (full) return SMC_K(load)(p);
+  size_t n = tile_count(t, i, layout, full);
   if (SMC_IS_ALONG(layout) && o.step != sizeof(elem)) return load_strided(p, o.step, n, fill);
-  return n == W ? SMC_K(load)(p) : SMC_K(load_n)(p, n, fill);
+  return SMC_K(load_n)(p, n, fill);
 }
 
-SMC_INLINE void tile_store(const operand o, size_t i, size_t u, size_t n, vec a, const int layout,
-                           const int full) {
-  char *p = tile_address(o, i, u, layout);
+SMC_INLINE void tile_store(const tile t, const operand o, size_t i, size_t j, vec a,
+                           const int layout, const int full) {
+  char *p = tile_address(o, i, j, layout);
+  size_t n = tile_count(t, i, layout, full);
   if (full) {
     SMC_K(store)(p, a);
   } else if (SMC_IS_ALONG(layout) && o.step != sizeof(elem)) {
@@ -119,23 +126,34 @@ SMC_INLINE void tile_store(const operand o, size_t i, size_t u, size_t n, vec a,
   }
 }
 
+/* The n vectors of a group (SMC_GROUP of them if full, else those of one step). */
+SMC_INLINE void load_group(const tile t, const operand o, size_t i, vec *a, vec fill, const int n,
+                           const int layout, const int full) {
+  SMC_EACH(j, n) a[j] = tile_load(t, o, i, (size_t)j, fill, layout, full);
+}
+
+SMC_INLINE void store_group(const tile t, const operand o, size_t i, const vec *a, const int n,
+                            const int layout, const int full) {
+  SMC_EACH(j, n) tile_store(t, o, i, (size_t)j, a[j], layout, full);
+}
+
 /* An operand with one value for each row. */
 SMC_INLINE vec tile_load_row(const tile t, const operand o, size_t u, const int layout) {
   if (SMC_IS_ALONG(layout)) return v_set1(SMC_K(get)(o.p + (ptrdiff_t)u * o.row));
-  return tile_load(o, 0, u, t.lanes, v_set1(0), layout, layout == SMC_ACROSS);
+  return tile_load(t, o, 0, u, v_set1(0), layout, layout == SMC_ACROSS);
 }
 
 SMC_INLINE void tile_store_row(const tile t, const operand o, size_t u, vec a, const int layout) {
   if (SMC_IS_ALONG(layout)) {
     SMC_K(store_n)(o.p + (ptrdiff_t)u * o.row, a, 1);
   } else {
-    tile_store(o, 0, u, t.lanes, a, layout, layout == SMC_ACROSS);
+    tile_store(t, o, 0, u, a, layout, layout == SMC_ACROSS);
   }
 }
 
 /* Rows in vector u. */
 SMC_INLINE size_t tile_rows(const tile t, const int layout) {
-  return SMC_IS_ALONG(layout) ? 1 : layout == SMC_ACROSS ? W : t.lanes;
+  return SMC_IS_ALONG(layout) ? 1 : layout == SMC_ACROSS ? W : t.rows;
 }
 
 /* The place in the tile of the row in lane l of vector u. */

@@ -25,6 +25,10 @@
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 
+/* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of them. */
+enum { SMC_GROUP = 4 };
+#define SMC_EACH(j, n) SMC_UNROLL for (int j = 0; j < (n); ++j)
+
 typedef float f32_t;
 typedef double f64_t;
 typedef float f32_e;
