@@ -165,6 +165,28 @@ def test_scale_argument(sm, dtype, scale):
     )
 
 
+# Rows for which a hundred million random values came out worst on some target or another
+WORST_FOUND = {
+    "float32": [
+        "-0x1.b5407ep+0 0x1.e81114p+1 -0x1.0c261ep+1 -0x1.bc5cecp+0 -0x1.2a4ef4p+0 -0x1.8fd9ccp+1",
+    ],
+    "float64": [
+        "0x1.26d2d8dcfdb54p+4 -0x1.fab02d1d4341ep+1 -0x1.1d4b814c39adbp+1 0x1.56b5bc4d14a19p+2 "
+        "-0x1.434375d1364a9p+3 0x1.00064ce50a7ddp+3 -0x1.ac6091592041ep+3 0x1.cb275303eebbap-8 "
+        "-0x1.cf67c4dce0a7cp+2 0x1.6917abe927bafp+2 -0x1.96454839f7a71p+1 -0x1.dd3a864093854p+1 "
+        "0x1.26847d856795cp+1 -0x1.7a0189b54f0c9p+0",
+    ],
+}
+
+
+def test_worst_rows_found(sm, native_dtype):
+    for digits in WORST_FOUND[native_dtype.name]:
+        x = np.array([float.fromhex(digit) for digit in digits.split()], native_dtype)
+        exact = truth.forward(x)
+        truth.assert_ulps(sm.softmax(x), exact.softmax, 3, "softmax")
+        truth.assert_ulps(sm.log_softmax(x), exact.log_softmax, 3, "log_softmax")
+
+
 # ---- Four million classes ------------------------------------------------------------------------
 
 

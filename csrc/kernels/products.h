@@ -12,7 +12,7 @@
 #ifndef SMC_PRODUCT_CONSTANTS
 #define SMC_PRODUCT_CONSTANTS
 enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP };
-enum { SMC_DOT_STEPS = 8 }; /* products to an accumulator before it joins the running sum */
+enum { SMC_DOT_STEPS = 8 }; /* products to an accumulator before it joins the running sum: groups */
 #endif
 
 /* sum += g*s (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), g*exp(s) (SMC_LOG_SOFTMAX_JVP); each vector of
@@ -38,8 +38,9 @@ SMC_INLINE void dot_group(const tile t, const operand s, const operand g, size_t
 SMC_INLINE void dot_rows(const tile t, const operand s, const operand g, vec dot[SMC_GROUP],
                          const int op, const int layout) {
   const size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  const size_t stride = SMC_STRIDE(layout), block = SMC_DOT_STEPS * stride;
+  const size_t stride = SMC_STRIDE(layout);
   const int wide = SMC_IS_WIDE(layout), chained = layout == SMC_ALONG && t.k > SMC_ABREAST_MAX;
+  const size_t block = SMC_DOT_STEPS * (chained ? stride : 1);
   const size_t whole = chained ? t.k / W / stride * stride : 0;
   pair total[SMC_GROUP];
   SMC_EACH(j, SMC_GROUP) total[j] = pair_of(0);

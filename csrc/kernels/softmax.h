@@ -137,16 +137,11 @@ SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
 
-/* What times_inverse needs of a sum S: 1/S with its rounding error or, unfused, S and its relative
- * rounding error. */
+/* 1/S, with its rounding error. */
 SMC_INLINE pair inverse_of(pair sum) {
-#if SMC_FUSED
-  vec inverse = v_div(v_set1(1), sum.hi);
-  vec rest = v_fnma(sum.lo, inverse, v_fnma(sum.hi, inverse, v_set1(1)));
-  return (pair){inverse, v_mul(rest, inverse)};
-#else
-  return (pair){sum.hi, v_div(sum.lo, sum.hi)};
-#endif
+  vec inverse = v_div(v_set1(1), sum.hi), product = v_mul(sum.hi, inverse);
+  vec rest = v_sub(v_sub(v_set1(1), product), v_mul_err(sum.hi, inverse, product));
+  return (pair){inverse, v_mul(v_fnma(sum.lo, inverse, rest), inverse)};
 }
 
 /* e/S, with little more than the rounding of the result. */
@@ -154,8 +149,9 @@ SMC_INLINE vec times_inverse(vec e, const pair inverse) {
 #if SMC_FUSED
   return v_fma(e, inverse.hi, v_mul(e, inverse.lo));
 #else
-  vec q = v_div(e, inverse.hi);
-  return v_fnma(q, inverse.lo, q);
+  vec product = v_mul(e, inverse.hi);
+  vec error = v_mul_err(e, inverse.hi, product);
+  return v_add(product, v_fma(e, inverse.lo, error));
 #endif
 }
 

@@ -4,10 +4,10 @@
 
 #include "common.h"
 
-#define SMC_FUSED 0 /* fma() may be a slow library call: only mul_err pays for it */
+#define SMC_FUSED 0 /* fma() may be a slow library call */
 
 /* ldexp takes two steps, so that 2^k may be below the smallest normal number. */
-#define SMC_SCALAR(T, U, p, bias, fabs_, fma_, SPLIT)                                                \
+#define SMC_SCALAR(T, U, p, bias, fabs_, SPLIT)                                                      \
   typedef T##_t T##_vec;                                                                             \
   typedef int T##_mask;                                                                              \
   enum { T##_lanes = 1 };                                                                            \
@@ -18,9 +18,6 @@
   SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return a / b; }                                 \
   SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return a * b + c; }                  \
   SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return c - a * b; }                 \
-  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
-    return fma_(a, b, -product);                                                                     \
-  }                                                                                                  \
   SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return a > b ? a : b; }                         \
   SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + T##_ROUNDER) - T##_ROUNDER; }                \
   SMC_INLINE T##_vec T##_power(T##_vec k) {                                                          \
@@ -54,8 +51,24 @@
   }                                                                                                  \
   SMC_INLINE void T##_transpose(T##_vec rows[1]) { (void)rows; }
 
-SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, fmaf, 48)
-SMC_SCALAR(f64, uint64_t, 53, 1023, fabs, fma, 60)
+SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, 48)
+SMC_SCALAR(f64, uint64_t, 53, 1023, fabs, 60)
+
+/* A product of floats is exact in double. */
+SMC_INLINE f32_vec f32_mul_err(f32_vec a, f32_vec b, f32_vec product) {
+  return (f32_vec)((double)a * b - product);
+}
+
+/* Veltkamp's splitting and Dekker's product (1971).  The larger factor is made smaller, so that the
+ * splitting does not overflow. */
+SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
+  const double large = fabs(a) > fabs(b) ? a : b, other = fabs(a) > fabs(b) ? b : a;
+  const double factor = fabs(large) > 0x1p900 ? 0x1p-100 : 1, x = large * factor;
+  const double s = 0x1.0000002p27 * x, t = 0x1.0000002p27 * other;
+  const double x_hi = s - (s - x), x_lo = x - x_hi, y_hi = t - (t - other), y_lo = other - y_hi;
+  const double rest = x_hi * y_hi - product * factor;
+  return (((rest + x_hi * y_lo) + x_lo * y_hi) + x_lo * y_lo) / factor;
+}
 
 #define SMC_SCALAR_MEMORY(D, T)                                                                      \
   SMC_INLINE T##_vec D##_load(const void *p) { return D##_get(p); }                                  \

@@ -404,15 +404,19 @@ cdef inline bint is_like(object other, cnp.ndarray x) noexcept:
     )
 
 
+cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two C-contiguous arrays share no memory."""
+    cdef char *start = <char *>cnp.PyArray_DATA(a)
+    cdef char *other = <char *>cnp.PyArray_DATA(b)
+    return start + cnp.PyArray_NBYTES(a) <= other or other + cnp.PyArray_NBYTES(b) <= start
+
+
 cdef inline bint may_hold_result(object out, cnp.ndarray x) noexcept:
     """Whether out is_like x, writeable, and x itself or apart from it."""
     if not is_like(out, x) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out):
         return False
     cdef cnp.ndarray array = <cnp.ndarray>out
-    cdef char *a = <char *>cnp.PyArray_DATA(array)
-    cdef char *b = <char *>cnp.PyArray_DATA(x)
-    cdef Py_ssize_t size = cnp.PyArray_NBYTES(x)
-    return a == b or a + size <= b or b + size <= a
+    return cnp.PyArray_DATA(array) == cnp.PyArray_DATA(x) or are_apart(array, x)
 
 
 cdef inline cnp.ndarray new_like(cnp.ndarray x):
@@ -547,7 +551,6 @@ def fast_softmax_jvp(s, v, axis=-1, *, out=None):
 
 
 cdef object MEAN = "mean"  # interned, as the default of `reduction` is
-cdef object IGNORED = -100
 cdef object UNSMOOTHED = 0.0
 
 
@@ -574,6 +577,10 @@ cdef double sum_of_losses(const cython.floating *losses, Py_ssize_t n) noexcept 
     return total + error if error == error else total
 
 
+cdef inline bint is_default(ignore_index) noexcept:
+    return type(ignore_index) is int and <object>ignore_index == -100
+
+
 cdef inline bint are_plain_labels(object target, cnp.ndarray x) noexcept:
     """Whether target holds one int64 for each row of x, C-contiguous."""
     if not cnp.PyArray_CheckExact(target) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>target):
@@ -593,6 +600,8 @@ cdef inline bint are_plain_labels(object target, cnp.ndarray x) noexcept:
 cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object target, object out):
     """The mean loss, with its gradient in out unless that is None; None for the general path."""
     if not are_plain_labels(target, x):
+        return None
+    if out is not None and not are_apart(<cnp.ndarray>target, <cnp.ndarray>out):
         return None
     cdef smc_targets targets
     cdef smc_view grad = smc_view(NULL, 0, 0) if out is None else dense(<cnp.ndarray>out)
@@ -628,7 +637,7 @@ def fast_cross_entropy(
     label_smoothing=0.0,
 ):
     cdef const smc_kernels *kernels = kernels_if_plain(x)
-    if (kernels != NULL and axis is LAST and weight is None and ignore_index == IGNORED
+    if (kernels != NULL and axis is LAST and weight is None and is_default(ignore_index)
             and reduction is MEAN and label_smoothing is UNSMOOTHED):
         loss = fast_mean_loss(kernels, x, target, None)
         if loss is not None:
@@ -656,7 +665,7 @@ def fast_cross_entropy_with_grad(
     out=None,
 ):
     cdef const smc_kernels *kernels = kernels_if_plain(x)
-    if (kernels != NULL and axis is LAST and weight is None and ignore_index == IGNORED
+    if (kernels != NULL and axis is LAST and weight is None and is_default(ignore_index)
             and reduction is MEAN and label_smoothing is UNSMOOTHED
             and (out is None or may_hold_result(out, x))):
         gradient = new_like(x) if out is None else out
