@@ -1,10 +1,11 @@
 """Measure the accuracy of smcore: the tables of the README and docs/accuracy.md.
 
-    python benchmarks/accuracy.py table      # softmax, log_softmax, ... beside SciPy; a minute or two
-    python benchmarks/accuracy.py exp        # exp at every float32; a minute for each target
+    python benchmarks/accuracy.py table    # softmax, log_softmax, ... beside SciPy's
+    python benchmarks/accuracy.py exp      # exp at every float32
 
-Errors are in units in the last place (ulp) of the exact result, which is computed in NumPy's extended
-precision: 64 bits of mantissa on x86, 11 more than float64 has.  Needs the extra [demo].
+Each takes some minutes.  Errors are in units in the last place (ulp) of the exact result, which is
+computed in NumPy's extended precision: 64 bits of mantissa on x86, 11 more than float64 has.  Needs
+the extra [demo].
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import smcore
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy import special
+
+import smcore
 
 Array = NDArray[np.floating]
 Measure = Callable[[Array], float]

@@ -5,7 +5,7 @@
 
 #define SMC_TEXT_(x) #x
 #define SMC_TEXT(x) SMC_TEXT_(x)
-#include SMC_TEXT(simd/SMC_TARGET_NAME.h)
+#include SMC_TEXT(simd / SMC_TARGET_NAME.h)
 
 #include "kernels/coefficients.h"
 

@@ -8,19 +8,24 @@
 /* log((1+s)/(1-s)) = 2s + s^3 q(s^2), 1+f within sqrt(2) of 1: 2^-31.65 */
 #define f32_LOG {0x1.ddd4dap-3f, 0x1.245c28p-2f, 0x1.9999ecp-2f, 0x1.555556p-1f}
 
-/* ln2 = HI + LO: rounded; and with trailing zeros, so that n*HI is exact unfused. */
+/* ln2 = HI + LO: rounded; and so short that n*HI is exact unfused. */
 #define f32_LN2_HI 0x1.62e43p-1f
 #define f32_LN2_LO -0x1.05c61p-29f
 #define f32_LN2_SHORT_HI 0x1.62e8p-1f
 #define f32_LN2_SHORT_LO -0x1.e8082ep-16f
 
 /* exp(r) = 1 + r + r^2 q(r), |r| <= ln2/2: relative error 2^-55.79 */
-#define f64_EXP {0x1.af38b4925be09p-26, 0x1.28918e390a71ep-22, 0x1.71de0da9d06acp-19, 0x1.a019b905bafb1p-16, 0x1.a01a01a7c54aep-13, 0x1.6c16c1788dc33p-10, 0x1.11111111109b2p-7, 0x1.5555555553d5ep-5, 0x1.5555555555556p-3, 0x1.0000000000001p-1}
+#define f64_EXP                                                                                    \
+  {0x1.af38b4925be09p-26, 0x1.28918e390a71ep-22, 0x1.71de0da9d06acp-19, 0x1.a019b905bafb1p-16,     \
+   0x1.a01a01a7c54aep-13, 0x1.6c16c1788dc33p-10, 0x1.11111111109b2p-7,  0x1.5555555553d5ep-5,      \
+   0x1.5555555555556p-3,  0x1.0000000000001p-1}
 
 /* log((1+s)/(1-s)) = 2s + s^3 q(s^2), 1+f within sqrt(2) of 1: 2^-57.57 */
-#define f64_LOG {0x1.2b5f68a50d903p-3, 0x1.39fdcceb4bb45p-3, 0x1.7462b91b8df65p-3, 0x1.c71c62d5e53ep-3, 0x1.2492492dfd86cp-2, 0x1.9999999995273p-2, 0x1.5555555555558p-1}
+#define f64_LOG                                                                                    \
+  {0x1.2b5f68a50d903p-3, 0x1.39fdcceb4bb45p-3, 0x1.7462b91b8df65p-3, 0x1.c71c62d5e53ep-3,          \
+   0x1.2492492dfd86cp-2, 0x1.9999999995273p-2, 0x1.5555555555558p-1}
 
-/* ln2 = HI + LO: rounded; and with trailing zeros, so that n*HI is exact unfused. */
+/* ln2 = HI + LO: rounded; and so short that n*HI is exact unfused. */
 #define f64_LN2_HI 0x1.62e42fefa39efp-1
 #define f64_LN2_LO 0x1.abc9e3b39803fp-56
 #define f64_LN2_SHORT_HI 0x1.62e42fefa4p-1

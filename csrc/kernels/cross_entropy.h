@@ -78,10 +78,12 @@ SMC_INLINE void sum_distribution(const tile t, const operand *o, const vec *m,
   }
 }
 
-SMC_INLINE int64_t row_label(const smc_targets *how, size_t row) {
+/* Negative if the row is ignored.  Labels have been judged, but another thread may have written over
+ * them since: none may lead outside of the row. */
+SMC_INLINE int64_t row_label(const smc_targets *how, size_t row, size_t k) {
   int64_t label;
   memcpy(&label, (const char *)how->labels + (ptrdiff_t)row * how->labels_row, sizeof label);
-  return label;
+  return label < (int64_t)k ? label : -1;
 }
 
 /* Each row's label, one lane at a time. */
@@ -91,7 +93,7 @@ SMC_INLINE void add_labels(const tile t, const operand *o, size_t u, vec m, cons
   real on[SMC_V(lanes)], off[SMC_V(lanes)], x[SMC_V(lanes)], ignored[SMC_V(lanes)];
   for (size_t l = 0; l < W; ++l) {
     size_t r = tile_row(u, l, layout);
-    int64_t label = r < t.rows ? row_label(how, t.row + r) : -1;
+    int64_t label = r < t.rows ? row_label(how, t.row + r, t.k) : -1;
     real w = label < 0 ? 0 : weight ? weight[label] : 1;
     on[l] = (real)how->on * w;
     off[l] = (real)how->off * w;
@@ -183,7 +185,7 @@ SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, con
   SMC_V(store)(lane, d);
   for (size_t l = 0; l < tile_rows(t, layout); ++l) {
     size_t r = tile_row(u, l, layout);
-    int64_t label = row_label(how, t.row + r);
+    int64_t label = row_label(how, t.row + r, t.k);
     if (label < 0) continue;
     SMC_K(put)(tile_element(o[SMC_GRAD], (size_t)label, r, layout), lane[l]);
   }

@@ -71,9 +71,11 @@ typedef struct {
 
 SMC_INLINE scaling scaling_by(double factor) {
   double size = factor < 0 ? -factor : factor, largest = sizeof(real) == 4 ? FLT_MAX : DBL_MAX;
-  if (size > largest / 2) size = largest / 2; /* by then nothing but ties with the maximum is left */
+  if (size > largest / 2)
+    size = largest / 2; /* by then nothing but ties with the maximum is left */
   real magnitude = (real)size;
-  return (scaling){factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude), v_set1((real)(size - magnitude))};
+  return (scaling){factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude),
+                   v_set1((real)(size - magnitude))};
 }
 
 /* coefficients: highest degree first */

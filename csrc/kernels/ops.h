@@ -9,11 +9,11 @@
 
 /* ---- the tile functions, in every layout -------------------------------------------------------- */
 
-#define softmax_vjp_tile(t, o, extra, layout)                                                        \
+#define softmax_vjp_tile(t, o, extra, layout)                                                      \
   (void)(extra), product_tile(t, o, SMC_SOFTMAX_VJP, layout)
-#define log_softmax_vjp_tile(t, o, extra, layout)                                                    \
+#define log_softmax_vjp_tile(t, o, extra, layout)                                                  \
   (void)(extra), product_tile(t, o, SMC_LOG_SOFTMAX_VJP, layout)
-#define log_softmax_jvp_tile(t, o, extra, layout)                                                    \
+#define log_softmax_jvp_tile(t, o, extra, layout)                                                  \
   (void)(extra), product_tile(t, o, SMC_LOG_SOFTMAX_JVP, layout)
 #define logsumexp_vjp_tile(t, o, extra, layout) (void)(extra), logsumexp_product_tile(t, o, layout)
 
@@ -24,44 +24,49 @@ SMC_LAYOUTS(log_softmax_jvp_tiles, log_softmax_jvp_tile);
 SMC_LAYOUTS(logsumexp_vjp_tiles, logsumexp_vjp_tile);
 SMC_LAYOUTS(cross_entropy_tiles, cross_entropy_tile);
 
+/* Packed rows are of the type computed in. */
+#define SMC_TILES(name) SMC_K(name), SMC_V(name)[SMC_NARROW]
+
 /* ---- the operations ----------------------------------------------------------------------------- */
 
 static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
-  for_tiles(SMC_K(forward_tiles), SMC_V(forward_tiles)[SMC_NARROW],
-            (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &(smc_forward){SMC_SOFTMAX, scale});
+  for_tiles(SMC_TILES(forward_tiles), (argument[]){{x, k}, {y, k}}, 2, 1, n, k,
+            &(smc_forward){SMC_SOFTMAX, scale});
 }
 
 static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
-  for_tiles(SMC_K(forward_tiles), SMC_V(forward_tiles)[SMC_NARROW],
-            (argument[]){{x, k}, {y, k}}, 2, 1, n, k, &(smc_forward){SMC_LOG_SOFTMAX, scale});
+  for_tiles(SMC_TILES(forward_tiles), (argument[]){{x, k}, {y, k}}, 2, 1, n, k,
+            &(smc_forward){SMC_LOG_SOFTMAX, scale});
 }
 
 static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k) {
-  for_tiles(SMC_K(forward_tiles), SMC_V(forward_tiles)[SMC_NARROW],
-            (argument[]){{x, k}, {y, 1}}, 2, 1, n, k, &(smc_forward){SMC_LOGSUMEXP, 1});
+  for_tiles(SMC_TILES(forward_tiles), (argument[]){{x, k}, {y, 1}}, 2, 1, n, k,
+            &(smc_forward){SMC_LOGSUMEXP, 1});
 }
 
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  for_tiles(SMC_K(softmax_vjp_tiles), SMC_V(softmax_vjp_tiles)[SMC_NARROW], (argument[]){{s, k}, {g, k}, {y, k}}, 3, 2, n, k, NULL);
+  for_tiles(SMC_TILES(softmax_vjp_tiles), (argument[]){{s, k}, {g, k}, {y, k}}, 3, 2, n, k, NULL);
 }
 
 static void SMC_K(op_log_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  for_tiles(SMC_K(log_softmax_vjp_tiles), SMC_V(log_softmax_vjp_tiles)[SMC_NARROW], (argument[]){{s, k}, {g, k}, {y, k}}, 3, 2, n, k, NULL);
+  for_tiles(SMC_TILES(log_softmax_vjp_tiles), (argument[]){{s, k}, {g, k}, {y, k}}, 3, 2, n, k,
+            NULL);
 }
 
 static void SMC_K(op_log_softmax_jvp)(smc_view s, smc_view v, smc_view y, size_t n, size_t k) {
-  for_tiles(SMC_K(log_softmax_jvp_tiles), SMC_V(log_softmax_jvp_tiles)[SMC_NARROW], (argument[]){{s, k}, {v, k}, {y, k}}, 3, 2, n, k, NULL);
+  for_tiles(SMC_TILES(log_softmax_jvp_tiles), (argument[]){{s, k}, {v, k}, {y, k}}, 3, 2, n, k,
+            NULL);
 }
 
 static void SMC_K(op_logsumexp_vjp)(smc_view x, smc_view lse, smc_view g, smc_view y, size_t n,
                                     size_t k) {
-  for_tiles(SMC_K(logsumexp_vjp_tiles), SMC_V(logsumexp_vjp_tiles)[SMC_NARROW], (argument[]){{x, k}, {lse, 1}, {g, 1}, {y, k}}, 4, 3, n, k,
-            NULL);
+  for_tiles(SMC_TILES(logsumexp_vjp_tiles), (argument[]){{x, k}, {lse, 1}, {g, 1}, {y, k}}, 4, 3, n,
+            k, NULL);
 }
 
 static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, size_t n, size_t k,
                                     const smc_targets *how) {
-  for_tiles(SMC_K(cross_entropy_tiles), SMC_V(cross_entropy_tiles)[SMC_NARROW], (argument[]){{x, k}, {soft, k}, {grad, k}}, 3, 2, n, k,
+  for_tiles(SMC_TILES(cross_entropy_tiles), (argument[]){{x, k}, {soft, k}, {grad, k}}, 3, 2, n, k,
             how);
 }
 

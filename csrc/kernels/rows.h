@@ -19,20 +19,20 @@ typedef struct {
 } argument;
 
 /* The instances of a tile function, whose last parameter is the layout. */
-#define SMC_LAYOUTS(name, call)                                                                      \
-  static void SMC_K(name##_along)(tile t, const operand *o, const void *extra) {                     \
-    call(t, o, extra, SMC_ALONG);                                                                    \
-  }                                                                                                  \
-  static void SMC_K(name##_abreast)(tile t, const operand *o, const void *extra) {                   \
-    call(t, o, extra, SMC_ABREAST);                                                                  \
-  }                                                                                                  \
-  static void SMC_K(name##_across)(tile t, const operand *o, const void *extra) {                    \
-    call(t, o, extra, SMC_ACROSS);                                                                   \
-  }                                                                                                  \
-  static void SMC_K(name##_narrow)(tile t, const operand *o, const void *extra) {                    \
-    call(t, o, extra, SMC_NARROW);                                                                   \
-  }                                                                                                  \
-  static const layouts SMC_K(name) = {SMC_K(name##_along), SMC_K(name##_abreast),                    \
+#define SMC_LAYOUTS(name, call)                                                                    \
+  static void SMC_K(name##_along)(tile t, const operand *o, const void *extra) {                   \
+    call(t, o, extra, SMC_ALONG);                                                                  \
+  }                                                                                                \
+  static void SMC_K(name##_abreast)(tile t, const operand *o, const void *extra) {                 \
+    call(t, o, extra, SMC_ABREAST);                                                                \
+  }                                                                                                \
+  static void SMC_K(name##_across)(tile t, const operand *o, const void *extra) {                  \
+    call(t, o, extra, SMC_ACROSS);                                                                 \
+  }                                                                                                \
+  static void SMC_K(name##_narrow)(tile t, const operand *o, const void *extra) {                  \
+    call(t, o, extra, SMC_NARROW);                                                                 \
+  }                                                                                                \
+  static const layouts SMC_K(name) = {SMC_K(name##_along), SMC_K(name##_abreast),                  \
                                       SMC_K(name##_across), SMC_K(name##_narrow)}
 #endif
 
@@ -112,8 +112,8 @@ static void packed_tiles(tile_function *function, const argument *o, int count, 
 
 /* The first `inputs` of the operands are read, the others written; one without data takes no part.
  * `packed` works on packed rows. */
-static void for_tiles(const layouts functions, tile_function *packed, const argument *o,
-                      int count, int inputs, size_t n, size_t k, const void *extra) {
+static void for_tiles(const layouts functions, tile_function *packed, const argument *o, int count,
+                      int inputs, size_t n, size_t k, const void *extra) {
   int side_by_side = 1, dense = 1;
   for (int i = 0; i < count; ++i) {
     if (!o[i].view.data) continue;

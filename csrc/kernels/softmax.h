@@ -32,8 +32,10 @@ typedef struct {
   smc_ending ending;
   double scale;
 } smc_forward;
-enum { SMC_TOTAL, SMC_TAIL };      /* all exponentials; all but that of one maximum */
-enum { SMC_KEEP_BYTES = 1 << 19 }; /* of output that stays in the second-level cache between passes */
+enum { SMC_TOTAL, SMC_TAIL }; /* all exponentials; all but that of one maximum */
+enum {
+  SMC_KEEP_BYTES = 1 << 19
+}; /* of output that stays in the second-level cache between passes */
 #endif
 
 /* What a lane without data holds: nothing beside the maximum of a row it might be part of. */

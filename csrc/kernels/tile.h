@@ -34,14 +34,15 @@
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_PACKED_MAX = 64 };   /* the longest row worth packing */
+enum { SMC_PACKED_MAX = 64 };    /* the longest row worth packing */
 enum { SMC_ABREAST_MAX = 1024 }; /* the longest row that ABREAST takes: four of them stay near */
-enum { SMC_SUM_STEPS = 32 };    /* additions to an accumulator before it joins the running sum */
+enum { SMC_SUM_STEPS = 32 };     /* additions to an accumulator before it joins the running sum */
 enum { SMC_ALONG, SMC_ABREAST, SMC_ACROSS, SMC_NARROW, SMC_LAYOUT_COUNT };
 #define SMC_IS_ALONG(layout) ((layout) == SMC_ALONG || (layout) == SMC_ABREAST)
 #define SMC_IS_WIDE(layout) ((layout) == SMC_ABREAST || (layout) == SMC_ACROSS)
-#define SMC_WIDTH(layout) (SMC_IS_WIDE(layout) ? SMC_GROUP : 1)           /* vectors of rows */
-#define SMC_STRIDE(layout) (SMC_IS_WIDE(layout) ? (size_t)1 : (size_t)SMC_GROUP) /* steps in a group */
+#define SMC_WIDTH(layout) (SMC_IS_WIDE(layout) ? SMC_GROUP : 1) /* vectors of rows */
+#define SMC_STRIDE(layout)                                                                         \
+  (SMC_IS_WIDE(layout) ? (size_t)1 : (size_t)SMC_GROUP) /* steps in a group */
 
 typedef struct {
   size_t k;    /* classes */

@@ -14,45 +14,47 @@ typedef __m256 f32_mask;
 typedef __m256d f64_mask;
 enum { f32_lanes = 8, f64_lanes = 4 };
 
-#define SMC_AVX2(T, s)                                                                               \
-  SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm256_set1_##s(a); }                                \
-  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm256_add_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return _mm256_sub_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return _mm256_mul_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return _mm256_div_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return _mm256_fmadd_##s(a, b, c); }  \
-  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) {                                     \
-    return _mm256_fnmadd_##s(a, b, c);                                                               \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
-    return _mm256_fmsub_##s(a, b, product);                                                          \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return _mm256_max_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_round(T##_vec a) {                                                          \
-    return _mm256_round_##s(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);                       \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_abs(T##_vec a) { return _mm256_andnot_##s(T##_set1((T##_t)-0.0), a); }      \
-  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return _mm256_cmp_##s(a, b, _CMP_LT_OQ); }      \
-  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return _mm256_cmp_##s(a, b, _CMP_EQ_OQ); }      \
-  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                  \
-    return _mm256_blendv_##s(b, a, m);                                                               \
-  }                                                                                                  \
-  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return _mm256_and_##s(a, b); }               \
-  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return _mm256_or_##s(a, b); }                 \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return _mm256_andnot_##s(b, a); }         \
-  SMC_INLINE T##_mask T##_none(void) { return _mm256_setzero_##s(); }                                \
-  SMC_INLINE size_t T##_count(T##_mask m) {                                                          \
-    return (size_t)_mm_popcnt_u32((unsigned)_mm256_movemask_##s(m));                                 \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_load(const void *p) { return _mm256_loadu_##s((const T##_t *)p); }          \
-  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                             \
-    __m256i first = T##_first(n);                                                                    \
-    return _mm256_blendv_##s(fill, _mm256_maskload_##s((const T##_t *)p, first),                     \
-                             _mm256_castsi256_##s(first));                                           \
-  }                                                                                                  \
-  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm256_storeu_##s((T##_t *)p, a); }                \
-  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                        \
-    _mm256_maskstore_##s((T##_t *)p, T##_first(n), a);                                               \
+#define SMC_AVX2(T, s)                                                                             \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm256_set1_##s(a); }                              \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm256_add_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return _mm256_sub_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return _mm256_mul_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return _mm256_div_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) {                                    \
+    return _mm256_fmadd_##s(a, b, c);                                                              \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) {                                   \
+    return _mm256_fnmadd_##s(a, b, c);                                                             \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                          \
+    return _mm256_fmsub_##s(a, b, product);                                                        \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return _mm256_max_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_round(T##_vec a) {                                                        \
+    return _mm256_round_##s(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);                     \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return _mm256_andnot_##s(T##_set1((T##_t) - 0.0), a); }  \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return _mm256_cmp_##s(a, b, _CMP_LT_OQ); }    \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return _mm256_cmp_##s(a, b, _CMP_EQ_OQ); }    \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                \
+    return _mm256_blendv_##s(b, a, m);                                                             \
+  }                                                                                                \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return _mm256_and_##s(a, b); }             \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return _mm256_or_##s(a, b); }               \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return _mm256_andnot_##s(b, a); }       \
+  SMC_INLINE T##_mask T##_none(void) { return _mm256_setzero_##s(); }                              \
+  SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
+    return (size_t)_mm_popcnt_u32((unsigned)_mm256_movemask_##s(m));                               \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_load(const void *p) { return _mm256_loadu_##s((const T##_t *)p); }        \
+  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \
+    __m256i first = T##_first(n);                                                                  \
+    return _mm256_blendv_##s(fill, _mm256_maskload_##s((const T##_t *)p, first),                   \
+                             _mm256_castsi256_##s(first));                                         \
+  }                                                                                                \
+  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm256_storeu_##s((T##_t *)p, a); }              \
+  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                      \
+    _mm256_maskstore_##s((T##_t *)p, T##_first(n), a);                                             \
   }
 
 SMC_INLINE __m256i f32_first(size_t n) {
@@ -168,22 +170,22 @@ SMC_INLINE __m128i smc_narrow_bf16(f32_vec a) {
   return _mm_packus_epi32(_mm256_castsi256_si128(up), _mm256_extracti128_si256(up, 1));
 }
 
-#define SMC_AVX2_HALF(D)                                                                             \
-  SMC_INLINE f32_vec D##_load(const void *p) {                                                       \
-    return smc_widen_##D(_mm_loadu_si128((const __m128i *)p));                                       \
-  }                                                                                                  \
-  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                             \
-    uint16_t part[8] = {0};                                                                          \
-    memcpy(part, p, n * sizeof part[0]);                                                             \
-    return _mm256_blendv_ps(fill, D##_load(part), _mm256_castsi256_ps(f32_first(n)));                \
-  }                                                                                                  \
-  SMC_INLINE void D##_store(void *p, f32_vec a) {                                                    \
-    _mm_storeu_si128((__m128i *)p, smc_narrow_##D(a));                                               \
-  }                                                                                                  \
-  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                        \
-    uint16_t part[8];                                                                                \
-    D##_store(part, a);                                                                              \
-    memcpy(p, part, n * sizeof part[0]);                                                             \
+#define SMC_AVX2_HALF(D)                                                                           \
+  SMC_INLINE f32_vec D##_load(const void *p) {                                                     \
+    return smc_widen_##D(_mm_loadu_si128((const __m128i *)p));                                     \
+  }                                                                                                \
+  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                           \
+    uint16_t part[8] = {0};                                                                        \
+    memcpy(part, p, n * sizeof part[0]);                                                           \
+    return _mm256_blendv_ps(fill, D##_load(part), _mm256_castsi256_ps(f32_first(n)));              \
+  }                                                                                                \
+  SMC_INLINE void D##_store(void *p, f32_vec a) {                                                  \
+    _mm_storeu_si128((__m128i *)p, smc_narrow_##D(a));                                             \
+  }                                                                                                \
+  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                      \
+    uint16_t part[8];                                                                              \
+    D##_store(part, a);                                                                            \
+    memcpy(p, part, n * sizeof part[0]);                                                           \
   }
 
 SMC_AVX2_HALF(f16)

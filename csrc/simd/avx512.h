@@ -14,48 +14,50 @@ typedef __mmask16 f32_mask;
 typedef __mmask8 f64_mask;
 enum { f32_lanes = 16, f64_lanes = 8 };
 
-#define SMC_AVX512(T, s, bits)                                                                       \
-  SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm512_set1_##s(a); }                                \
-  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm512_add_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return _mm512_sub_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return _mm512_mul_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return _mm512_div_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return _mm512_fmadd_##s(a, b, c); }  \
-  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) {                                     \
-    return _mm512_fnmadd_##s(a, b, c);                                                               \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
-    return _mm512_fmsub_##s(a, b, product);                                                          \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return _mm512_max_##s(a, b); }                  \
-  SMC_INLINE T##_vec T##_round(T##_vec a) {                                                          \
-    return _mm512_roundscale_##s(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);                  \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) { return _mm512_scalef_##s(a, k); }             \
-  SMC_INLINE T##_vec T##_logb(T##_vec a) { return _mm512_getexp_##s(a); }                            \
-  SMC_INLINE T##_vec T##_abs(T##_vec a) { return _mm512_abs_##s(a); }                                \
-  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) {                                                 \
-    return _mm512_cmp_##s##_mask(a, b, _CMP_LT_OQ);                                                  \
-  }                                                                                                  \
-  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) {                                                 \
-    return _mm512_cmp_##s##_mask(a, b, _CMP_EQ_OQ);                                                  \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                  \
-    return _mm512_mask_blend_##s(m, b, a);                                                           \
-  }                                                                                                  \
-  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return (T##_mask)(a & b); }                  \
-  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return (T##_mask)(a | b); }                   \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return (T##_mask)(a & ~b); }              \
-  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                   \
-  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                      \
-  SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }      \
-  SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                         \
-  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                             \
-    return _mm512_mask_loadu_##s(fill, T##_first(n), p);                                             \
-  }                                                                                                  \
-  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm512_storeu_##s(p, a); }                         \
-  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                        \
-    _mm512_mask_storeu_##s(p, T##_first(n), a);                                                      \
+#define SMC_AVX512(T, s, bits)                                                                     \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm512_set1_##s(a); }                              \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm512_add_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return _mm512_sub_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return _mm512_mul_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return _mm512_div_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) {                                    \
+    return _mm512_fmadd_##s(a, b, c);                                                              \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) {                                   \
+    return _mm512_fnmadd_##s(a, b, c);                                                             \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                          \
+    return _mm512_fmsub_##s(a, b, product);                                                        \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return _mm512_max_##s(a, b); }                \
+  SMC_INLINE T##_vec T##_round(T##_vec a) {                                                        \
+    return _mm512_roundscale_##s(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);                \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) { return _mm512_scalef_##s(a, k); }           \
+  SMC_INLINE T##_vec T##_logb(T##_vec a) { return _mm512_getexp_##s(a); }                          \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return _mm512_abs_##s(a); }                              \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) {                                               \
+    return _mm512_cmp_##s##_mask(a, b, _CMP_LT_OQ);                                                \
+  }                                                                                                \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) {                                               \
+    return _mm512_cmp_##s##_mask(a, b, _CMP_EQ_OQ);                                                \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                \
+    return _mm512_mask_blend_##s(m, b, a);                                                         \
+  }                                                                                                \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return (T##_mask)(a & b); }                \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return (T##_mask)(a | b); }                 \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return (T##_mask)(a & ~b); }            \
+  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                 \
+  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                    \
+  SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }    \
+  SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                       \
+  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \
+    return _mm512_mask_loadu_##s(fill, T##_first(n), p);                                           \
+  }                                                                                                \
+  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm512_storeu_##s(p, a); }                       \
+  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                      \
+    _mm512_mask_storeu_##s(p, T##_first(n), a);                                                    \
   }
 
 SMC_AVX512(f32, ps, 32)
@@ -154,17 +156,17 @@ SMC_INLINE __m256i smc_narrow_bf16(f32_vec a) {
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
 }
 
-#define SMC_AVX512_HALF(D)                                                                           \
-  SMC_INLINE f32_vec D##_load(const void *p) { return smc_widen_##D(smc_load16(p)); }                \
-  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                             \
-    f32_vec a = smc_widen_##D(_mm256_maskz_loadu_epi16(f32_first(n), p));                            \
-    return _mm512_mask_blend_ps(f32_first(n), fill, a);                                              \
-  }                                                                                                  \
-  SMC_INLINE void D##_store(void *p, f32_vec a) {                                                    \
-    _mm256_storeu_si256((__m256i *)p, smc_narrow_##D(a));                                            \
-  }                                                                                                  \
-  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                        \
-    _mm256_mask_storeu_epi16(p, f32_first(n), smc_narrow_##D(a));                                    \
+#define SMC_AVX512_HALF(D)                                                                         \
+  SMC_INLINE f32_vec D##_load(const void *p) { return smc_widen_##D(smc_load16(p)); }              \
+  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                           \
+    f32_vec a = smc_widen_##D(_mm256_maskz_loadu_epi16(f32_first(n), p));                          \
+    return _mm512_mask_blend_ps(f32_first(n), fill, a);                                            \
+  }                                                                                                \
+  SMC_INLINE void D##_store(void *p, f32_vec a) {                                                  \
+    _mm256_storeu_si256((__m256i *)p, smc_narrow_##D(a));                                          \
+  }                                                                                                \
+  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                      \
+    _mm256_mask_storeu_epi16(p, f32_first(n), smc_narrow_##D(a));                                  \
   }
 
 SMC_AVX512_HALF(f16)

@@ -126,7 +126,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define elem SMC_K(e)
 #define W ((size_t)SMC_V(lanes))
 
-#define v_set1 SMC_V(set1)       /* the scalar in every lane */
+#define v_set1 SMC_V(set1) /* the scalar in every lane */
 #define v_add SMC_V(add)
 #define v_sub SMC_V(sub)
 #define v_mul SMC_V(mul)
@@ -140,14 +140,14 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_power SMC_V(power)     /* 2^k, for ROUNDER + bias + k: k is in the low bits; normal */
 #define v_logb SMC_V(logb)       /* floor(log2(a)), a positive and normal */
 #define v_abs SMC_V(abs)
-#define v_lt SMC_V(lt)           /* a < b, false for NaN */
+#define v_lt SMC_V(lt) /* a < b, false for NaN */
 #define v_eq SMC_V(eq)
-#define v_select SMC_V(select)   /* mask ? a : b */
-#define v_and SMC_V(and)         /* of masks */
+#define v_select SMC_V(select) /* mask ? a : b */
+#define v_and SMC_V(and)       /* of masks */
 #define v_or SMC_V(or)
-#define v_andnot SMC_V(andnot)   /* a and not b */
-#define v_none SMC_V(none)       /* the empty mask */
-#define v_count SMC_V(count)     /* lanes set */
+#define v_andnot SMC_V(andnot)       /* a and not b */
+#define v_none SMC_V(none)           /* the empty mask */
+#define v_count SMC_V(count)         /* lanes set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
 #define v_transpose SMC_V(transpose) /* a W x W block held in W vectors */
 

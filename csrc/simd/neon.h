@@ -15,42 +15,40 @@ typedef uint64x2_t f64_mask;
 enum { f32_lanes = 4, f64_lanes = 2 };
 
 /* v_max: FMAX gives NaN if either operand is one. */
-#define SMC_NEON(T, s, u, bits)                                                                      \
-  SMC_INLINE T##_vec T##_set1(T##_t a) { return vdupq_n_##s(a); }                                    \
-  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return vaddq_##s(a, b); }                       \
-  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return vsubq_##s(a, b); }                       \
-  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return vmulq_##s(a, b); }                       \
-  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return vdivq_##s(a, b); }                       \
-  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return vfmaq_##s(c, a, b); }         \
-  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return vfmsq_##s(c, a, b); }        \
-  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                            \
-    return vfmaq_##s(vnegq_##s(product), a, b);                                                      \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return vmaxq_##s(a, b); }                       \
-  SMC_INLINE T##_vec T##_round(T##_vec a) { return vrndnq_##s(a); }                                  \
-  SMC_INLINE T##_vec T##_abs(T##_vec a) { return vabsq_##s(a); }                                     \
-  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return vcltq_##s(a, b); }                       \
-  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return vceqq_##s(a, b); }                       \
-  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return vbslq_##s(m, a, b); }     \
-  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return vandq_##u(a, b); }                    \
-  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return vorrq_##u(a, b); }                     \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return vbicq_##u(a, b); }                 \
-  SMC_INLINE T##_mask T##_none(void) { return vdupq_n_##u(0); }                                      \
-  SMC_INLINE size_t T##_count(T##_mask m) {                                                          \
-    return (size_t)vaddvq_##u(vshrq_n_##u(m, bits - 1));                                             \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_load(const void *p) { return vld1q_##s((const T##_t *)p); }                 \
-  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                             \
-    T##_t part[T##_lanes];                                                                               \
-    vst1q_##s(part, fill);                                                                           \
-    memcpy(part, p, n * sizeof part[0]);                                                             \
-    return vld1q_##s(part);                                                                          \
-  }                                                                                                  \
-  SMC_INLINE void T##_store(void *p, T##_vec a) { vst1q_##s((T##_t *)p, a); }                        \
-  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                        \
-    T##_t part[T##_lanes];                                                                               \
-    vst1q_##s(part, a);                                                                              \
-    memcpy(p, part, n * sizeof part[0]);                                                             \
+#define SMC_NEON(T, s, u, bits)                                                                    \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return vdupq_n_##s(a); }                                  \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return vaddq_##s(a, b); }                     \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return vsubq_##s(a, b); }                     \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return vmulq_##s(a, b); }                     \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return vdivq_##s(a, b); }                     \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return vfmaq_##s(c, a, b); }       \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return vfmsq_##s(c, a, b); }      \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                          \
+    return vfmaq_##s(vnegq_##s(product), a, b);                                                    \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return vmaxq_##s(a, b); }                     \
+  SMC_INLINE T##_vec T##_round(T##_vec a) { return vrndnq_##s(a); }                                \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return vabsq_##s(a); }                                   \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return vcltq_##s(a, b); }                     \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return vceqq_##s(a, b); }                     \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return vbslq_##s(m, a, b); }   \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return vandq_##u(a, b); }                  \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return vorrq_##u(a, b); }                   \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return vbicq_##u(a, b); }               \
+  SMC_INLINE T##_mask T##_none(void) { return vdupq_n_##u(0); }                                    \
+  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)vaddvq_##u(vshrq_n_##u(m, bits - 1)); } \
+  SMC_INLINE T##_vec T##_load(const void *p) { return vld1q_##s((const T##_t *)p); }               \
+  SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \
+    T##_t part[T##_lanes];                                                                         \
+    vst1q_##s(part, fill);                                                                         \
+    memcpy(part, p, n * sizeof part[0]);                                                           \
+    return vld1q_##s(part);                                                                        \
+  }                                                                                                \
+  SMC_INLINE void T##_store(void *p, T##_vec a) { vst1q_##s((T##_t *)p, a); }                      \
+  SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                      \
+    T##_t part[T##_lanes];                                                                         \
+    vst1q_##s(part, a);                                                                            \
+    memcpy(p, part, n * sizeof part[0]);                                                           \
   }
 
 SMC_NEON(f32, f32, u32, 32)
@@ -128,21 +126,21 @@ SMC_INLINE uint16x4_t smc_narrow_bf16(f32_vec a) {
   return vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), up, quiet), 16);
 }
 
-#define SMC_NEON_HALF(D)                                                                             \
-  SMC_INLINE f32_vec D##_load(const void *p) {                                                       \
-    return smc_widen_##D(vld1_u16((const uint16_t *)p));                                             \
-  }                                                                                                  \
-  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                             \
-    float part[4];                                                                                   \
-    vst1q_f32(part, fill);                                                                           \
-    for (size_t i = 0; i < n; ++i) part[i] = D##_get((const uint16_t *)p + i);                       \
-    return vld1q_f32(part);                                                                          \
-  }                                                                                                  \
-  SMC_INLINE void D##_store(void *p, f32_vec a) { vst1_u16((uint16_t *)p, smc_narrow_##D(a)); }      \
-  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                        \
-    uint16_t part[4];                                                                                \
-    D##_store(part, a);                                                                              \
-    memcpy(p, part, n * sizeof part[0]);                                                             \
+#define SMC_NEON_HALF(D)                                                                           \
+  SMC_INLINE f32_vec D##_load(const void *p) {                                                     \
+    return smc_widen_##D(vld1_u16((const uint16_t *)p));                                           \
+  }                                                                                                \
+  SMC_INLINE f32_vec D##_load_n(const void *p, size_t n, f32_vec fill) {                           \
+    float part[4];                                                                                 \
+    vst1q_f32(part, fill);                                                                         \
+    for (size_t i = 0; i < n; ++i) part[i] = D##_get((const uint16_t *)p + i);                     \
+    return vld1q_f32(part);                                                                        \
+  }                                                                                                \
+  SMC_INLINE void D##_store(void *p, f32_vec a) { vst1_u16((uint16_t *)p, smc_narrow_##D(a)); }    \
+  SMC_INLINE void D##_store_n(void *p, f32_vec a, size_t n) {                                      \
+    uint16_t part[4];                                                                              \
+    D##_store(part, a);                                                                            \
+    memcpy(p, part, n * sizeof part[0]);                                                           \
   }
 
 SMC_NEON_HALF(f16)

@@ -7,48 +7,48 @@
 #define SMC_FUSED 0 /* fma() may be a slow library call */
 
 /* ldexp takes two steps, so that 2^k may be below the smallest normal number. */
-#define SMC_SCALAR(T, U, p, bias, fabs_, SPLIT)                                                      \
-  typedef T##_t T##_vec;                                                                             \
-  typedef int T##_mask;                                                                              \
-  enum { T##_lanes = 1 };                                                                            \
-  SMC_INLINE T##_vec T##_set1(T##_t a) { return a; }                                                 \
-  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return a + b; }                                 \
-  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return a - b; }                                 \
-  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return a * b; }                                 \
-  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return a / b; }                                 \
-  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return a * b + c; }                  \
-  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return c - a * b; }                 \
-  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return a > b ? a : b; }                         \
-  SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + T##_ROUNDER) - T##_ROUNDER; }                \
-  SMC_INLINE T##_vec T##_power(T##_vec k) {                                                          \
-    T##_vec power;                                                                                   \
-    U u;                                                                                             \
-    memcpy(&u, &k, sizeof u);                                                                        \
-    u <<= p - 1;                                                                                     \
-    memcpy(&power, &u, sizeof u);                                                                    \
-    return power;                                                                                    \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) {                                               \
-    return a * T##_power(k + (T##_ROUNDER + bias + SPLIT)) * (1 / (T##_t)(1ull << SPLIT));           \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_logb(T##_vec a) {                                                           \
-    U u;                                                                                             \
-    memcpy(&u, &a, sizeof u);                                                                        \
-    return ((T##_t)(u >> (p - 1)) - bias);                                                           \
-  }                                                                                                  \
-  SMC_INLINE T##_vec T##_abs(T##_vec a) { return fabs_(a); }                                         \
-  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return a < b; }                                 \
-  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return a == b; }                                \
-  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return m ? a : b; }              \
-  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return a & b; }                              \
-  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                               \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return a & !b; }                          \
-  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                   \
-  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)m; }                                      \
-  SMC_INLINE T##_vec T##_xor_lanes(T##_vec a, int d) {                                               \
-    (void)d;                                                                                         \
-    return a;                                                                                        \
-  }                                                                                                  \
+#define SMC_SCALAR(T, U, p, bias, fabs_, SPLIT)                                                    \
+  typedef T##_t T##_vec;                                                                           \
+  typedef int T##_mask;                                                                            \
+  enum { T##_lanes = 1 };                                                                          \
+  SMC_INLINE T##_vec T##_set1(T##_t a) { return a; }                                               \
+  SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return a + b; }                               \
+  SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return a - b; }                               \
+  SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return a * b; }                               \
+  SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return a / b; }                               \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return a * b + c; }                \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return c - a * b; }               \
+  SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return a > b ? a : b; }                       \
+  SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + T##_ROUNDER) - T##_ROUNDER; }              \
+  SMC_INLINE T##_vec T##_power(T##_vec k) {                                                        \
+    T##_vec power;                                                                                 \
+    U u;                                                                                           \
+    memcpy(&u, &k, sizeof u);                                                                      \
+    u <<= p - 1;                                                                                   \
+    memcpy(&power, &u, sizeof u);                                                                  \
+    return power;                                                                                  \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_ldexp(T##_vec a, T##_vec k) {                                             \
+    return a * T##_power(k + (T##_ROUNDER + bias + SPLIT)) * (1 / (T##_t)(1ull << SPLIT));         \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_logb(T##_vec a) {                                                         \
+    U u;                                                                                           \
+    memcpy(&u, &a, sizeof u);                                                                      \
+    return ((T##_t)(u >> (p - 1)) - bias);                                                         \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_abs(T##_vec a) { return fabs_(a); }                                       \
+  SMC_INLINE T##_mask T##_lt(T##_vec a, T##_vec b) { return a < b; }                               \
+  SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return a == b; }                              \
+  SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return m ? a : b; }            \
+  SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return a & b; }                            \
+  SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                             \
+  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return a & !b; }                        \
+  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                 \
+  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)m; }                                    \
+  SMC_INLINE T##_vec T##_xor_lanes(T##_vec a, int d) {                                             \
+    (void)d;                                                                                       \
+    return a;                                                                                      \
+  }                                                                                                \
   SMC_INLINE void T##_transpose(T##_vec rows[1]) { (void)rows; }
 
 SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, 48)
@@ -70,14 +70,14 @@ SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   return (((rest + x_hi * y_lo) + x_lo * y_hi) + x_lo * y_lo) / factor;
 }
 
-#define SMC_SCALAR_MEMORY(D, T)                                                                      \
-  SMC_INLINE T##_vec D##_load(const void *p) { return D##_get(p); }                                  \
-  SMC_INLINE T##_vec D##_load_n(const void *p, size_t n, T##_vec fill) {                             \
-    return n ? D##_get(p) : fill;                                                                    \
-  }                                                                                                  \
-  SMC_INLINE void D##_store(void *p, T##_vec a) { D##_put(p, a); }                                   \
-  SMC_INLINE void D##_store_n(void *p, T##_vec a, size_t n) {                                        \
-    if (n) D##_put(p, a);                                                                            \
+#define SMC_SCALAR_MEMORY(D, T)                                                                    \
+  SMC_INLINE T##_vec D##_load(const void *p) { return D##_get(p); }                                \
+  SMC_INLINE T##_vec D##_load_n(const void *p, size_t n, T##_vec fill) {                           \
+    return n ? D##_get(p) : fill;                                                                  \
+  }                                                                                                \
+  SMC_INLINE void D##_store(void *p, T##_vec a) { D##_put(p, a); }                                 \
+  SMC_INLINE void D##_store_n(void *p, T##_vec a, size_t n) {                                      \
+    if (n) D##_put(p, a);                                                                          \
   }
 
 SMC_SCALAR_MEMORY(f32, f32)

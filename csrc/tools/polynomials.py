@@ -1,11 +1,12 @@
 """Write ``kernels/coefficients.h``: the polynomials behind exp and log1p.
 
-    python csrc/tools/polynomials.py > csrc/kernels/coefficients.h
+    python csrc/tools/polynomials.py | clang-format --assume-filename=coefficients.h \\
+        > csrc/kernels/coefficients.h
 
-The fit is mpmath's Chebyshev interpolation, whose error is within a few per cent of the minimax
-polynomial's for functions as smooth as these.  Each coefficient is then rounded to the working
-precision; the error printed beside each polynomial is that of the *rounded* coefficients, found on a
-dense grid in extended precision, relative to the function that the polynomial serves.
+The fit is mpmath's Chebyshev interpolation, whose error is near the minimax polynomial's for
+functions as smooth as these.  Each coefficient is then rounded to the working precision; the error
+printed beside each polynomial is that of the *rounded* coefficients, found on a dense grid in
+extended precision, relative to the function that the polynomial serves.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def main() -> None:
         )  # fmt: skip
 
         suffix = "f" if dtype is np.float32 else ""
-        print("/* ln2 = HI + LO: rounded; and with trailing zeros, so that n*HI is exact unfused. */")
+        print("/* ln2 = HI + LO: rounded; and so short that n*HI is exact unfused. */")
         for tag, width in (("", bits), ("_SHORT", bits - count_bits)):
             high, low = split_ln2(width)
             print(f"#define {prefix}_LN2{tag}_HI {hexadecimal(float(high))}{suffix}")
