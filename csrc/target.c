@@ -5,7 +5,9 @@
 
 #define SMC_TEXT_(x) #x
 #define SMC_TEXT(x) SMC_TEXT_(x)
-#include SMC_TEXT(simd / SMC_TARGET_NAME.h)
+/* clang-format off: it would put spaces around the slash */
+#include SMC_TEXT(simd/SMC_TARGET_NAME.h)
+/* clang-format on */
 
 #include "kernels/coefficients.h"
 
