@@ -5,7 +5,7 @@
 
 #define SMC_TEXT_(x) #x
 #define SMC_TEXT(x) SMC_TEXT_(x)
-/* clang-format off: it would put spaces around the slash */
+/* clang-format off */
 #include SMC_TEXT(simd/SMC_TARGET_NAME.h)
 /* clang-format on */
 
