@@ -3,6 +3,8 @@
 #
 #   tools/test_on_arm64.sh [arguments of pytest]
 #
+# The whole suite takes more than an hour on two cores, -k neon a third of it.
+#
 # Runs on Debian and its like, as root (debootstrap asks for that), with the packages
 # cmake debootstrap gcc-aarch64-linux-gnu ninja-build python3-venv qemu-user-static.
 # What it downloads stays in ${TMPDIR:-/tmp}/smcore-arm64 for the next run.
@@ -16,8 +18,8 @@ tools=$work/tools                 # Cython, of this machine
 
 mkdir -p "$work"
 
-# Everything but the kernels and NumPy's own code runs through the emulator, slowly; so packages are
-# unpacked and installed from outside, and nothing of the system is set up.
+# Emulation is slow: so the system's packages are only unpacked, and whatever this machine can do by
+# itself (installing, Cython, compiling) is not done by the emulated Python.
 if [ ! -x "$python" ]; then
   debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libpython3-dev \
     trixie "$root"
@@ -42,6 +44,7 @@ fi
   hypothesis ml_dtypes mpmath numpy pytest pytest-xdist
 export PYTHONPATH=$work/package:$work/site
 
+rm -rf "$work/build" "$work/package"
 # The compiler's own headers come first; the Arm system has those of Python.
 cmake -S "$source" -B "$work/build" -G Ninja \
   -D CMAKE_C_COMPILER=aarch64-linux-gnu-gcc \
@@ -51,7 +54,6 @@ import cython_cmake; print(cython_cmake.__path__[0])')/cmake" \
   -D CYTHON_EXECUTABLE="$tools/bin/cython" \
   -D Python_EXECUTABLE="$python" -D SKBUILD_PROJECT_VERSION=0
 cmake --build "$work/build"
-rm -rf "$work/package"
 cmake --install "$work/build" --prefix "$work/package"
 cp -r "$source/src/smcore" "$work/package"
 

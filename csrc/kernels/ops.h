@@ -25,7 +25,7 @@ SMC_LAYOUTS(logsumexp_vjp_tiles, logsumexp_vjp_tile);
 SMC_LAYOUTS(cross_entropy_tiles, cross_entropy_tile);
 
 /* Packed rows are of the type computed in. */
-#define SMC_TILES(name) SMC_K(name), SMC_V(name)[SMC_NARROW]
+#define SMC_TILES(name) SMC_K(name), SMC_V(name)
 
 /* ---- the operations ----------------------------------------------------------------------------- */
 

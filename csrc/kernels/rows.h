@@ -40,79 +40,85 @@ SMC_INLINE operand view_operand(const smc_view v, size_t row) {
   return (operand){(char *)v.data + (ptrdiff_t)row * v.row, v.col, v.row};
 }
 
-/* Rows to lanes: W x W blocks by transposition in registers, or one by one if strided. */
-static void pack(const argument *o, size_t row, size_t lanes, vec *buffer) {
+/* Up to W rows to the lanes of buffer[0], buffer[strips], ...: W x W blocks by transposition in registers
+ * or, if strided, one element after the other.  The last block may write W - 1 vectors too many. */
+static void pack(const argument *o, size_t row, size_t rows, vec *buffer, size_t strips) {
   const char *p = (const char *)o->view.data + (ptrdiff_t)row * o->view.row;
-  ptrdiff_t step = o->view.row;
+  const ptrdiff_t step = o->view.row;
   if (o->view.col != sizeof(elem) || o->k == 1) {
-    for (size_t c = 0; c < o->k; ++c) {
-      buffer[c] = load_strided(p + (ptrdiff_t)c * o->view.col, step, lanes, v_set1(0));
+    for (size_t c = 0; c < o->k; ++c, p += o->view.col) {
+      buffer[c * strips] = load_strided(p, step, rows, v_set1(0));
     }
     return;
   }
-  for (size_t c = 0; c < o->k; c += W) {
+  for (size_t c = 0; c < o->k; c += W, p += W * sizeof(elem)) {
     size_t n = o->k - c < W ? o->k - c : W;
     vec block[SMC_V(lanes)];
-    if (lanes == W) {
+    if (rows == W) {
       SMC_UNROLL for (size_t l = 0; l < W; ++l) {
         block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, n, v_set1(0));
       }
     } else {
       SMC_UNROLL for (size_t l = 0; l < W; ++l) {
-        block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, l < lanes ? n : 0, v_set1(0));
+        block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, l < rows ? n : 0, v_set1(0));
       }
     }
     v_transpose(block);
-    for (size_t j = 0; j < n; ++j) buffer[c + j] = block[j];
-    p += W * sizeof(elem);
+    SMC_UNROLL for (size_t j = 0; j < W; ++j) buffer[(c + j) * strips] = block[j];
   }
 }
 
-static void unpack(const argument *o, size_t row, size_t lanes, const vec *buffer) {
+static void unpack(const argument *o, size_t row, size_t rows, const vec *buffer, size_t strips) {
   char *p = (char *)o->view.data + (ptrdiff_t)row * o->view.row;
-  ptrdiff_t step = o->view.row;
+  const ptrdiff_t step = o->view.row;
   if (o->view.col != sizeof(elem) || o->k == 1) {
-    for (size_t c = 0; c < o->k; ++c) {
-      store_strided(p + (ptrdiff_t)c * o->view.col, step, buffer[c], lanes);
+    for (size_t c = 0; c < o->k; ++c, p += o->view.col) {
+      store_strided(p, step, buffer[c * strips], rows);
     }
     return;
   }
-  for (size_t c = 0; c < o->k; c += W) {
+  for (size_t c = 0; c < o->k; c += W, p += W * sizeof(elem)) {
     size_t n = o->k - c < W ? o->k - c : W;
     vec block[SMC_V(lanes)];
-    SMC_UNROLL for (size_t j = 0; j < W; ++j) block[j] = buffer[c + j];
+    SMC_UNROLL for (size_t j = 0; j < W; ++j) block[j] = buffer[(c + j) * strips];
     v_transpose(block);
     SMC_UNROLL for (size_t l = 0; l < W; ++l) {
-      if (l < lanes) SMC_K(store_n)(p + (ptrdiff_t)l * step, block[l], n);
+      if (l < rows) SMC_K(store_n)(p + (ptrdiff_t)l * step, block[l], n);
     }
-    p += W * sizeof(elem);
   }
 }
 
-/* Tiles of packed rows are of the type computed in, so its tile function serves, whatever the type
- * stored. */
-static void packed_tiles(tile_function *function, const argument *o, int count, int inputs,
+/* Rows packed into buffers of the type computed in, whose tile functions serve, whatever the type
+ * stored: a group of strips side by side, as in ACROSS, while there are rows and room for it, and then
+ * strip by strip. */
+static void packed_tiles(const layouts functions, const argument *o, int count, int inputs,
                          size_t n, size_t k, const void *extra) {
-  vec buffer[SMC_MAX_OPERANDS][SMC_PACKED_MAX + 15];
+  enum { ROOM = SMC_GROUP * (SMC_PACKED_MAX / 2 + SMC_V(lanes) - 1) };
+  vec buffer[SMC_MAX_OPERANDS][ROOM];
   operand packed[SMC_MAX_OPERANDS];
-  for (int i = 0; i < count; ++i) {
-    packed[i] = (operand){o[i].view.data ? (char *)buffer[i] : NULL, sizeof(vec), sizeof(real)};
-  }
-  for (size_t row = 0; row < n; row += W) {
-    size_t lanes = n - row < W ? n - row : W;
-    for (int i = 0; i < inputs; ++i) {
-      if (packed[i].p) pack(&o[i], row, lanes, buffer[i]);
+  for (size_t row = 0, rows; row < n; row += rows) {
+    const int wide = n - row >= SMC_GROUP * W && k <= SMC_PACKED_MAX / 2;
+    const size_t strips = wide ? SMC_GROUP : 1;
+    rows = n - row < strips * W ? n - row : strips * W;
+    for (int i = 0; i < count; ++i) {
+      char *p = o[i].view.data ? (char *)buffer[i] : NULL;
+      packed[i] = (operand){p, (ptrdiff_t)(strips * sizeof(vec)), sizeof(real)};
+      for (size_t u = 0; p && i < inputs && u < strips; ++u) {
+        pack(&o[i], row + u * W, wide ? W : rows, buffer[i] + u, strips);
+      }
     }
-    function((tile){k, lanes, row, 0, 1}, packed, extra);
+    functions[wide ? SMC_ACROSS : SMC_NARROW]((tile){k, rows, row, 0, 1}, packed, extra);
     for (int i = inputs; i < count; ++i) {
-      if (packed[i].p) unpack(&o[i], row, lanes, buffer[i]);
+      for (size_t u = 0; packed[i].p && u < strips; ++u) {
+        unpack(&o[i], row + u * W, wide ? W : rows, buffer[i] + u, strips);
+      }
     }
   }
 }
 
 /* The first `inputs` of the operands are read, the others written; one without data takes no part.
- * `packed` works on packed rows. */
-static void for_tiles(const layouts functions, tile_function *packed, const argument *o, int count,
+ * `packed` work on packed rows. */
+static void for_tiles(const layouts functions, const layouts packed, const argument *o, int count,
                       int inputs, size_t n, size_t k, const void *extra) {
   int side_by_side = 1, dense = 1;
   for (int i = 0; i < count; ++i) {

@@ -1,8 +1,8 @@
 """The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
 
-The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` gives some of the public
-functions an entry of their own: a C-contiguous float32 or float64 array along its last axis, with
-nothing else asked for, goes to the kernel with no Python-level work at all.
+The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` gives some of the
+public functions an entry of their own: a C-contiguous float32 or float64 array along its last axis,
+with nothing else asked for, goes to the kernel with no Python-level work at all.
 """
 
 import functools
@@ -85,7 +85,7 @@ cdef enum:
 cdef const smc_target *active = smc_available(0)
 
 
-# ---- targets ------------------------------------------------------------------------------------
+# ---- targets -------------------------------------------------------------------------------------
 
 def targets():
     names = []
@@ -110,7 +110,7 @@ def compiler():
     return smc_compiler().decode()
 
 
-# ---- rows ---------------------------------------------------------------------------------------
+# ---- rows ----------------------------------------------------------------------------------------
 
 cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
     """The table for the dtype of x."""
@@ -145,8 +145,8 @@ cdef inline smc_view matrices(const stored[:, :, :, :] x, Py_ssize_t block) noex
     return smc_view(<void *>&x[block, 0, 0, 0], x.strides[1], x.strides[3])
 
 
-# Each family of kernels has a `sweep` over the blocks of typed memoryviews, and a `call` that finds the
-# sweep for the stored type by hand: the dispatch of a fused `def` would cost 350 ns.
+# Each family of kernels has a `sweep` over the blocks of typed memoryviews, and a `call` that finds
+# the sweep for the stored type by hand: the dispatch of a fused `def` would cost 350 ns.
 
 cdef void sweep_scaled(
     scaled_kernel kernel, const stored[:, :, :] x, stored[:, :, :] out, double scale
@@ -284,7 +284,7 @@ cdef void sweep_cross_entropy(
                 x_rows, soft_rows, grad_rows, x.shape[1], x.shape[2], &targets)
 
 
-# ---- the interface of a backend -------------------------------------------------------------------
+# ---- the interface of a backend ------------------------------------------------------------------
 
 def softmax(x, out, scale):
     call_scaled(kernels_for(x).softmax, x, out, scale)
@@ -365,7 +365,7 @@ def cross_entropy(x, labels, soft, weight, on, off, factor, loss, grad):
             kernels, elements(x), labels, soft, weight, on, off, factor, loss, grad)
 
 
-# ---- small calls ----------------------------------------------------------------------------------
+# ---- small calls ---------------------------------------------------------------------------------
 
 cdef object LAST = -1  # the default of every axis, compared by identity: small integers are unique
 cdef object ONE = 1.0

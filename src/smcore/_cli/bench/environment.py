@@ -1,0 +1,83 @@
+"""One thread for everyone, nothing that holds a peer back, and a record of what ran."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import threadpoolctl
+
+import smcore
+
+# Libraries read these when they are loaded, so they are set before anything is imported.
+SINGLE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "NPROC": "1",  # XLA sizes its pool of threads by it
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+}
+# A processor forced upon BLAS, or features taken from NumPy, would slow the peers down.
+UNSET = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY")
+
+
+def is_prepared() -> bool:
+    """Tell whether this process was started with the environment of a benchmark."""
+    return SINGLE_THREAD.items() <= os.environ.items() and not os.environ.keys() & set(UNSET)
+
+
+def restart(arguments: Sequence[str]) -> int:
+    """Run ``python -m smcore *arguments`` in a new process that is prepared; return its status."""
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
+    command = [sys.executable, "-m", "smcore", *arguments]
+    return subprocess.run(command, env=environment | SINGLE_THREAD).returncode
+
+
+def describe() -> dict[str, str]:
+    """Return what the times depend on, as text by label: processor, targets, BLAS."""
+    return {"processor": _processor(), "threads": "1"} | _smcore() | _numpy()
+
+
+def _smcore() -> dict[str, str]:
+    """Read what `smcore.show_config` prints."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        smcore.show_config()
+    lines = (line.partition(" ") for line in text.getvalue().splitlines())
+    return {label: value.strip() for label, _, value in lines}
+
+
+def _numpy() -> dict[str, str]:
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    kernels = (
+        f"{pool['internal_api']} {pool['version']}, kernel {pool.get('architecture', 'unknown')}, "
+        f"{pool['num_threads']} thread{'s' if pool['num_threads'] > 1 else ''} "
+        f"({Path(pool['filepath']).name})"
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    )
+    return {
+        "NumPy SIMD": ", ".join([*simd.get("baseline", ()), *simd.get("found", ())]) or "unknown",
+        "BLAS": "; ".join(kernels) or "unknown",
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name; only Linux keeps it in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,165 @@
+"""The results as a table for the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from .peers import OURS
+from .results import Result, means, means_by_peer, warnings
+
+COLUMNS = (
+    "operation",
+    "shape",
+    "dtype",
+    "",
+    "smcore ns/el.",
+    "spread",
+    "best peer",
+    "ns/el.",
+    "spread",
+    "ratio",
+    "limit",
+    "× limit",
+)
+WIDEST = 1000  # characters
+LEFT_COLUMNS = (0, 1, 2, 3, 6, 10)
+LEGEND = (
+    "ns/el.: nanoseconds per element in the best round (of a Jacobian: per entry). "
+    "spread: how far the median round is above it. "
+    "ratio: the best peer's time over smcore's; below 1, the peer is faster. "
+    "limit: the slowest of what the work cannot do without, timed in the same rounds (copy, fill, "
+    "multiply: NumPy on the same bytes; exp: as many NumPy exponentials in the cache; matmul: the "
+    "three products). × limit: smcore's time over it."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run: what was asked for, what there was, what was found."""
+
+    card: str
+    seconds: float
+    environment: dict[str, str]
+    peers: dict[str, str]
+    missing: dict[str, str]
+    results: Sequence[Result]
+
+
+def print_report(report: Report) -> None:
+    """Print everything for a reader at a terminal."""
+    for line in _about(report):
+        print(line)
+    table = Table(box=SIMPLE_HEAD)
+    for i, name in enumerate(COLUMNS):
+        table.add_column(name, justify="left" if i in LEFT_COLUMNS else "right", no_wrap=True)
+    for result in report.results:
+        table.add_row(*_row(result), style="red" if (result.ratio or 1) < 1 else None)
+    # A row that is cut off says nothing, so a file or a narrow terminal gets long lines.
+    width = Console(width=WIDEST).measure(table).maximum
+    Console(width=max(width, Console().width)).print(table, crop=False)
+    print(LEGEND, end="\n\n")
+    for line in _conclusion(report):
+        print(line)
+
+
+def as_markdown(report: Report) -> str:
+    """Return the same as Markdown, with every peer's time in a table of its own."""
+    lines = ["# smcore beside its peers", ""]
+    lines += [f"- {line}" for line in _about(report)]
+    lines += ["", *_markdown_table(COLUMNS, LEFT_COLUMNS, map(_row, report.results))]
+    lines += ["", LEGEND, "", "## Conclusion", ""]
+    lines += [f"- {line}" for line in _conclusion(report)]
+    names = list(report.peers)
+    lines += ["", "## Nanoseconds per element", ""]
+    rows = ([str(result.cell), *_times(result, names)] for result in report.results)
+    lines += _markdown_table(["cell", *names], (0,), rows)
+    return "\n".join(lines) + "\n"
+
+
+def as_json(report: Report) -> str:
+    """Return everything that was measured, as JSON."""
+    content = {
+        "card": report.card,
+        "seconds_per_cell": report.seconds,
+        "environment": report.environment,
+        "peers": report.peers,
+        "missing": report.missing,
+        "geometric_means": means(report.results),
+        "geometric_means_by_peer": means_by_peer(report.results),
+        "warnings": warnings(report.results),
+        "cells": [result.as_dict() for result in report.results],
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _about(report: Report) -> list[str]:
+    lines = [f"{label}: {value}" for label, value in report.environment.items()]
+    lines.append("peers: " + ", ".join(f"{n} {v}" for n, v in report.peers.items() if n != OURS))
+    if report.missing:
+        lines.append("not installed: " + ", ".join(report.missing))
+    lines.append(f"card: {report.card}, {len(report.results)} cells of {report.seconds:g} s")
+    return lines
+
+
+def _conclusion(report: Report) -> list[str]:
+    behind = sum((result.ratio or 1) < 1 for result in report.results)
+    lines = [
+        f"geometric mean of the ratio to the best peer, {op}: {_number(mean)}"
+        for op, mean in means(report.results).items()
+    ]
+    lines += [
+        f"geometric mean of the ratio to {peer}, where it took part: {_number(mean)}"
+        for peer, mean in means_by_peer(report.results).items()
+    ]
+    lines.append(f"cells in which a peer is faster: {behind} of {len(report.results)}")
+    return lines + [f"warning: {text}" for text in warnings(report.results)]
+
+
+def _row(result: Result) -> list[str]:
+    cell, best = result.cell, result.best_peer
+    theirs = ["none", "", "", ""]
+    if best is not None:
+        timing = result.timings[best]
+        theirs = [
+            best,
+            _number(result.per_element(timing.minimum)),
+            f"{timing.spread:.0%}",
+            _number(result.ratio),
+        ]
+    return [
+        cell.op,
+        " × ".join(map(str, cell.shape)),
+        cell.dtype,
+        cell.variant,
+        _number(result.per_element(result.seconds)),
+        f"{result.timings[OURS].spread:.0%}",
+        *theirs,
+        result.limit,
+        _number(result.distance),
+    ]
+
+
+def _times(result: Result, names: Sequence[str]) -> list[str]:
+    return [
+        _number(result.per_element(result.timings[name].minimum)) if name in result.timings else ""
+        for name in names
+    ]
+
+
+def _markdown_table(columns: Sequence[str], left: Sequence[int], rows: Any) -> list[str]:
+    marks = [":--" if i in left else "--:" for i in range(len(columns))]
+    return ["| " + " | ".join(row) + " |" for row in (columns, marks, *rows)]
+
+
+def _number(value: float | None) -> str:
+    """Three digits, without an exponent."""
+    if value is None:
+        return "none"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"

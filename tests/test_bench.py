@@ -1,0 +1,233 @@
+"""The benchmark: what is derived from times, and that the command runs, compares and writes.
+
+No test looks at how long anything took.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import smcore
+from smcore._cli.bench import card, limits, measure, operands, peers, results
+from smcore._cli.bench.card import Cell
+from smcore._cli.bench.measure import Timing
+
+CELLS = [cell for name in card.CARDS for cell in card.CARDS[name]]
+
+
+def timing(*samples: float) -> Timing:
+    return Timing(1, list(samples), cpu=sum(samples), wall=sum(samples))
+
+
+@pytest.fixture
+def result():
+    """2 µs against 3 µs and 8 µs on 20 elements; the best a copy could do is 1 µs."""
+    return results.Result(
+        Cell("softmax", (2, 10)),
+        {"smcore": timing(2e-6, 5e-6, 3e-6), "a": timing(9e-6, 8e-6), "b": timing(3e-6, 4e-6)},
+        {"copy": 1e-6, "exp": 0.5e-6},
+        {"c": "has no such function"},
+    )
+
+
+# ---- what is derived from the times --------------------------------------------------------------
+
+
+def test_ratios(result):
+    assert result.best_peer == "b"
+    assert result.ratio == pytest.approx(1.5)
+    assert result.ratio_of("a") == pytest.approx(4.0)
+    assert result.per_element(result.seconds) == pytest.approx(100.0)
+    assert (result.limit, result.distance) == ("copy", pytest.approx(2.0))
+
+
+def test_spread_is_that_of_the_median():
+    assert timing(2.0, 5.0, 3.0).spread == pytest.approx(0.5)
+
+
+def test_geometric_means(result):
+    slower = dataclasses.replace(
+        result, cell=Cell("logsumexp", (2, 10)), timings=result.timings | {"b": timing(1e-6)}
+    )
+    means = results.means([result, slower])
+    assert means == pytest.approx({"all": math.sqrt(0.75), "softmax": 1.5, "logsumexp": 0.5})
+    assert results.means_by_peer([result, slower])["b"] == pytest.approx(math.sqrt(0.75))
+
+
+def test_no_peer(result):
+    alone = dataclasses.replace(result, timings={"smcore": timing(1e-6)})
+    assert alone.best_peer is None and alone.ratio is None
+    assert results.means([alone]) == {"all": None, "softmax": None}
+    assert results.means([alone, result])["all"] == pytest.approx(1.5)
+
+
+def test_more_than_one_thread_is_told(result):
+    greedy = dataclasses.replace(timing(1e-6), cpu=2e-6)
+    assert results.warnings([result]) == []
+    (warning,) = results.warnings(
+        [dataclasses.replace(result, timings=result.timings | {"b": greedy})]
+    )
+    assert "b kept 2.0 threads busy" in warning
+
+
+# ---- the card ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", card.CARDS)
+def test_card(name):
+    cells = card.CARDS[name]
+    assert len(set(cells)) == len(cells)
+    assert {cell.op for cell in cells} == set(card.OPS)
+
+
+def test_quick_card_is_quick():
+    assert len(card.CARDS["quick"]) < 40
+    assert max(cell.elements for cell in card.CARDS["quick"]) <= 2**21
+
+
+@pytest.mark.parametrize(
+    ("cell", "elements", "classes"),
+    [
+        (Cell("softmax", (4, 5, 6), axis=1), 120, 5),
+        (Cell("softmax", (4, 5, 6), axis=(1, 2)), 120, 30),
+        (Cell("softmax_jacobian", (4, 5)), 100, 5),
+        (Cell("softmax_layer_jacobian", (7, 5)), 175, 5),
+        (Cell("linear_cross_entropy_with_grad", (3, 7, 5)), 15, 5),
+    ],
+    ids=str,
+)
+def test_elements(cell, elements, classes):
+    assert (cell.elements, cell.classes) == (elements, classes)
+
+
+@pytest.mark.parametrize("cell", card.CARDS["quick"], ids=str)
+def test_operands_and_limits(cell):
+    if cell.dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    arrays = operands.make_operands(cell)
+    assert ("out" in arrays) is cell.out
+    first = next(iter(arrays.values()))
+    assert first.dtype.name == cell.dtype
+    assert first.flags.c_contiguous is not cell.strided
+    for limit in limits.make_limits(cell, arrays).values():
+        limit.call()
+        assert limit.scale > 0
+
+
+# ---- the peers and the rounds --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", card.CARDS["quick"], ids=str)
+def test_numpy_does_the_same_work(cell):
+    if cell.dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    (ours, theirs), missing = peers.load(("smcore", "numpy"))
+    assert not missing
+    found = []
+    for peer in (ours, theirs):
+        arrays = operands.make_operands(cell)
+        found.append(peer.sample(peer.prepare(cell, arrays)()))
+        if cell.out:
+            assert arrays["out"].any()
+    assert operands.agree(*found, cell.dtype)
+
+
+def test_something_else_is_found_out():
+    x = [np.linspace(0.1, 1.0, 5)]
+    assert operands.agree(x, [x[0] * (1 + 1e-7)], "float32")
+    assert not operands.agree(x, [x[0] * 1.01], "float32")
+    assert not operands.agree(x, [x[0], x[0]], "float32")
+    assert not operands.agree(x, [np.append(x[0], 1.0)], "float32")
+
+
+def test_what_is_missing_is_told(monkeypatch):
+    monkeypatch.setitem(peers.MODULES, "numpy", "on_nothing")
+    loaded, missing = peers.load(("smcore", "numpy"))
+    assert [peer.name for peer in loaded] == ["smcore"]
+    assert list(missing) == ["numpy"]
+
+
+def test_turns():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    timings = measure.measure(calls, 1e-9)
+    assert {len(timing.samples) for timing in timings.values()} == {measure.MIN_ROUNDS}
+    starts = {measure._order("abc", turn)[0] for turn in range(6)}
+    assert starts == set("abc")
+    assert all(min(timing.samples) > 0 for timing in timings.values())
+    assert {order.count(name) for name in "abc"} >= {order.count("a")}
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def bench(environment, *arguments):
+    command = [sys.executable, "-m", "smcore", "bench", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_command(environment, tmp_path):
+    for package in ("matplotlib", "rich", "threadpoolctl"):
+        pytest.importorskip(package)
+    done = bench(
+        environment | {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "2"},
+        *("--ops=logsumexp,softmax_jacobian", "--dtype=float32", "--peers=numpy"),
+        *("--seconds=0.001", f"--out={tmp_path}"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "geometric mean" in done.stdout and "BLAS" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.png"}
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["card"] == "quick"
+    assert set(found["peers"]) == {"smcore", "numpy"}
+    assert smcore.backend() in found["environment"]["backend"]
+    assert "2 threads" not in found["environment"]["BLAS"]
+    assert set(found["geometric_means"]) == {"all", "logsumexp", "softmax_jacobian"}
+    expected = card.select("quick", ("logsumexp", "softmax_jacobian"), ("float32",))
+    assert [tuple(cell["shape"]) for cell in found["cells"]] == [cell.shape for cell in expected]
+    markdown = (tmp_path / "bench.md").read_text()
+    for cell, plan in zip(found["cells"], expected, strict=True):
+        check_cell(cell)
+        assert str(plan) in markdown
+
+
+def check_cell(cell):
+    """What is derived agrees with the times beside it."""
+    times = cell["times"]
+    assert set(times) == {"smcore", "numpy"}
+    for time in times.values():
+        assert 0 < time["min_ns"] <= time["median_ns"] <= time["max_ns"]
+        assert time["rounds"] >= measure.MIN_ROUNDS
+    ours = times["smcore"]["min_ns"]
+    assert cell["best_peer"] == "numpy"
+    assert cell["ratio"] == pytest.approx(times["numpy"]["min_ns"] / ours)
+    assert cell["ns_per_element"] == pytest.approx(ours / cell["elements"])
+    assert cell["limit_distance"] == pytest.approx(ours / cell["limits_ns"][cell["limit"]])
+
+
+@pytest.mark.parametrize(
+    ("argument", "part"),
+    [
+        ("--ops=softmax,softmin", "'softmin' is unknown"),
+        ("--peers=nothing", "'nothing' is unknown"),
+        ("--dtype=", "there are float32"),
+        ("--seconds=0", "finite number above 0"),
+        ("--out={file}", "is not a directory"),
+    ],
+)
+def test_mistakes_are_one_line(environment, tmp_path, argument, part):
+    for package in ("matplotlib", "rich", "threadpoolctl"):
+        pytest.importorskip(package)
+    file = tmp_path / "file"
+    file.touch()
+    done = bench(environment, argument.format(file=file))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert part in done.stderr
