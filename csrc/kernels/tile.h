@@ -5,12 +5,12 @@
  *           for its latency, the others go on.
  *   ACROSS  SMC_GROUP*W rows, one to a lane; steps go down the class axis.  For an axis whose rows
  *           lie side by side in memory: nothing is transposed, and each step reads whole cache lines.
- *   NARROW  up to W rows, as ACROSS: the columns that are left over, and short rows, which are packed
- *           (transposed) into a buffer first (rows.h): no lane is then idle and no reduction across
- *           lanes needed, which is what short rows would spend their time on.
+ *           And for short rows, which are packed (transposed) into buffers first (rows.h): no lane is
+ *           then idle and no reduction across lanes needed, on which they would spend their time.
+ *   NARROW  up to W rows, as ACROSS and with the same bits: what is left over.
  *
- * The layout is a constant of each instance.  Which one serves depends on a row's length and strides
- * alone, never on its place in the batch; and a row's bits are the same in ACROSS and NARROW.
+ * The layout is a constant of each instance.  Whether lanes run along a row or across rows depends on
+ * its length and strides alone, never on its place in the batch; so the bits of its result do not.
  * Included once for each type stored (SMC_D).
  */
 
