@@ -8,8 +8,9 @@
  * All exponentials of a row come out 2^LIFT times too large, which no sum or quotient minds: 2^n is then
  * a normal number for every term that matters, and no subnormal is rounded before the result is.
  *
- * Error of 2^n (1 + p): 0.5 units in the last place for the last addition, up to 0.25 for p, below 0.1
- * for the polynomial.  Included once for each type computed in (SMC_T).
+ * Error of 2^n (1 + p), in units in the last place: 0.5 for the last addition, up to 0.25 for p, some
+ * 0.1 for the polynomial; in float32 never above 0.97, at any argument there is (docs/accuracy.md).
+ * Included once for each type computed in (SMC_T).
  */
 
 #define shift SMC_V(shift)

@@ -2,7 +2,7 @@
  * precisions.
  *
  * A header in this folder defines, for T in {f32, f64}, the types T_t (scalar), T_vec, T_mask, the
- * number of lanes T_W, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
+ * number of lanes T_lanes, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
  * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
  * the type computed in.  kernels/ uses them through the unprefixed names at the end of this file.
  */

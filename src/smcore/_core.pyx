@@ -1,3 +1,4 @@
+# cython: boundscheck=False, wraparound=False, freethreading_compatible=True
 """The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
 
 The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` gives some of the

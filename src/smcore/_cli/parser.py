@@ -70,8 +70,9 @@ cards:
   perf   the shapes that the project's goals are about, up to 2^24 elements
   full   those, and every row length at every level of memory, axes, layouts and dtypes: long
 
-The command runs itself in a new process that allows every library one thread, and in which
-OPENBLAS_CORETYPE and its like are not set. Times are minima over the rounds; medians are told.
+The command runs itself in a new process that allows every library one thread, in which freed memory
+stays for the next call, and in which OPENBLAS_CORETYPE and its like are not set. Times are minima
+over the rounds; the spread says how far the medians are above them.
 
 files written to --out, all at the end, and none after an error:
   bench.json  every time, ratio and limit, versions, who was left out and why

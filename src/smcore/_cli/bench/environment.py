@@ -1,4 +1,4 @@
-"""One thread for everyone, nothing that holds a peer back, and a record of what ran."""
+"""One thread and one way to allocate for everyone, and a record of what ran."""
 
 from __future__ import annotations
 
@@ -28,25 +28,37 @@ SINGLE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
+# The C library gives freed memory back to the system, or keeps it for the next call, by what it has
+# seen so far: the same call takes up to five times longer in one run than in the next. Here
+# everyone's stays, up to the 32 MiB that glibc allows; others ignore this.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+}
+PREPARED = SINGLE_THREAD | KEEP_MEMORY
 # A processor forced upon BLAS, or features taken from NumPy, would slow the peers down.
 UNSET = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY")
 
 
 def is_prepared() -> bool:
     """Tell whether this process was started with the environment of a benchmark."""
-    return SINGLE_THREAD.items() <= os.environ.items() and not os.environ.keys() & set(UNSET)
+    return PREPARED.items() <= os.environ.items() and not os.environ.keys() & set(UNSET)
 
 
 def restart(arguments: Sequence[str]) -> int:
     """Run ``python -m smcore *arguments`` in a new process that is prepared; return its status."""
     environment = {name: value for name, value in os.environ.items() if name not in UNSET}
     command = [sys.executable, "-m", "smcore", *arguments]
-    return subprocess.run(command, env=environment | SINGLE_THREAD).returncode
+    return subprocess.run(command, env=environment | PREPARED).returncode
 
 
 def describe() -> dict[str, str]:
     """Return what the times depend on, as text by label: processor, targets, BLAS."""
-    return {"processor": _processor(), "threads": "1"} | _smcore() | _numpy()
+    return {"processor": _processor(), "threads": "1", "set": _settings()} | _smcore() | _numpy()
+
+
+def _settings() -> str:
+    return " ".join(f"{name}={os.environ[name]}" for name in KEEP_MEMORY if name in os.environ)
 
 
 def _smcore() -> dict[str, str]:

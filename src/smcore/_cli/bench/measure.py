@@ -22,6 +22,8 @@ MIN_ROUNDS = 5
 ROUNDS = 20  # aimed at: the time is divided by this, the slices follow
 SHORTEST_SLICE = 20e-6  # seconds; shorter ones measure the clock
 WARM_UP = 0.1  # share of the time given, spent before the first round
+SHORTEST_WARM_UP = 5e-3  # seconds
+LONG_CALL = 10e-3  # seconds, after which nothing is left of what was in the caches before
 
 
 @dataclass
@@ -88,18 +90,17 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Timing]:
 def _calls_per_slice(call: Call, seconds: float) -> int:
     """Warm `call` up, and return how many of it fill a slice."""
     shortest = float("inf")
-    end = time.perf_counter() + WARM_UP * seconds
-    warmed = 0
-    while warmed < 3 or time.perf_counter() < end:
+    end = time.perf_counter() + max(WARM_UP * seconds, SHORTEST_WARM_UP)
+    while shortest == float("inf") or time.perf_counter() < end:
         start = time.perf_counter()
         call()
         shortest = min(shortest, time.perf_counter() - start)
-        warmed += 1
     return max(1, round(max(seconds / ROUNDS, SHORTEST_SLICE) / shortest))
 
 
 def _time_slice(call: Call, timing: Timing) -> None:
-    call()  # what ran before has left its own data in the caches
+    if not timing.samples or timing.samples[-1] < LONG_CALL:
+        call()  # what ran before has left its own data in the caches
     calls = repeat(None, timing.calls)
     cpu = time.process_time()
     start = time.perf_counter()

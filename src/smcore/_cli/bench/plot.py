@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -77,20 +78,23 @@ def _annotate(axes: Axes, ratios: np.ndarray[tuple[int, int], np.dtype[np.float6
             axes.text(j, i, text, ha="center", va="center", fontsize="x-small", color=color)
 
 
-Curves = dict[tuple[str, str], list[Result]]
+Curves: TypeAlias = dict[tuple[str, str], list[Result]]
 
 
 def _curves(results: Sequence[Result]) -> Curves:
-    """Group the plain cells by operation with dtype and size; keep groups of two K or more."""
-    groups: Curves = {}
-    for result in results:
-        if not result.cell.variant:
-            key = (f"{result.cell.op}, {result.cell.dtype}", result.cell.size)
-            groups.setdefault(key, []).append(result)
+    """Group the plain cells by operation with dtype, and by size; a curve needs two K.
+
+    Of several cells with the same K, the largest is taken.
+    """
+    groups: dict[tuple[str, str], dict[int, Result]] = {}
+    for result in sorted(results, key=lambda result: result.cell.elements):
+        cell = result.cell
+        if not cell.variant:
+            groups.setdefault((f"{cell.op}, {cell.dtype}", cell.size), {})[cell.classes] = result
     return {
-        key: sorted(group, key=lambda result: result.cell.classes)
+        key: [group[classes] for classes in sorted(group)]
         for key, group in groups.items()
-        if len({result.cell.classes for result in group}) > 1
+        if len(group) > 1
     }
 
 

@@ -78,12 +78,15 @@ def _cross_entropy_with_grad(cell: Cell, operands: Operands) -> Call:
 
 
 def _linear_cross_entropy_with_grad(cell: Cell, operands: Operands) -> Call:
-    X, W, b = (_tensor(operands[name]).requires_grad_() for name in ("X", "W", "b"))
+    """Keep the weights as ``torch.nn.Linear`` does, transposed: that is what PyTorch is fast on."""
+    arrays = operands["X"], np.ascontiguousarray(operands["W"].T), operands["b"]
+    X, W, b = (_tensor(array).requires_grad_() for array in arrays)
     y = _tensor(operands["y"])
 
     def call() -> Any:
-        loss = functional.cross_entropy(torch.addmm(b, X, W), y)
-        return loss, torch.autograd.grad(loss, (X, W, b))
+        loss = functional.cross_entropy(functional.linear(X, W, b), y)
+        dX, dW, db = torch.autograd.grad(loss, (X, W, b))
+        return loss, dX, dW.t(), db
 
     return call
 
