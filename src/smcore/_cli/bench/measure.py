@@ -7,14 +7,14 @@ everyone. The minimum is what the work takes; the median and the maximum say how
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from statistics import median
 from typing import Any, TypeAlias
+
+from ..timing import no_garbage_collection
 
 Call: TypeAlias = Callable[[], Any]
 
@@ -73,7 +73,7 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Timing]:
 
     Five rounds are made whatever they take.
     """
-    with _no_garbage_collection():
+    with no_garbage_collection():
         timings = {
             name: Timing(_calls_per_slice(call, seconds / len(calls)))
             for name, call in calls.items()
@@ -116,15 +116,3 @@ def _order(names: Sequence[str], turn: int) -> list[str]:
     first = turn // 2 % len(names)
     order = [*names[first:], *names[:first]]
     return order[::-1] if turn % 2 else order
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector, whose pauses would hit one call or another, out of the timing."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
