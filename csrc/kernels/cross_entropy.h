@@ -139,8 +139,8 @@ SMC_INLINE vec gradient_of(vec x, vec e, vec a, const slope *g) {
 }
 
 SMC_INLINE void gradient_group(const tile t, const operand *o, size_t i, const slope *g,
-                               const smc_targets *how, const int spread, const int keep,
-                               const int n, const int layout, const int full) {
+                               const scaling scale, const smc_targets *how, const int spread,
+                               const int keep, const int n, const int layout, const int full) {
   const int wide = SMC_IS_WIDE(layout);
   shift sh[SMC_GROUP];
   vec x[SMC_GROUP], e[SMC_GROUP];
@@ -148,7 +148,7 @@ SMC_INLINE void gradient_group(const tile t, const operand *o, size_t i, const s
   SMC_EACH(j, n) e[j] = x[j];
   if (!keep) {
     SMC_EACH(u, SMC_WIDTH(layout)) sh[u] = g[u].sh;
-    exp_shifted(e, sh, scaling_by(1), n, wide);
+    exp_shifted(e, sh, scale, n, wide);
   }
   SMC_EACH(j, n) {
     const slope *row = &g[wide ? j : 0];
@@ -163,23 +163,24 @@ SMC_INLINE void gradient_group(const tile t, const operand *o, size_t i, const s
   store_group(t, o[SMC_GRAD], i, e, n, layout, full);
 }
 
-SMC_INLINE void gradient_rows(const tile t, const operand *o, const slope *g,
+SMC_INLINE void gradient_rows(const tile t, const operand *o, const slope *g, const scaling scale,
                               const smc_targets *how, const int spread, const int keep,
                               const int layout) {
   size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
   for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
-    gradient_group(t, o, i, g, how, spread, keep, SMC_GROUP, layout, 1);
+    gradient_group(t, o, i, g, scale, how, spread, keep, SMC_GROUP, layout, 1);
   }
   for (; i < steps; ++i) {
-    gradient_group(t, o, i, g, how, spread, keep, SMC_WIDTH(layout), layout, 0);
+    gradient_group(t, o, i, g, scale, how, spread, keep, SMC_WIDTH(layout), layout, 0);
   }
 }
 
 /* The one class of each row that a label makes different. */
 SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, const targets *a,
-                                   const slope *g, const smc_targets *how, const int layout) {
+                                   const slope *g, const scaling scale, const smc_targets *how,
+                                   const int layout) {
   vec e = a->x_label;
-  exp_shifted(&e, &g->sh, scaling_by(1), 1, 0);
+  exp_shifted(&e, &g->sh, scale, 1, 0);
   vec d = gradient_of(a->x_label, e, v_add(a->at_label, a->base_at_label), g);
   real lane[SMC_V(lanes)];
   SMC_V(store)(lane, d);
@@ -192,10 +193,11 @@ SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, con
 }
 
 /* The loss of the rows in vector u, and what their gradient will need. */
-SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair tail,
-                                const targets *a, const smc_targets *how, const int layout) {
+SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, const scaling scale,
+                                pair tail, const targets *a, const smc_targets *how,
+                                const int layout) {
   vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
-  pair e = exp_of_peak(m, sh, scaling_by(1));
+  pair e = exp_of_peak(m, sh, scale);
   pair total = pair_add(tail, e);
   vec log = v_add(log1p_of_pair(pair_quotient(tail, e)), undefined);
   vec mass = pair_value(pair_add(a->others, a->peak));
@@ -217,7 +219,7 @@ SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, pair ta
 SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *extra,
                                    const int layout) {
   const smc_targets *how = extra;
-  const scaling unscaled = scaling_by(1);
+  scaling scale = scaling_by(1);
   const int spread = !how->labels || how->off != 0, grad = o[SMC_GRAD].p != NULL;
   /* Exponentials are kept in the gradient where nothing else needs the logits there. */
   const int keep = grad && !spread && keeps_exp(t, layout);
@@ -227,29 +229,30 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
   targets a[SMC_GROUP];
   slope g[SMC_GROUP];
 
-  row_max(t, o[SMC_X], unscaled, m, layout);
+  row_max(t, o[SMC_X], scale, m, layout);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], unscaled);
+    sh[u] = make_shift(m[u], scale);
     vec zero = v_set1(0);
     a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
   }
+  note_centers(&scale, sh, SMC_WIDTH(layout));
   if (spread) sum_distribution(t, o, m, how, a, layout);
   for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
     add_labels(t, o, (size_t)u, m[u], how, &a[u], layout);
   }
-  sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, unscaled, tail, keep, SMC_TAIL, layout);
+  sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, scale, tail, keep, SMC_TAIL, layout);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    g[u] = loss_and_slope(t, (size_t)u, m[u], sh[u], tail[u], &a[u], how, layout);
+    g[u] = loss_and_slope(t, (size_t)u, m[u], sh[u], scale, tail[u], &a[u], how, layout);
   }
   if (!grad) return;
   if (spread) {
-    gradient_rows(t, o, g, how, 1, 0, layout);
+    gradient_rows(t, o, g, scale, how, 1, 0, layout);
   } else if (keep) {
-    gradient_rows(t, o, g, how, 0, 1, layout);
+    gradient_rows(t, o, g, scale, how, 0, 1, layout);
   } else {
-    gradient_rows(t, o, g, how, 0, 0, layout);
+    gradient_rows(t, o, g, scale, how, 0, 0, layout);
   }
   for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
-    gradient_at_labels(t, o, (size_t)u, &a[u], &g[u], how, layout);
+    gradient_at_labels(t, o, (size_t)u, &a[u], &g[u], scale, how, layout);
   }
 }

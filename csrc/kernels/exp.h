@@ -1,6 +1,6 @@
 /* exp(x - max) without rounding x - max.
  *
- * With exp(x) = 2^n (1 + p), the maximum is taken away as an integer N = rint(max log2(e)) from n, in
+ * With exp(x) = 2^n (1 + p), or 2^(n/8) (1 + p) where the target can look up 2^(j/8), the maximum is taken away as an integer N = rint(max log2(e)) from n, in
  * the exponent, where nothing rounds.  Only a row whose maximum exceeds SHIFT_LIMIT has that maximum
  * subtracted first: x - max is then exact if x is within a factor of two of it (Sterbenz), and
  * otherwise at most -SHIFT_LIMIT/2, where exp underflows to zero.
@@ -8,8 +8,13 @@
  * All exponentials of a row come out 2^LIFT times too large, which no sum or quotient minds: 2^n is then
  * a normal number for every term that matters, and no subnormal is rounded before the result is.
  *
- * Error of 2^n (1 + p), in units in the last place: 0.5 for the last addition, up to 0.25 for p, some
- * 0.1 for the polynomial; in float32 never above 0.97, at any argument there is (docs/accuracy.md).
+ * The table holds C 2^(j/8), C being such that its eight entries are all next to a float: they add some
+ * 0.03 units in the last place to the error, not the 0.5 of a rounding (an idea like that of S. Gal, "An
+ * accurate elementary mathematical library for the IEEE floating point standard", 1991).  Exponentials
+ * of one row share the factor C as they share 2^LIFT.
+ *
+ * Error of 2^n (1 + p), in units in the last place: 0.5 for the last addition, up to 0.25 for p, and
+ * the polynomial's; by the table little more than the 0.5 (docs/accuracy.md).
  * Included once for each type computed in (SMC_T).
  */
 
@@ -17,7 +22,9 @@
 #define scaling SMC_V(scaling)
 #define scaling_by SMC_V(scaling_by)
 #define reduce_exp SMC_V(reduce_exp)
+#define power_of_step SMC_V(power_of_step)
 #define make_shift SMC_V(make_shift)
+#define note_centers SMC_V(note_centers)
 #define scaled_argument SMC_V(scaled_argument)
 #define exp_shifted SMC_V(exp_shifted)
 #define exp_of_peak SMC_V(exp_of_peak)
@@ -48,6 +55,12 @@
 
 #undef LN2_HI
 #undef LN2_LO
+#undef EXP_BY_STEPS
+#if SMC_C(OCTAVE) == 1
+#define EXP_BY_STEPS SMC_C(EXP_1)
+#else
+#define EXP_BY_STEPS SMC_C(EXP_8)
+#endif
 #if SMC_FUSED
 #define LN2_HI SMC_C(LN2_HI)
 #define LN2_LO SMC_C(LN2_LO)
@@ -59,7 +72,8 @@
 /* The argument is scale*x: sign carries that of scale, so that the maximum is always the largest;
  * |scale| = magnitude + rest. */
 typedef struct {
-  int active; /* scale is not 1 */
+  int active;  /* scale is not 1 */
+  int general; /* that, or some row's maximum is subtracted */
   vec sign, magnitude, rest;
 } scaling;
 
@@ -67,7 +81,7 @@ typedef struct {
   vec center; /* taken from x: 0, or the maximum if that is large */
   vec peak;   /* what is left of the maximum */
   vec floor;  /* what smaller arguments are raised to */
-  vec origin; /* ROUNDER + BIAS + LIFT - N: n is rounded, and found, relative to it */
+  vec origin; /* ROUNDER + OCTAVE (BIAS + LIFT - N): n is rounded, and found, relative to it */
 } shift;
 
 SMC_INLINE scaling scaling_by(double factor) {
@@ -75,7 +89,7 @@ SMC_INLINE scaling scaling_by(double factor) {
   if (size > largest / 2)
     size = largest / 2; /* by then nothing but ties with the maximum is left */
   real magnitude = (real)size;
-  return (scaling){factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude),
+  return (scaling){factor != 1, factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude),
                    v_set1((real)(size - magnitude))};
 }
 
@@ -89,23 +103,48 @@ SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
 /* A group of n <= SMC_GROUP vectors, n a constant, goes through exp together, operation by operation:
  * the chain of one is some 60 cycles long, and a processor looks too short a way ahead to fill them. */
 
-/* exp(hi + lo) = 2^(k - origin) (1 + p), |lo| a rounding error of hi; k and p take the places of hi and
- * lo. */
-SMC_INLINE void reduce_exp(vec *hi, vec *lo, const vec *origin, const int n) {
-  static const real q[] = SMC_C(EXP);
+/* exp(hi + lo) = 2^((k - origin)/octave) (1 + p), |lo| a rounding error of hi; k and p take the places
+ * of hi and lo.  r is exact; with a table it is so small that lo may be rounded into it. */
+SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origin, const int octave,
+                           const int n) {
+  static const real whole[] = SMC_C(EXP_1), eighth[] = EXP_BY_STEPS;
+  const real *q = octave == 1 ? whole : eighth;
+  const size_t count = octave == 1 ? sizeof whole / sizeof *whole : sizeof eighth / sizeof *eighth;
+  const vec log2e = v_set1((real)(octave * SMC_LOG2E));
+  const vec ln2_hi = v_set1(LN2_HI / (real)octave), ln2_lo = v_set1(LN2_LO / (real)octave);
   vec k[SMC_GROUP], r[SMC_GROUP], s[SMC_GROUP], y[SMC_GROUP];
-  SMC_EACH(j, n) k[j] = v_fma(hi[j], v_set1((real)SMC_LOG2E), origin[j]);
+  SMC_EACH(j, n) k[j] = v_fma(hi[j], log2e, origin[j]);
   SMC_EACH(j, n) y[j] = v_sub(k[j], origin[j]);
-  SMC_EACH(j, n) r[j] = v_fnma(y[j], v_set1(LN2_HI), hi[j]); /* exact */
-  SMC_EACH(j, n) lo[j] = v_fnma(y[j], v_set1(LN2_LO), lo[j]);
-  SMC_EACH(j, n) s[j] = v_add(r[j], lo[j]);
+  SMC_EACH(j, n) r[j] = v_fnma(y[j], ln2_hi, hi[j]);
+  if (octave == 1) {
+    SMC_EACH(j, n) lo[j] = v_fnma(y[j], ln2_lo, lo[j]);
+    SMC_EACH(j, n) s[j] = v_add(r[j], lo[j]);
+  } else {
+    SMC_EACH(j, n) s[j] = v_fnma(y[j], ln2_lo, r[j]);
+    if (with_lo) {
+      SMC_EACH(j, n) s[j] = v_add(s[j], lo[j]);
+    }
+  }
   SMC_EACH(j, n) y[j] = v_fma(v_set1(q[0]), s[j], v_set1(q[1]));
-  SMC_UNROLL for (size_t i = 2; i < sizeof q / sizeof *q; ++i) {
+  SMC_UNROLL for (size_t i = 2; i < count; ++i) {
     SMC_EACH(j, n) y[j] = v_fma(y[j], s[j], v_set1(q[i]));
   }
-  SMC_EACH(j, n) s[j] = v_mul(s[j], s[j]);
-  SMC_EACH(j, n) lo[j] = v_add(r[j], v_fma(s[j], y[j], lo[j]));
+  if (octave == 1) {
+    SMC_EACH(j, n) lo[j] = v_add(r[j], v_fma(v_mul(s[j], s[j]), y[j], lo[j]));
+  } else {
+    SMC_EACH(j, n) lo[j] = v_fma(v_mul(s[j], s[j]), y[j], s[j]);
+  }
   SMC_EACH(j, n) hi[j] = k[j];
+}
+
+/* 2^(k/OCTAVE), for the k that reduce_exp leaves; times C if there is a table. */
+SMC_INLINE vec power_of_step(vec k) {
+#if SMC_C(OCTAVE) == 1
+  return v_power(k);
+#else
+  static const SMC_V(word) steps[] = SMC_C(STEPS);
+  return v_step_power(k, steps);
+#endif
 }
 
 SMC_INLINE shift make_shift(vec max, const scaling scale) {
@@ -115,9 +154,17 @@ SMC_INLINE shift make_shift(vec max, const scaling scale) {
   s.center = v_select(far, max, v_set1(0));
   s.peak = v_select(far, v_set1(0), all);
   s.floor = v_sub(s.peak, v_set1(SMC_C(UNDERFLOW)));
-  s.origin = v_sub(v_set1(SMC_C(ROUNDER) + SMC_C(BIAS) + SMC_C(LIFT)),
-                   v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E))));
+  vec exponent = v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E)));
+  s.origin = v_fnma(v_set1(SMC_C(OCTAVE)), exponent,
+                    v_set1(SMC_C(ROUNDER) + SMC_C(OCTAVE) * (SMC_C(BIAS) + SMC_C(LIFT))));
   return s;
+}
+
+/* To be called once the shifts of a tile are known. */
+SMC_INLINE void note_centers(scaling *scale, const shift *s, const int n) {
+  vec far = v_set1(0);
+  SMC_EACH(u, n) far = v_max(far, v_abs(s[u].center));
+  scale->general |= v_count(v_lt(v_set1(0), far)) != 0;
 }
 
 /* What exp is taken of, for x - center: its product with the scale, and the error of that product. */
@@ -134,32 +181,33 @@ SMC_INLINE void exp_shifted(vec *x, const shift *s, const scaling scale, const i
   vec lo[SMC_GROUP], origin[SMC_GROUP];
   SMC_EACH(j, n) origin[j] = s[wide ? j : 0].origin;
   SMC_EACH(j, n) lo[j] = v_set1(0);
-  SMC_EACH(j, n) x[j] = v_sub(x[j], s[wide ? j : 0].center);
-  if (scale.active) {
+  if (scale.general) {
     SMC_EACH(j, n) {
-      pair a = scaled_argument(x[j], s[wide ? j : 0].floor, scale);
+      const shift *row = &s[wide ? j : 0];
+      pair a = scaled_argument(v_sub(x[j], row->center), row->floor, scale);
       x[j] = a.hi;
       lo[j] = a.lo;
     }
   }
   SMC_EACH(j, n) x[j] = v_max(s[wide ? j : 0].floor, x[j]);
-  reduce_exp(x, lo, origin, n);
-  SMC_EACH(j, n) x[j] = v_power(x[j]);
+  reduce_exp(x, lo, scale.general, origin, SMC_C(OCTAVE), n);
+  SMC_EACH(j, n) x[j] = power_of_step(x[j]);
   SMC_EACH(j, n) x[j] = v_fma(lo[j], x[j], x[j]);
 }
 
-/* The same at the maximum, with the rounding error of its last addition. */
+/* The same at the maximum, with the rounding error of its last operation. */
 SMC_INLINE pair exp_of_peak(vec max, const shift s, const scaling scale) {
   pair a = {s.peak, v_set1(0)};
-  if (scale.active) a = scaled_argument(v_sub(max, s.center), s.floor, scale);
-  reduce_exp(&a.hi, &a.lo, &s.origin, 1);
-  return pair_times_power(fast_two_sum(v_set1(1), a.lo), v_power(a.hi));
+  if (scale.general) a = scaled_argument(v_sub(max, s.center), s.floor, scale);
+  reduce_exp(&a.hi, &a.lo, 1, &s.origin, SMC_C(OCTAVE), 1);
+  vec power = power_of_step(a.hi), e = v_fma(a.lo, power, power);
+  return (pair){e, v_fma(a.lo, power, v_sub(power, e))};
 }
 
 /* The same where nothing is shifted: exp(hi + lo) = 2^n (1 + p); the pair is n and p. */
 SMC_INLINE pair split_exp(vec hi, vec lo) {
   const vec origin = v_set1(SMC_C(ROUNDER));
-  reduce_exp(&hi, &lo, &origin, 1);
+  reduce_exp(&hi, &lo, 1, &origin, 1, 1);
   return (pair){v_sub(hi, origin), lo};
 }
 

@@ -12,7 +12,10 @@
 #define vacant SMC_K(vacant)
 #define max_group SMC_K(max_group)
 #define row_max SMC_K(row_max)
-#define sum_group SMC_K(sum_group)
+#define exp_group SMC_K(exp_group)
+#define add_term SMC_K(add_term)
+#define add_two_terms SMC_K(add_two_terms)
+#define pairs_terms SMC_K(pairs_terms)
 #define sum_of_exp SMC_K(sum_of_exp)
 #define count_peaks SMC_K(count_peaks)
 #define inverse_of SMC_K(inverse_of)
@@ -32,6 +35,7 @@ typedef struct {
   smc_ending ending;
   double scale;
 } smc_forward;
+enum { SMC_UNPAIRED_MAX = 256 };
 enum { SMC_TOTAL, SMC_TAIL }; /* all exponentials; all but that of one maximum */
 enum {
   SMC_KEEP_BYTES = 1 << 19
@@ -71,14 +75,13 @@ SMC_INLINE void row_max(const tile t, const operand x, const scaling scale, vec 
 
 /* ---- pass 2: sums of exponentials --------------------------------------------------------------- */
 
-/* The whole sum starts from an offset above any term, which is at most sqrt(2) 2^LIFT: the rounding
- * error of each addition is then exact in three operations (fast_two_sum) instead of six.  In a tail
- * each lane leaves out the first maximum that it meets; seen marks the lanes that have met one. */
-SMC_INLINE void sum_group(const tile t, const operand x, const operand y, size_t i, const vec *m,
-                          const shift *sh, const scaling scale, pair *sum, mask *seen, int keep,
+/* The exponentials of a group; in a tail each lane leaves out the first maximum that it meets, and seen
+ * marks the lanes that have met one. */
+SMC_INLINE void exp_group(const tile t, const operand x, const operand y, size_t i, const vec *m,
+                          const shift *sh, const scaling scale, mask *seen, int keep, vec *e,
                           const int which, const int n, const int layout, const int full) {
   const int wide = SMC_IS_WIDE(layout);
-  vec a[SMC_GROUP], e[SMC_GROUP];
+  vec a[SMC_GROUP];
   load_group(t, x, i, a, vacant(scale.sign, layout), n, layout, full);
   if (scale.active) {
     SMC_EACH(j, n) a[j] = v_mul(a[j], scale.sign);
@@ -86,18 +89,38 @@ SMC_INLINE void sum_group(const tile t, const operand x, const operand y, size_t
   SMC_EACH(j, n) e[j] = a[j];
   exp_shifted(e, sh, scale, n, wide);
   if (keep) store_group(t, y, i, e, n, layout, full);
+  if (which == SMC_TOTAL) return;
   SMC_EACH(j, n) {
     const int u = wide ? j : 0;
-    pair s;
-    if (which == SMC_TOTAL) {
-      s = fast_two_sum(sum[u].hi, e[j]);
-    } else {
-      mask peak = v_eq(a[j], m[u]), first = v_andnot(peak, seen[u]);
-      seen[u] = v_or(seen[u], peak);
-      s = two_sum(sum[u].hi, v_select(first, v_set1(0), e[j]));
-    }
-    sum[u] = (pair){s.hi, v_add(sum[u].lo, s.lo)};
+    mask peak = v_eq(a[j], m[u]);
+    e[j] = v_select(v_andnot(peak, seen[u]), v_set1(0), e[j]);
+    seen[u] = v_or(seen[u], peak);
   }
+}
+
+/* The whole sum starts from an offset above any term, which is at most two terms of sqrt(2) 2^LIFT each,
+ * and C of the table: the rounding error of each addition is then exact in three operations
+ * (fast_two_sum) instead of six. */
+SMC_INLINE void add_term(pair *sum, vec e, const int which) {
+  pair s = which == SMC_TOTAL ? fast_two_sum(sum->hi, e) : two_sum(sum->hi, e);
+  *sum = (pair){s.hi, v_add(sum->lo, s.lo)};
+}
+
+/* Two terms to a sum: `paired`, they are added to each other first, for one more rounding and less work. */
+SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const int which, int paired) {
+  if (paired) {
+    add_term(sum, v_add(a, b), which);
+  } else {
+    add_term(sum, a, which);
+    add_term(sum, b, which);
+  }
+}
+
+/* Whether terms are paired: for a logarithm, which hardly feels that one rounding, and in long rows,
+ * where it is lost among the others, if exp has left room for it. */
+SMC_INLINE int pairs_terms(const tile t, const int which, const int layout) {
+  const int precise = SMC_C(OCTAVE) > 1;
+  return which == SMC_TAIL || (precise && SMC_IS_ALONG(layout) && t.k > SMC_UNPAIRED_MAX);
 }
 
 /* Along a row a tail's lanes have each left out a maximum, where the row leaves out one. */
@@ -110,21 +133,35 @@ SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const
                            const shift *sh, const scaling scale, pair total[SMC_GROUP], int keep,
                            const int which, const int layout) {
   const size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  const size_t stride = SMC_STRIDE(layout);
-  const int width = SMC_WIDTH(layout);
-  const vec offset = v_set1(which == SMC_TOTAL ? 2 * SMC_C(LIFTED) : 0);
+  const int wide = SMC_IS_WIDE(layout), width = SMC_WIDTH(layout);
+  const size_t stride = wide ? 2 : SMC_GROUP; /* steps a time */
+  const int paired = pairs_terms(t, which, layout);
+  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   pair sum[SMC_GROUP];
   mask seen[SMC_GROUP];
+  vec e[SMC_GROUP], f[SMC_GROUP];
   SMC_EACH(u, width) total[u] = pair_of(0);
   SMC_EACH(u, width) seen[u] = v_none();
   for (size_t i = 0; i < steps;) {
     size_t end = steps - i < SMC_SUM_STEPS ? steps : i + SMC_SUM_STEPS;
     SMC_EACH(u, width) sum[u] = (pair){offset, v_set1(0)};
     for (; i + stride <= end && i + stride <= full; i += stride) {
-      sum_group(t, x, y, i, m, sh, scale, sum, seen, keep, which, SMC_GROUP, layout, 1);
+      exp_group(t, x, y, i, m, sh, scale, seen, keep, e, which, SMC_GROUP, layout, 1);
+      if (wide) {
+        exp_group(t, x, y, i + 1, m, sh, scale, seen, keep, f, which, SMC_GROUP, layout, 1);
+        SMC_EACH(u, width) add_two_terms(&sum[u], e[u], f[u], which, paired);
+      } else {
+        add_two_terms(sum, e[0], e[1], which, paired);
+        add_two_terms(sum, e[2], e[3], which, paired);
+      }
     }
-    for (; i < end; ++i) {
-      sum_group(t, x, y, i, m, sh, scale, sum, seen, keep, which, width, layout, 0);
+    for (; i < end; i += 2) {
+      SMC_EACH(u, width) f[u] = v_set1(0);
+      exp_group(t, x, y, i, m, sh, scale, seen, keep, e, which, width, layout, 0);
+      if (i + 1 < end) {
+        exp_group(t, x, y, i + 1, m, sh, scale, seen, keep, f, which, width, layout, 0);
+      }
+      SMC_EACH(u, width) add_two_terms(&sum[u], e[u], f[u], which, paired);
     }
     SMC_EACH(u, width) {
       total[u] = pair_add(total[u], (pair){v_sub(sum[u].hi, offset), sum[u].lo});
@@ -244,7 +281,7 @@ SMC_INLINE int keeps_exp(const tile t, const int layout) {
 /* operands: x; y, of x's shape or (logsumexp) one value for each row */
 SMC_INLINE void forward_tile(const tile t, const operand *o, const void *extra, const int layout) {
   const smc_ending ending = ((const smc_forward *)extra)->ending;
-  const scaling scale = scaling_by(((const smc_forward *)extra)->scale);
+  scaling scale = scaling_by(((const smc_forward *)extra)->scale);
   const operand x = o[0], y = o[1];
   const int width = SMC_WIDTH(layout);
   vec m[SMC_GROUP], log[SMC_GROUP];
@@ -253,6 +290,7 @@ SMC_INLINE void forward_tile(const tile t, const operand *o, const void *extra, 
 
   row_max(t, x, scale, m, layout);
   SMC_EACH(u, width) sh[u] = make_shift(m[u], scale);
+  note_centers(&scale, sh, width);
   if (ending == SMC_SOFTMAX) {
     const int keep = keeps_exp(t, layout);
     sum_of_exp(t, x, y, m, sh, scale, sum, keep, SMC_TOTAL, layout);

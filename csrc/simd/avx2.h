@@ -7,6 +7,8 @@
 #include "common.h"
 
 #define SMC_FUSED 1
+#define f32_OCTAVE 8
+#define f64_OCTAVE 1
 
 typedef __m256 f32_vec;
 typedef __m256d f64_vec;
@@ -77,6 +79,13 @@ SMC_INLINE f32_vec f32_power(f32_vec k) {
 
 SMC_INLINE f64_vec f64_power(f64_vec k) {
   return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(k), 52));
+}
+
+/* Eight entries fill a register: k mod 8 is looked up by a permutation. */
+SMC_INLINE f32_vec f32_step_power(f32_vec k, const f32_word steps[8]) {
+  __m256i index = _mm256_castps_si256(k), table = _mm256_loadu_si256((const __m256i *)steps);
+  __m256i step = _mm256_permutevar8x32_epi32(table, index);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(index, 20), step));
 }
 
 /* a*2^k in two steps, so that 2^k may be below the smallest normal number. */

@@ -7,6 +7,8 @@
 #include "common.h"
 
 #define SMC_FUSED 1
+#define f32_OCTAVE 8
+#define f64_OCTAVE 8
 
 typedef __m512 f32_vec;
 typedef __m512d f64_vec;
@@ -87,6 +89,20 @@ SMC_INLINE f32_vec f32_power(f32_vec k) {
 
 SMC_INLINE f64_vec f64_power(f64_vec k) {
   return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(k), 52));
+}
+
+/* The eight entries, for float twice, fill a register: k mod 8 is looked up by a permutation. */
+SMC_INLINE f32_vec f32_step_power(f32_vec k, const f32_word steps[8]) {
+  __m512i index = _mm512_castps_si512(k);
+  __m512i table = _mm512_broadcast_i32x8(_mm256_loadu_si256((const __m256i *)steps));
+  __m512i step = _mm512_permutexvar_epi32(index, table);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(index, 20), step));
+}
+
+SMC_INLINE f64_vec f64_step_power(f64_vec k, const f64_word steps[8]) {
+  __m512i index = _mm512_castpd_si512(k), table = _mm512_loadu_si512(steps);
+  __m512i step = _mm512_permutexvar_epi64(index, table);
+  return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_slli_epi64(index, 49), step));
 }
 
 /* Swap off-diagonal blocks of 1, 2, 4, 8 lanes: log2(W) rounds of W shuffles. */

@@ -4,7 +4,8 @@
  * A header in this folder defines, for T in {f32, f64}, the types T_t (scalar), T_vec, T_mask, the
  * number of lanes T_lanes, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
  * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
- * the type computed in.  kernels/ uses them through the unprefixed names at the end of this file.
+ * the type computed in; and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
+ * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
 #define SMC_SIMD_COMMON_H
@@ -35,6 +36,8 @@ typedef float f32_e;
 typedef double f64_e;
 typedef uint16_t f16_e;
 typedef uint16_t bf16_e;
+typedef uint32_t f32_word;
+typedef uint64_t f64_word;
 
 /* Added to a number below 2^22 (2^51) it leaves that rounded to an integer in the low bits; taken away
  * again, the integer. */
@@ -138,7 +141,8 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_round SMC_V(round)     /* to the nearest integer, ties to even; |a| < 2^22 */
 #define v_ldexp SMC_V(ldexp)     /* a*2^k, |a| in [1/2, 4), rounded once; -1.4*bias < k < bias/2 */
 #define v_power SMC_V(power)     /* 2^k, for ROUNDER + bias + k: k is in the low bits; normal */
-#define v_logb SMC_V(logb)       /* floor(log2(a)), a positive and normal */
+#define v_step_power SMC_V(step_power) /* likewise 2^(k/8) by a table; only where OCTAVE is 8 */
+#define v_logb SMC_V(logb)             /* floor(log2(a)), a positive and normal */
 #define v_abs SMC_V(abs)
 #define v_lt SMC_V(lt) /* a < b, false for NaN */
 #define v_eq SMC_V(eq)

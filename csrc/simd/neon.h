@@ -7,6 +7,8 @@
 #include "common.h"
 
 #define SMC_FUSED 1
+#define f32_OCTAVE 1
+#define f64_OCTAVE 1
 
 typedef float32x4_t f32_vec;
 typedef float64x2_t f64_vec;

@@ -5,6 +5,8 @@
 #include "common.h"
 
 #define SMC_FUSED 0 /* fma() may be a slow library call */
+#define f32_OCTAVE 1
+#define f64_OCTAVE 1
 
 /* ldexp takes two steps, so that 2^k may be below the smallest normal number. */
 #define SMC_SCALAR(T, U, p, bias, fabs_, SPLIT)                                                    \

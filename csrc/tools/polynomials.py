@@ -17,8 +17,10 @@ import numpy as np
 mp.mp.prec = 160
 
 LN2 = mp.log(2)
-# |r| <= ln2/2 after the reduction of exp, and a little more for its rounding.
-EXP_RANGE = (-0.5001 * LN2, 0.5001 * LN2)
+# exp is reduced to |r| <= ln2/2 or, with a table, ln2/16; and a little more for its rounding.
+STEPS = 8
+# The factor C in [1, 2^(1/8)) that brings every C 2^(j/8) next to a number of the precision.
+TABLE_SEARCH = 10**7
 # s = f/(2 + f) for 1 + f in [sqrt(1/2), sqrt(2)], so z = s^2 <= (3 - 2 sqrt(2))^2.
 LOG_RANGE = (mp.mpf(0), mp.mpf("1.001") * (3 - 2 * mp.sqrt(2)) ** 2)
 
@@ -62,6 +64,46 @@ def emit(name: str, coefficients: list[float], dtype: type, note: str) -> None:
     print(f"/* {note} */\n#define {name} {{{body}}}\n")
 
 
+def table(bits: int) -> tuple[list[mp.mpf], float]:
+    """C 2^(j/STEPS), each rounded to `bits` bits, for the best C; and the largest error, in ulp."""
+    powers = [mp.mpf(2) ** (mp.mpf(j) / STEPS) for j in range(STEPS)]
+    # fractions of a unit in the last place, kept as integers modulo one
+    unit = 2.0**64
+    size = TABLE_SEARCH
+    i = np.arange(size, dtype=np.uint64)
+    step = mp.mpf(powers[1] - 1) / size
+    worst_of = np.zeros(size)
+    for power in powers:
+        scaled = power * mp.mpf(2) ** (bits - 1)
+        first = int(mp.floor((scaled % 1) * unit)) % 2**64
+        slope = int(mp.nint((scaled * step % 1) * unit)) % 2**64
+        with np.errstate(over="ignore"):
+            fraction = np.uint64(first) + i * np.uint64(slope)  # modulo one
+        distance = np.minimum(fraction, ~fraction) / unit
+        worst_of = np.maximum(worst_of, distance)
+    c = 1 + int(np.argmin(worst_of)) * step
+    exact = [c * power for power in powers]
+    with mp.workprec(bits):
+        entries = [+value for value in exact]
+    error = max(abs(a - b) for a, b in zip(entries, exact, strict=True)) * 2 ** (bits - 1)
+    return entries, float(error)
+
+
+def emit_table(prefix: str, bits: int) -> None:
+    """Write the table's bit patterns, less the j that the shifted exponent brings along."""
+    entries, error = table(bits)
+    width, dtype, suffix = {24: (32, np.float32, "u"), 53: (64, np.float64, "u")}[bits]
+    patterns = [
+        int(np.array(float(value), dtype).view(f"u{width // 8}"))
+        - (j << (bits - 1 - int(mp.log(STEPS, 2))))
+        - (int(np.array(1, dtype).view(f"u{width // 8}")))
+        for j, value in enumerate(entries)
+    ]
+    body = ", ".join(f"{value % 2**width:#x}{suffix}" for value in patterns)
+    note = f"bits of C 2^(j/{STEPS}) - (1 + j/{STEPS}): C is such that all are within {error:.2f} ulp"
+    print(f"/* {note} */\n#define {prefix}_STEPS {{{body}}}\n")
+
+
 def split_ln2(bits: int) -> tuple[mp.mpf, mp.mpf]:
     """ln2 to `bits` bits, and the remainder."""
     with mp.workprec(bits):
@@ -72,20 +114,24 @@ def split_ln2(bits: int) -> tuple[mp.mpf, mp.mpf]:
 def main() -> None:
     print("/* Made by tools/polynomials.py: do not edit. */")
     print("#ifndef SMC_COEFFICIENTS_H\n#define SMC_COEFFICIENTS_H\n")
-    for prefix, dtype, exp_degree, log_degree, bits, count_bits in (
-        ("f32", np.float32, 4, 3, 24, 10),
-        ("f64", np.float64, 9, 6, 53, 13),
+    for prefix, dtype, exp_degrees, log_degree, bits, count_bits in (
+        ("f32", np.float32, {1: 5, STEPS: 2}, 3, 24, 10),
+        ("f64", np.float64, {1: 9, STEPS: 5}, 6, 53, 13),
     ):
-        q = rounded(mp.chebyfit(exp_quotient, EXP_RANGE, exp_degree + 1), dtype)
+        for steps, degree in exp_degrees.items():
+            reach = mp.mpf("0.5001") * LN2 / steps
+            q = rounded(mp.chebyfit(exp_quotient, (-reach, reach), degree + 1), dtype)
 
-        def exp_error(r, q=q):
-            return (1 + r + r * r * mp.polyval(q, r)) / mp.exp(r) - 1
+            def exp_error(r, q=q):
+                return (1 + r + r * r * mp.polyval(q, r)) / mp.exp(r) - 1
 
-        error = mp.log(worst(exp_error, EXP_RANGE), 2)
-        emit(
-            f"{prefix}_EXP", q, dtype,
-            f"exp(r) = 1 + r + r^2 q(r), |r| <= ln2/2: relative error 2^{mp.nstr(error, 4)}",
-        )  # fmt: skip
+            error = mp.log(worst(exp_error, (-reach, reach)), 2)
+            emit(
+                f"{prefix}_EXP_{steps}", q, dtype,
+                f"exp(r) = 1 + r + r^2 q(r), |r| <= ln2/{2 * steps}: "
+                f"relative error 2^{mp.nstr(error, 4)}",
+            )  # fmt: skip
+        emit_table(prefix, bits)
 
         p = rounded(mp.chebyfit(log_quotient, LOG_RANGE, log_degree + 1), dtype)
 
