@@ -9,7 +9,7 @@
 /* exp(r) = 1 + r + r^2 q(r), |r| <= ln2/16: relative error 2^-31.5 */
 #define f32_EXP_8 {0x1.55597p-5f, 0x1.555b7cp-3f, 0x1p-1f}
 
-/* bits of C 2^(j/8) - (1 + j/8): C is such that all are within 0.03 ulp */
+/* bits of C 2^(j/8) - (1 + j/8); C brings all within 0.03 ulp */
 #define f32_STEPS {0xb3a3eu, 0x7d424u, 0x59202u, 0x48e45u, 0x4e5beu, 0x6b7dau, 0xa26deu, 0xf5829u}
 
 /* log((1+s)/(1-s)) = 2s + s^3 q(s^2), 1+f within sqrt(2) of 1: 2^-31.65 */
@@ -32,7 +32,7 @@
   {0x1.a01e2c4c3d1cp-13, 0x1.6c1b716f0dd3fp-10, 0x1.1111110e1006ap-7,                              \
    0x1.5555554e92fb8p-5, 0x1.555555555556ap-3,  0x1.000000000002ep-1}
 
-/* bits of C 2^(j/8) - (1 + j/8): C is such that all are within 0.06 ulp */
+/* bits of C 2^(j/8) - (1 + j/8); C brings all within 0.06 ulp */
 #define f64_STEPS                                                                                  \
   {0x445364469307u,     0xffffbd3abbf41595u, 0xffff583eed628071u, 0xffff18765c8a2021u,             \
    0xffff013ef6b838e2u, 0xffff1644ac0e8d4cu, 0xffff5b887f0717b6u, 0xffffd568378fd6d4u}

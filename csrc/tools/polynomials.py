@@ -100,7 +100,7 @@ def emit_table(prefix: str, bits: int) -> None:
         for j, value in enumerate(entries)
     ]
     body = ", ".join(f"{value % 2**width:#x}{suffix}" for value in patterns)
-    note = f"bits of C 2^(j/{STEPS}) - (1 + j/{STEPS}): C is such that all are within {error:.2f} ulp"
+    note = f"bits of C 2^(j/{STEPS}) - (1 + j/{STEPS}); C brings all within {error:.2f} ulp"
     print(f"/* {note} */\n#define {prefix}_STEPS {{{body}}}\n")
 
 
