@@ -4,8 +4,17 @@
 
 int smc_cpu_has_scalar(void) { return 1; }
 
+/* What the compiler uses everywhere needs no question. */
+#ifdef SMC_HAVE_generic
+int smc_cpu_has_generic(void) { return 1; }
+#endif
+
 #ifdef SMC_HAVE_neon
 int smc_cpu_has_neon(void) { return 1; } /* part of the arm64 baseline */
+#endif
+
+#ifdef SMC_HAVE_sse2
+int smc_cpu_has_sse2(void) { return 1; } /* part of the x86-64 baseline; NumPy's on 32-bit x86 */
 #endif
 
 #if defined(SMC_HAVE_avx2) || defined(SMC_HAVE_avx512)
@@ -58,9 +67,13 @@ int smc_cpu_has_avx2(void) {
 
 #ifdef SMC_HAVE_avx512
 int smc_cpu_has_avx512(void) {
+#ifdef SMC_EMULATES_avx512
+  return smc_cpu_has_avx2();
+#else
   return has_leaf1_and_leaf7(FMA | AVX | F16C | POPCNT,
                              AVX2 | BMI1 | BMI2 | AVX512F | AVX512DQ | AVX512BW | AVX512VL,
                              SAVES_ZMM);
+#endif
 }
 #endif
 

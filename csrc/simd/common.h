@@ -26,6 +26,19 @@
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 
+/* Whether fma() is one instruction, and not a slow library call. */
+#if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+#define SMC_HAS_FMA 1
+#else
+#define SMC_HAS_FMA 0
+#endif
+
+/* Error-free transformations need each operation rounded to its type, as the x87 unit does not. */
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error                                                                                             \
+    "smcore: floats and doubles must be computed in their own precision (on x86: -msse2 -mfpmath=sse)"
+#endif
+
 /* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of them. */
 enum { SMC_GROUP = 4 };
 #define SMC_EACH(j, n) SMC_UNROLL for (int j = 0; j < (n); ++j)

@@ -4,7 +4,7 @@
 
 #include "common.h"
 
-#define SMC_FUSED 0 /* fma() may be a slow library call */
+#define SMC_FUSED SMC_HAS_FMA
 #define f32_OCTAVE 1
 #define f64_OCTAVE 1
 
@@ -18,8 +18,6 @@
   SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return a - b; }                               \
   SMC_INLINE T##_vec T##_mul(T##_vec a, T##_vec b) { return a * b; }                               \
   SMC_INLINE T##_vec T##_div(T##_vec a, T##_vec b) { return a / b; }                               \
-  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return a * b + c; }                \
-  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return c - a * b; }               \
   SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return a > b ? a : b; }                       \
   SMC_INLINE T##_vec T##_round(T##_vec a) { return (a + T##_ROUNDER) - T##_ROUNDER; }              \
   SMC_INLINE T##_vec T##_power(T##_vec k) {                                                        \
@@ -56,6 +54,24 @@
 SMC_SCALAR(f32, uint32_t, 24, 127, fabsf, 48)
 SMC_SCALAR(f64, uint64_t, 53, 1023, fabs, 60)
 
+#if SMC_FUSED
+#define SMC_SCALAR_FMA(T, fma_)                                                                    \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return fma_(a, b, c); }            \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return fma_(-a, b, c); }          \
+  SMC_INLINE T##_vec T##_mul_err(T##_vec a, T##_vec b, T##_vec product) {                          \
+    return fma_(a, b, -product);                                                                   \
+  }
+
+SMC_SCALAR_FMA(f32, fmaf)
+SMC_SCALAR_FMA(f64, fma)
+#else
+#define SMC_SCALAR_FMA(T)                                                                          \
+  SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) { return a * b + c; }                \
+  SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return c - a * b; }
+
+SMC_SCALAR_FMA(f32)
+SMC_SCALAR_FMA(f64)
+
 /* A product of floats is exact in double. */
 SMC_INLINE f32_vec f32_mul_err(f32_vec a, f32_vec b, f32_vec product) {
   return (f32_vec)((double)a * b - product);
@@ -71,6 +87,7 @@ SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   const double rest = x_hi * y_hi - product * factor;
   return (((rest + x_hi * y_lo) + x_lo * y_hi) + x_lo * y_lo) / factor;
 }
+#endif
 
 #define SMC_SCALAR_MEMORY(D, T)                                                                    \
   SMC_INLINE T##_vec D##_load(const void *p) { return D##_get(p); }                                \

@@ -1,0 +1,352 @@
+/* Every target of this processor, every dtype, rows of many lengths and strides, against the formulas in
+ * long double.  In plain C, for processors that are emulated or have no Python: the tests of the
+ * package, which are many more, are in Python.
+ *
+ * Returns non-zero if a result is wrong, or something was written that is not part of the output.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "smcore_kernels.h"
+
+typedef long double real;
+
+/* A binary format: bits of significand, smallest exponent (as FLT_MIN_EXP), bytes. */
+typedef struct {
+  const char *name;
+  smc_dtype dtype, computed;
+  int digits, min_exponent;
+  size_t size;
+} format;
+
+static const format formats[] = {
+    {"float32", SMC_F32, SMC_F32, FLT_MANT_DIG, FLT_MIN_EXP, sizeof(float)},
+    {"float64", SMC_F64, SMC_F64, DBL_MANT_DIG, DBL_MIN_EXP, sizeof(double)},
+    {"float16", SMC_F16, SMC_F32, 11, -13, sizeof(uint16_t)},
+    {"bfloat16", SMC_BF16, SMC_F32, 8, -125, sizeof(uint16_t)},
+};
+
+/* Units in the last place that a result may be off: what is promised for all but the half precisions,
+ * whose rounding from float leaves hardly more than a half.  Where long double is double, the truth
+ * itself is off by a unit for each unit of x - max, which is at most 64 here. */
+static real bound(const format *f, real units) {
+  if (f->size == 2) return 1;
+  return f->digits < LDBL_MANT_DIG ? units : units + 64;
+}
+
+/* ---- 16-bit floats: sign, exponent, the significand's digits without the leading one ------------- */
+
+static real decode(const format *f, uint16_t h) {
+  int field = (h & 0x7fff) >> (f->digits - 1), last = f->min_exponent - f->digits;
+  real magnitude = h & ((1 << (f->digits - 1)) - 1);
+  if (field == 0x7fff >> (f->digits - 1)) {
+    magnitude = magnitude > 0 ? NAN : INFINITY;
+  } else if (field == 0) {
+    magnitude = ldexpl(magnitude, last);
+  } else {
+    magnitude = ldexpl(magnitude + (1 << (f->digits - 1)), last + field - 1);
+  }
+  return h & 0x8000 ? -magnitude : magnitude;
+}
+
+/* The nearest to a, |a| in the normal range. */
+static uint16_t encode(const format *f, real a) {
+  int exponent;
+  real significand = frexpl(fabsl(a), &exponent);
+  unsigned sign = a < 0 ? 0x8000 : 0, units = (unsigned)rintl(ldexpl(significand, f->digits));
+  if (isinf(a)) return (uint16_t)(sign | 0x8000 - (1u << (f->digits - 1)));
+  if (isnan(a)) return 0x7fff;
+  if (exponent < f->min_exponent) return (uint16_t)sign; /* zero, for these tests */
+  return (uint16_t)(sign | (((unsigned)(exponent - f->min_exponent) << (f->digits - 1)) + units));
+}
+
+static real get(const format *f, const void *p) {
+  float single;
+  double twice;
+  uint16_t half;
+  switch (f->dtype) {
+  case SMC_F32: return memcpy(&single, p, sizeof single), single;
+  case SMC_F64: return memcpy(&twice, p, sizeof twice), twice;
+  default: return memcpy(&half, p, sizeof half), decode(f, half);
+  }
+}
+
+static void put(const format *f, void *p, real a) {
+  float single = (float)a;
+  double twice = (double)a;
+  uint16_t half;
+  switch (f->dtype) {
+  case SMC_F32: memcpy(p, &single, sizeof single); break;
+  case SMC_F64: memcpy(p, &twice, sizeof twice); break;
+  default: half = encode(f, a), memcpy(p, &half, sizeof half);
+  }
+}
+
+/* ---- operands: n rows of k elements, laid out in every way that the kernels tell apart ------------ */
+
+enum { DENSE, GAPPED, STRIDED, REVERSED, COLUMNS, LAYOUTS };
+static const char *const layout_names[] = {"dense", "gapped", "strided", "reversed", "columns"};
+
+typedef struct {
+  const format *f;
+  size_t n, k, bytes;
+  unsigned char *memory, *untouched;
+  smc_view view;
+} array;
+
+static char *element(const array *a, size_t i, size_t c) {
+  return (char *)a->view.data + (ptrdiff_t)i * a->view.row + (ptrdiff_t)c * a->view.col;
+}
+
+static array make(const format *f, size_t n, size_t k, int layout) {
+  array a = {f, n, k, (n * (3 * k + 2) + 8) * f->size, NULL, NULL, {NULL, 0, 0}};
+  ptrdiff_t size = (ptrdiff_t)f->size, across = (ptrdiff_t)k * size;
+  a.memory = malloc(a.bytes);
+  a.untouched = malloc(a.bytes);
+  if (!a.memory || !a.untouched) abort();
+  for (size_t i = 0; i < a.bytes; ++i) a.memory[i] = (unsigned char)rand();
+  a.view = (smc_view){a.memory + 4 * size, across, size};
+  if (layout == GAPPED) a.view.row = across + 2 * size;
+  if (layout == STRIDED) a.view = (smc_view){a.memory + 4 * size, 3 * across + size, 3 * size};
+  if (layout == REVERSED) a.view = (smc_view){a.memory + 3 * size + across, across, -size};
+  if (layout == COLUMNS) a.view = (smc_view){a.memory + 4 * size, size, (ptrdiff_t)n * size};
+  memcpy(a.untouched, a.memory, a.bytes);
+  return a;
+}
+
+static void release(array *a) {
+  free(a->memory);
+  free(a->untouched);
+}
+
+/* Whether nothing beside the elements was written; the elements are overwritten by this. */
+static int kept_outside(array *a) {
+  for (size_t i = 0; i < a->n; ++i) {
+    for (size_t c = 0; c < a->k; ++c) {
+      char *p = element(a, i, c);
+      memcpy(p, a->untouched + ((unsigned char *)p - a->memory), a->f->size);
+    }
+  }
+  return memcmp(a->memory, a->untouched, a->bytes) == 0;
+}
+
+static real uniform(void) { return (real)rand() / RAND_MAX; }
+
+static void fill(array *a, real center, real spread) {
+  for (size_t i = 0; i < a->n; ++i) {
+    for (size_t c = 0; c < a->k; ++c) {
+      put(a->f, element(a, i, c), center + spread * (uniform() - (real)0.5));
+    }
+  }
+}
+
+/* ---- judging ---------------------------------------------------------------------------------------- */
+
+static int failures;
+static struct {
+  const smc_target *target;
+  const format *f;
+  size_t n, k;
+  int layout;
+} now;
+
+static void fail(const char *op, const char *what, real got, real want) {
+  if (++failures > 20) return;
+  printf("FAILED %s %s %s, %zu rows of %zu, %s: %s: %Lg instead of %Lg\n", now.target->name,
+         now.f->name, op, now.n, now.k, layout_names[now.layout], what, got, want);
+}
+
+/* One unit in the last place of a. */
+static real unit(const format *f, real a) {
+  int exponent;
+  frexpl(a, &exponent);
+  if (a == 0 || exponent < f->min_exponent) exponent = f->min_exponent;
+  return ldexpl(1, exponent - f->digits);
+}
+
+/* Within `units` of the last place of `size`, which is that of `want` unless terms cancel in it. */
+static void expect(const char *op, const format *f, real got, real want, real size, real units) {
+  if (isnan(want) ? isnan(got) : got == want) return;
+  if (!(fabsl(got - want) <= bound(f, units) * unit(f, size))) fail(op, "value", got, want);
+}
+
+/* ---- the truth, for one row --------------------------------------------------------------------------- */
+
+typedef struct {
+  real max, tail; /* tail: the sum of exp(x - max) without the first maximum */
+  size_t peak;
+} summary;
+
+static summary summarize(const array *x, size_t i, real scale) {
+  summary s = {-INFINITY, 0, 0};
+  for (size_t c = 0; c < x->k; ++c) {
+    real a = scale * get(x->f, element(x, i, c));
+    if (a > s.max) s.max = a, s.peak = c;
+  }
+  real at_peak = get(x->f, element(x, i, s.peak));
+  for (size_t c = 0; c < x->k; ++c) {
+    if (c != s.peak) s.tail += expl(scale * (get(x->f, element(x, i, c)) - at_peak));
+  }
+  return s;
+}
+
+static real below_max(const array *x, size_t i, size_t c, summary s, real scale) {
+  return scale * (get(x->f, element(x, i, c)) - get(x->f, element(x, i, s.peak)));
+}
+
+/* ---- the operations ----------------------------------------------------------------------------------- */
+
+static void check_forward(const smc_kernels *kernels, array *x, real scale) {
+  const format *f = x->f;
+  array s = make(f, x->n, x->k, now.layout), l = make(f, x->n, x->k, now.layout);
+  array e = make(f, x->n, 1, now.layout);
+  kernels->softmax(x->view, s.view, x->n, x->k, (double)scale);
+  kernels->log_softmax(x->view, l.view, x->n, x->k, (double)scale);
+  kernels->logsumexp(x->view, e.view, x->n, x->k);
+  for (size_t i = 0; i < x->n; ++i) {
+    summary row = summarize(x, i, scale), plain = summarize(x, i, 1);
+    real log = log1pl(plain.tail), lse = plain.max + log;
+    for (size_t c = 0; c < x->k; ++c) {
+      real d = below_max(x, i, c, row, scale);
+      real softmax = expl(d) / (1 + row.tail), log_softmax = d - log1pl(row.tail);
+      expect("softmax", f, get(f, element(&s, i, c)), softmax, softmax, 3);
+      expect("log_softmax", f, get(f, element(&l, i, c)), log_softmax, log_softmax, 3);
+    }
+    expect("logsumexp", f, get(f, element(&e, i, 0)), lse, fmaxl(fabsl(lse), log), 3);
+  }
+  if (!kept_outside(&s)) fail("softmax", "wrote outside of its output", 0, 0);
+  if (!kept_outside(&l)) fail("log_softmax", "wrote outside of its output", 0, 0);
+  if (!kept_outside(&e)) fail("logsumexp", "wrote outside of its output", 0, 0);
+  release(&s), release(&l), release(&e);
+}
+
+static void check_product(const smc_kernels *kernels, array *x) {
+  const format *f = x->f;
+  array s = make(f, x->n, x->k, now.layout), g = make(f, x->n, x->k, now.layout);
+  array y = make(f, x->n, x->k, now.layout);
+  fill(&g, 0, 4);
+  kernels->softmax(x->view, s.view, x->n, x->k, 1);
+  kernels->softmax_vjp(s.view, g.view, y.view, x->n, x->k);
+  for (size_t i = 0; i < x->n; ++i) {
+    real dot = 0, size = 0;
+    for (size_t c = 0; c < x->k; ++c) {
+      real product = get(f, element(&s, i, c)) * get(f, element(&g, i, c));
+      dot += product, size += fabsl(product);
+    }
+    for (size_t c = 0; c < x->k; ++c) {
+      real p = get(f, element(&s, i, c)), up = get(f, element(&g, i, c));
+      real got = get(f, element(&y, i, c));
+      expect("softmax_vjp", f, got, p * (up - dot), p * (fabsl(up) + size), 4);
+    }
+  }
+  if (!kept_outside(&y)) fail("softmax_vjp", "wrote outside of its output", 0, 0);
+  release(&s), release(&g), release(&y);
+}
+
+/* Plain labels, or smoothed ones with some ignored: the gradient is (s - a)/n, a the target. */
+static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoothing) {
+  const format *f = x->f, *computed = &formats[f->computed];
+  const real on = 1 - smoothing, off = smoothing / (real)x->k, factor = 1 / (real)x->n;
+  array grad = make(f, x->n, x->k, now.layout), loss = make(computed, x->n, 1, DENSE);
+  array weight = make(computed, 1, x->k, DENSE);
+  int64_t *labels = malloc(x->n * sizeof *labels);
+  if (!labels) abort();
+  for (size_t c = 0; c < x->k; ++c) put(computed, element(&weight, 0, c), 1);
+  for (size_t i = 0; i < x->n; ++i) {
+    size_t at_peak = summarize(x, i, 1).peak;
+    labels[i] = (int64_t)(i % 3 ? (size_t)rand() % x->k : at_peak);
+    if (smoothing > 0 && i % 5 == 4) labels[i] = -1;
+  }
+  smc_targets how = {labels,
+                     (ptrdiff_t)sizeof *labels,
+                     weight.memory + 4 * computed->size,
+                     (double)on,
+                     (double)off,
+                     (double)factor,
+                     loss.view.data,
+                     loss.view.row};
+  kernels->cross_entropy(x->view, (smc_view){NULL, 0, 0}, grad.view, x->n, x->k, &how);
+  for (size_t i = 0; i < x->n; ++i) {
+    summary row = summarize(x, i, 1);
+    const size_t label = (size_t)labels[i];
+    real total = 1 + row.tail, log = log1pl(row.tail), want = 0;
+    for (size_t c = 0; c < x->k; ++c) {
+      real d = below_max(x, i, c, row, 1), a = off + (c == label ? on : 0), s = expl(d) / total;
+      real g = c == row.peak && c == label ? off * (real)(x->k - 1) - row.tail / total : s - a;
+      if (labels[i] < 0) {
+        a = g = 0;
+      } else if (c == row.peak && c == label && smoothing == 0) {
+        g = -row.tail / total;
+      }
+      want += a * (log - d);
+      real size = smoothing > 0 ? fmaxl(s, a) : g;
+      expect("cross_entropy: gradient", f, get(f, element(&grad, i, c)), factor * g, factor * size,
+             4);
+    }
+    expect("cross_entropy: loss", computed, get(computed, element(&loss, i, 0)), want, want, 4);
+  }
+  if (!kept_outside(&grad)) fail("cross_entropy", "wrote outside of its output", 0, 0);
+  if (!kept_outside(&loss)) fail("cross_entropy", "wrote outside of its losses", 0, 0);
+  release(&grad), release(&loss), release(&weight);
+  free(labels);
+}
+
+/* What the edges of the format give, in the last row and the last class. */
+static void check_edges(const smc_kernels *kernels, array *x) {
+  const format *f = x->f;
+  const real values[] = {-INFINITY, NAN, INFINITY};
+  for (size_t v = 0; v < sizeof values / sizeof *values; ++v) {
+    array y = make(f, x->n, x->k, now.layout);
+    real got, want = v == 0 && x->k > 1 ? 0 : (real)NAN;
+    put(f, element(x, x->n - 1, x->k - 1), values[v]);
+    kernels->softmax(x->view, y.view, x->n, x->k, 1);
+    got = get(f, element(&y, x->n - 1, x->k - 1));
+    expect("softmax", f, got, want, want, 0);
+    got = get(f, element(&y, x->n - 1, 0));
+    if (v > 0 && !isnan(got)) fail("softmax", "of a row that holds NaN or infinity", got, NAN);
+    release(&y);
+  }
+}
+
+static void check_shape(const smc_kernels *kernels) {
+  static const struct {
+    real center, spread;
+  } inputs[] = {{0, 4}, {0, 60}, {1000, 30}};
+  for (size_t v = 0; v < sizeof inputs / sizeof *inputs; ++v) {
+    array x = make(now.f, now.n, now.k, now.layout);
+    fill(&x, inputs[v].center, inputs[v].spread);
+    check_forward(kernels, &x, 1);
+    if (inputs[v].center == 0) {
+      check_forward(kernels, &x, (real)-0.8125);
+      check_product(kernels, &x);
+      check_cross_entropy(kernels, &x, 0);
+      check_cross_entropy(kernels, &x, (real)0.125);
+    }
+    check_edges(kernels, &x);
+    release(&x);
+  }
+}
+
+int main(void) {
+  static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,   10,  15,  16,  17,
+                                   31, 33, 63, 64, 65, 66, 67, 100, 131, 257, 1025};
+  for (size_t i = 0; (now.target = smc_available(i)) != NULL; ++i) {
+    int before = failures;
+    for (size_t d = 0; d < sizeof formats / sizeof *formats; ++d) {
+      for (size_t l = 0; l < sizeof lengths / sizeof *lengths; ++l) {
+        for (now.layout = 0; now.layout < LAYOUTS; ++now.layout) {
+          now.f = &formats[d];
+          now.k = lengths[l];
+          now.n = now.k <= 32 ? 1 + (size_t)rand() % 70 : 1 + (size_t)rand() % 6;
+          check_shape(&now.target->kernels[now.f->dtype]);
+        }
+      }
+    }
+    printf("%s: %s\n", now.target->name, failures > before ? "FAILED" : "OK");
+  }
+  printf("%s\n", smc_compiler());
+  return failures > 0;
+}
