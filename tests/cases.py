@@ -206,7 +206,14 @@ OPERATIONS = {operation.name: operation for operation in _OPERATIONS}
 ROWWISE = {name: operation for name, operation in OPERATIONS.items() if operation.rowwise}
 WITH_OUT = {name: operation for name, operation in OPERATIONS.items() if operation.has_out}
 
-CONFIGURATION = {"backend", "targets", "use_target", "show_config"}
+CONFIGURATION = {
+    "backend",
+    "targets",
+    "use_target",
+    "set_num_threads",
+    "get_num_threads",
+    "show_config",
+}
 
 # every kernel the backends export, and a public function that reaches it
 KERNELS = {

@@ -43,6 +43,8 @@ SIGNATURES = {
     "backend": "",
     "targets": "",
     "use_target": "name",
+    "set_num_threads": "n",
+    "get_num_threads": "",
     "show_config": "",
 }
 
@@ -171,7 +173,16 @@ def native() -> ModuleType:
     return smcore._backend.core
 
 
-INTERFACE = {"NAME", "targets", "active_target", "set_target", "compiler", "fast_path"}
+INTERFACE = {
+    "NAME",
+    "targets",
+    "active_target",
+    "set_target",
+    "compiler",
+    "set_num_threads",
+    "get_num_threads",
+    "fast_path",
+}
 
 
 def test_every_kernel_has_a_row_in_the_table(reference):

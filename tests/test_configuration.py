@@ -200,4 +200,5 @@ def test_show_config_prints_each_fact_on_a_line(sm, capsys):
     assert lines["target"] == sm._backend.core.active_target()
     for name in sm.targets():
         assert name in lines["targets"]
+    assert lines["threads"] == str(sm.get_num_threads())
     assert {"compiler", "NumPy", "Python"} <= lines.keys()

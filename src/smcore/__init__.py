@@ -12,7 +12,14 @@ Examples
 array([ 0.0819, -0.022 , -0.0599])
 """
 
-from ._backend import backend, show_config, targets, use_target
+from ._backend import (
+    backend,
+    get_num_threads,
+    set_num_threads,
+    show_config,
+    targets,
+    use_target,
+)
 from ._derivatives import (
     log_softmax_jacobian,
     log_softmax_jvp,
@@ -44,6 +51,7 @@ __all__ = [
     "backend",
     "cross_entropy",
     "cross_entropy_with_grad",
+    "get_num_threads",
     "linear_cross_entropy",
     "linear_cross_entropy_with_grad",
     "linear_weight_jacobian",
@@ -53,6 +61,7 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "set_num_threads",
     "show_config",
     "softmax",
     "softmax_jacobian",

@@ -7,6 +7,7 @@ Every other module reaches the kernels through `core` (the backend in use) and `
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 import platform
 from collections.abc import Callable
@@ -23,7 +24,9 @@ __all__ = [
     "backend",
     "config",
     "core",
+    "get_num_threads",
     "kernels",
+    "set_num_threads",
     "show_config",
     "targets",
     "use_target",
@@ -31,6 +34,8 @@ __all__ = [
 
 Array = NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MAX_THREADS = 1024  # more than cores, and no more than a system gives a process
 
 
 class Kernels(Protocol):
@@ -71,6 +76,8 @@ class Kernels(Protocol):
     def active_target(self) -> str: ...
     def set_target(self, name: str, /) -> None: ...
     def compiler(self) -> str: ...
+    def set_num_threads(self, count: int, /) -> None: ...
+    def get_num_threads(self) -> int: ...
 
 
 def _load() -> tuple[Kernels, str]:
@@ -108,8 +115,43 @@ def _not_a_target() -> str:
     return f"is not a target that this processor can run; available: {available}"
 
 
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        count = os.process_cpu_count()
+    elif hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count()
+    return count or 1
+
+
+def _default_num_threads() -> int:
+    """Return the number of threads that the environment asks for, else that of the cores."""
+    forced = os.environ.get("SMCORE_NUM_THREADS", "").strip()
+    if forced:
+        try:
+            return _as_num_threads(int(forced), "SMCORE_NUM_THREADS")
+        except ValueError:
+            raise ImportError(
+                f"SMCORE_NUM_THREADS must be an integer from 1 to {_MAX_THREADS} (or unset), "
+                f"found {forced!r}"
+            ) from None
+    # Not our own: a list has a number for each level of nesting, and the rest is left to OpenMP.
+    shared = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    count = int(shared) if shared.isascii() and shared.isdigit() else 0
+    return min(count or _cores(), _MAX_THREADS)
+
+
+def _as_num_threads(count: int, name: str) -> int:
+    if not 1 <= count <= _MAX_THREADS:
+        raise ValueError(f"{name} must be from 1 to {_MAX_THREADS}; found {count}")
+    return count
+
+
 core, _reason = _load()
 _force_target()
+core.set_num_threads(_default_num_threads())
 
 
 def kernels(dtype: np.dtype[Any]) -> Kernels:
@@ -196,6 +238,80 @@ def use_target(name: str) -> AbstractContextManager[object]:
     return stack
 
 
+def set_num_threads(n: int) -> AbstractContextManager[object]:
+    """Let a call use so many threads from now on, or within a ``with`` block.
+
+    The number holds for the whole process. Its default is the environment variable
+    ``SMCORE_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the number of cores that the process may
+    use.
+
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024, the thread that makes the call included.
+
+    Returns
+    -------
+    context manager
+        Restores the former number on exit. To keep `n`, ignore it.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is out of range.
+
+    See Also
+    --------
+    get_num_threads : The number in use.
+
+    Notes
+    -----
+    Results are the same, to the last bit, for any number. Only arrays large enough to gain by it
+    are shared out, by rows. The threads are started when first needed, and sleep in between; a call
+    made while another has them computes alone. The NumPy backend computes with one thread, whatever
+    `n` is.
+
+    Examples
+    --------
+    >>> import smcore
+    >>> with smcore.set_num_threads(2):
+    ...     smcore.get_num_threads()
+    2
+    """
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an integer; found {n!r}") from None
+    _as_num_threads(count, "n")
+    stack = ExitStack()
+    stack.callback(core.set_num_threads, core.get_num_threads())
+    core.set_num_threads(count)
+    return stack
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call may use.
+
+    Returns
+    -------
+    int
+        The thread that makes the call included.
+
+    See Also
+    --------
+    set_num_threads : Choose the number.
+
+    Examples
+    --------
+    >>> import smcore
+    >>> smcore.get_num_threads() >= 1
+    True
+    """
+    return core.get_num_threads()
+
+
 def config() -> dict[str, str]:
     """Return what `show_config` prints, as text by label."""
     from . import __version__  # here, as the package imports this module before it is complete
@@ -206,13 +322,14 @@ def config() -> dict[str, str]:
         "target": core.active_target(),
         "targets": ", ".join(core.targets()) or "none",
         "compiler": core.compiler(),
+        "threads": str(core.get_num_threads()),
         "NumPy": np.__version__,
         "Python": f"{platform.python_version()} ({platform.machine()}, {platform.system()})",
     }
 
 
 def show_config() -> None:
-    """Print the version, the backend and why it is in use, the instruction sets and the compiler.
+    """Print the version, the backend and why, the instruction sets, the compiler and the threads.
 
     See Also
     --------

@@ -7,9 +7,11 @@ with nothing else asked for, goes to the kernel with no Python-level work at all
 """
 
 import functools
+import os
 
 cimport cython
 cimport numpy as cnp
+from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint16_t
 
 import numpy as np
@@ -42,6 +44,12 @@ cdef extern from "smcore_kernels.h" nogil:
 ctypedef void (*scaled_kernel)(smc_view, smc_view, size_t, size_t, double) noexcept nogil
 ctypedef void (*reducing_kernel)(smc_view, smc_view, size_t, size_t) noexcept nogil
 ctypedef void (*product_kernel)(smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+ctypedef void (*logsumexp_vjp_kernel)(
+    smc_view, smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+ctypedef void (*layer_kernel)(
+    smc_view, smc_view, smc_view, size_t, size_t, size_t) noexcept nogil
+ctypedef void (*cross_entropy_kernel)(
+    smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *) noexcept nogil
 
 
 cdef extern from "smcore_kernels.h" nogil:
@@ -52,14 +60,11 @@ cdef extern from "smcore_kernels.h" nogil:
         product_kernel softmax_vjp
         product_kernel log_softmax_vjp
         product_kernel log_softmax_jvp
-        void (*logsumexp_vjp)(
-            smc_view, smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+        logsumexp_vjp_kernel logsumexp_vjp
         reducing_kernel softmax_jacobian
         reducing_kernel log_softmax_jacobian
-        void (*softmax_layer_jacobian)(
-            smc_view, smc_view, smc_view, size_t, size_t, size_t) noexcept nogil
-        void (*cross_entropy)(
-            smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *) noexcept nogil
+        layer_kernel softmax_layer_jacobian
+        cross_entropy_kernel cross_entropy
 
     ctypedef struct smc_target:
         const char *name
@@ -67,6 +72,15 @@ cdef extern from "smcore_kernels.h" nogil:
 
     const smc_target *smc_available(size_t index)
     const char *smc_compiler()
+
+
+cdef extern from "pool.h" nogil:
+    int smc_pool_init()
+    int smc_pool_reset()
+    void smc_set_num_threads(size_t count)
+    size_t smc_get_num_threads()
+    void smc_parallel_for(
+        size_t items, size_t grain, void (*body)(void *, size_t, size_t) noexcept nogil, void *)
 
 
 cdef extern from "numpy/arrayobject.h":
@@ -82,6 +96,9 @@ ctypedef fused stored:
 # Below this many elements the work is over before another thread could have had the GIL.
 cdef enum:
     RELEASE_GIL_FROM = 8192
+
+# The least work to give to a thread, in elements of a softmax in float32.
+cdef double WORTH_A_THREAD = 1 << 14
 
 cdef const smc_target *active = smc_available(0)
 
@@ -111,7 +128,28 @@ def compiler():
     return smc_compiler().decode()
 
 
-# ---- rows ----------------------------------------------------------------------------------------
+# ---- threads -------------------------------------------------------------------------------------
+
+def set_num_threads(count):
+    smc_set_num_threads(count)
+
+
+def get_num_threads():
+    return smc_get_num_threads()
+
+
+def _after_fork_in_child():
+    if smc_pool_reset() < 0:
+        raise MemoryError
+
+
+if smc_pool_init() < 0:
+    raise MemoryError
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# ---- arrays --------------------------------------------------------------------------------------
 
 cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
     """The table for the dtype of x."""
@@ -132,30 +170,109 @@ cdef object elements(cnp.ndarray x):
     return x.view(np.uint16) if cnp.PyArray_ITEMSIZE(x) == 2 else x
 
 
-cdef inline smc_view rows(const stored[:, :, :] x, Py_ssize_t block) noexcept nogil:
-    return smc_view(<void *>&x[block, 0, 0], x.strides[1], x.strides[2])
+# ---- loops over rows, spread over threads --------------------------------------------------------
+
+# An operand (A, B, ...) as it lies in memory: steps in bytes along A, along B and along a row.
+cdef struct operand:
+    char *data
+    ptrdiff_t block
+    ptrdiff_t row
+    ptrdiff_t col
 
 
-cdef inline smc_view singles(const stored[:, :] x, Py_ssize_t block) noexcept nogil:
+cdef inline operand rows(const stored[:, :, :] x) noexcept nogil:
+    return operand(<char *>&x[0, 0, 0], x.strides[0], x.strides[1], x.strides[2])
+
+
+cdef inline operand singles(const stored[:, :] x) noexcept nogil:
     """One value for each row."""
-    return smc_view(<void *>&x[block, 0], x.strides[1], 0)
+    return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
 
 
-cdef inline smc_view matrices(const stored[:, :, :, :] x, Py_ssize_t block) noexcept nogil:
+cdef inline operand label_of_each(const int64_t[:, :] x) noexcept nogil:
+    return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
+
+
+cdef inline operand matrices(const stored[:, :, :, :] x) noexcept nogil:
     """One dense block for each row."""
-    return smc_view(<void *>&x[block, 0, 0, 0], x.strides[1], x.strides[3])
+    return operand(<char *>&x[0, 0, 0, 0], x.strides[0], x.strides[1], x.strides[3])
 
 
-# Each family of kernels has a `sweep` over the blocks of typed memoryviews, and a `call` that finds
-# the sweep for the stored type by hand: the dispatch of a fused `def` would cost 350 ns.
+cdef operand nothing = operand(NULL, 0, 0, 0)
+
+
+# A kernel with all that it is called with.
+ctypedef void (*any_kernel)() noexcept nogil
+
+cdef struct loop:
+    void (*part)(const loop *, size_t, size_t, size_t) noexcept nogil
+    any_kernel kernel
+    operand[5] operands
+    size_t blocks, rows, k, j  # (A, B, K); J of a layer
+    double work  # for a row, in elements of a softmax
+    double scale
+    smc_targets targets
+
+
+cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexcept nogil:
+    """Operand i from a row on."""
+    cdef const operand *o = &self.operands[i]
+    return smc_view(o.data + <ptrdiff_t>block * o.block + <ptrdiff_t>row * o.row, o.row, o.col)
+
+
+cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
+    """Rows begin to end of the A * B, block by block."""
+    cdef const loop *self = <const loop *>context
+    cdef size_t row, n
+    while begin < end:
+        row = begin % self.rows
+        n = min(self.rows - row, end - begin)
+        self.part(self, begin // self.rows, row, n)
+        begin += n
+
+
+cdef size_t grain(const loop *self) noexcept nogil:
+    """The fewest rows to give to a thread, a multiple of what the kernels take together.
+
+    That is up to 64 rows: four vectors of 16 short rows, or of 16 columns side by side, which then
+    are whole cache lines.  Longer rows are taken by fours.
+    """
+    cdef const operand *x = &self.operands[0]
+    cdef size_t count = 1 + <size_t>(WORTH_A_THREAD / self.work)
+    cdef bint in_columns = self.k > 1 and fabs(x.row) < fabs(x.col)
+    cdef size_t together = 64 if count > 32 or in_columns else 4 if count > 2 else 1
+    return (count + together - 1) // together * together
+
+
+cdef void run(loop *self) noexcept:
+    # Rows are what threads share: a few very long ones stay with the thread that calls.
+    with nogil:
+        smc_parallel_for(self.blocks * self.rows, grain(self), walk, self)
+
+
+# Each family of kernels has a `part`, its call for n rows from one on; a `run` for the loop over
+# operands; a `sweep` that runs over typed memoryviews; and a `call` that finds the sweep for the
+# stored type by hand: the dispatch of a fused `def` would cost 350 ns.
+
+cdef void scaled_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<scaled_kernel>self.kernel)(
+        at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.scale)
+
+
+cdef void run_scaled(
+    scaled_kernel kernel, operand x, operand out, size_t blocks, size_t rows, size_t k, double scale
+) noexcept:
+    cdef loop work
+    work.part, work.kernel, work.scale = scaled_part, <any_kernel>kernel, scale
+    work.operands[0], work.operands[1] = x, out
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, k
+    run(&work)
+
 
 cdef void sweep_scaled(
     scaled_kernel kernel, const stored[:, :, :] x, stored[:, :, :] out, double scale
 ) noexcept:
-    cdef Py_ssize_t block
-    with nogil:
-        for block in range(x.shape[0]):
-            kernel(rows(x, block), rows(out, block), x.shape[1], x.shape[2], scale)
+    run_scaled(kernel, rows(x), rows(out), x.shape[0], x.shape[1], x.shape[2], scale)
 
 
 cdef call_scaled(scaled_kernel kernel, cnp.ndarray x, cnp.ndarray out, double scale):
@@ -167,13 +284,31 @@ cdef call_scaled(scaled_kernel kernel, cnp.ndarray x, cnp.ndarray out, double sc
         sweep_scaled[uint16_t](kernel, elements(x), elements(out), scale)
 
 
+cdef void product_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<product_kernel>self.kernel)(
+        at(self, 0, block, row), at(self, 1, block, row), at(self, 2, block, row), n, self.k)
+
+
+cdef void run_product(
+    product_kernel kernel,
+    operand s,
+    operand g,
+    operand out,
+    size_t blocks,
+    size_t rows,
+    size_t k,
+) noexcept:
+    cdef loop work
+    work.part, work.kernel = product_part, <any_kernel>kernel
+    work.operands[0], work.operands[1], work.operands[2] = s, g, out
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, k / 2.0
+    run(&work)
+
+
 cdef void sweep_product(
     product_kernel kernel, const stored[:, :, :] s, const stored[:, :, :] g, stored[:, :, :] out
 ) noexcept:
-    cdef Py_ssize_t block
-    with nogil:
-        for block in range(s.shape[0]):
-            kernel(rows(s, block), rows(g, block), rows(out, block), s.shape[1], s.shape[2])
+    run_product(kernel, rows(s), rows(g), rows(out), s.shape[0], s.shape[1], s.shape[2])
 
 
 cdef call_product(product_kernel kernel, cnp.ndarray s, cnp.ndarray g, cnp.ndarray out):
@@ -185,13 +320,33 @@ cdef call_product(product_kernel kernel, cnp.ndarray s, cnp.ndarray g, cnp.ndarr
         sweep_product[uint16_t](kernel, elements(s), elements(g), elements(out))
 
 
+cdef void reducing_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<reducing_kernel>self.kernel)(
+        at(self, 0, block, row), at(self, 1, block, row), n, self.k)
+
+
+cdef void run_reducing(
+    reducing_kernel kernel,
+    operand x,
+    operand out,
+    size_t blocks,
+    size_t rows,
+    size_t k,
+    double work_of_row,
+) noexcept:
+    cdef loop work
+    work.part, work.kernel = reducing_part, <any_kernel>kernel
+    work.operands[0], work.operands[1] = x, out
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, work_of_row
+    run(&work)
+
+
 cdef void sweep_jacobian(
     reducing_kernel kernel, const stored[:, :, :] s, stored[:, :, :, :] out
 ) noexcept:
-    cdef Py_ssize_t block
-    with nogil:
-        for block in range(s.shape[0]):
-            kernel(rows(s, block), matrices(out, block), s.shape[1], s.shape[2])
+    cdef double k = s.shape[2]
+    run_reducing(
+        kernel, rows(s), matrices(out), s.shape[0], s.shape[1], s.shape[2], k * k / 4)
 
 
 cdef call_jacobian(reducing_kernel kernel, cnp.ndarray s, cnp.ndarray out):
@@ -207,51 +362,102 @@ cdef call_jacobian(reducing_kernel kernel, cnp.ndarray s, cnp.ndarray out):
 cdef void sweep_logsumexp(
     reducing_kernel kernel, const stored[:, :, :] x, stored[:, :] out
 ) noexcept:
-    cdef Py_ssize_t block
-    with nogil:
-        for block in range(x.shape[0]):
-            kernel(rows(x, block), singles(out, block), x.shape[1], x.shape[2])
+    run_reducing(
+        kernel, rows(x), singles(out), x.shape[0], x.shape[1], x.shape[2], x.shape[2])
+
+
+cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<logsumexp_vjp_kernel>self.kernel)(
+        at(self, 0, block, row),
+        at(self, 1, block, row),
+        at(self, 2, block, row),
+        at(self, 3, block, row),
+        n,
+        self.k,
+    )
 
 
 cdef void sweep_logsumexp_vjp(
-    const smc_kernels *kernels,
+    logsumexp_vjp_kernel kernel,
     const stored[:, :, :] x,
     const stored[:, :] lse,
     const stored[:, :] g,
     stored[:, :, :] out,
 ) noexcept:
-    cdef Py_ssize_t block
-    with nogil:
-        for block in range(x.shape[0]):
-            kernels.logsumexp_vjp(
-                rows(x, block),
-                singles(lse, block),
-                singles(g, block),
-                rows(out, block),
-                x.shape[1],
-                x.shape[2],
-            )
+    cdef loop work
+    work.part, work.kernel = logsumexp_vjp_part, <any_kernel>kernel
+    work.operands[0], work.operands[1] = rows(x), singles(lse)
+    work.operands[2], work.operands[3] = singles(g), rows(out)
+    work.blocks, work.rows, work.k = x.shape[0], x.shape[1], x.shape[2]
+    work.work = work.k
+    run(&work)
+
+
+cdef void layer_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<layer_kernel>self.kernel)(
+        at(self, 0, block, row),
+        at(self, 1, block, row),
+        at(self, 2, block, row),
+        n,
+        self.k,
+        self.j,
+    )
 
 
 cdef void sweep_layer(
-    const smc_kernels *kernels,
+    layer_kernel kernel,
     const stored[:, ::1] s,
     const stored[:, ::1] x,
     stored[:, :, ::1] out,
 ) noexcept:
-    with nogil:
-        kernels.softmax_layer_jacobian(
-            smc_view(<void *>&s[0, 0], s.strides[0], s.strides[1]),
-            smc_view(<void *>&x[0, 0], x.strides[0], x.strides[1]),
-            smc_view(<void *>&out[0, 0, 0], out.strides[0], out.strides[2]),
-            s.shape[0],
-            s.shape[1],
-            x.shape[1],
-        )
+    cdef loop work
+    work.part, work.kernel = layer_part, <any_kernel>kernel
+    work.operands[0] = operand(<char *>&s[0, 0], 0, s.strides[0], s.strides[1])
+    work.operands[1] = operand(<char *>&x[0, 0], 0, x.strides[0], x.strides[1])
+    work.operands[2] = operand(<char *>&out[0, 0, 0], 0, out.strides[0], out.strides[2])
+    work.blocks, work.rows, work.k, work.j = 1, s.shape[0], s.shape[1], x.shape[1]
+    work.work = <double>work.k * work.k * work.j / 4
+    run(&work)
+
+
+cdef void cross_entropy_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    cdef smc_targets targets = self.targets
+    cdef smc_view labels = at(self, 3, block, row), loss = at(self, 4, block, row)
+    targets.labels, targets.labels_row = <const int64_t *>labels.data, labels.row
+    targets.loss, targets.loss_row = loss.data, loss.row
+    (<cross_entropy_kernel>self.kernel)(
+        at(self, 0, block, row),
+        at(self, 1, block, row),
+        at(self, 2, block, row),
+        n,
+        self.k,
+        &targets,
+    )
+
+
+cdef void run_cross_entropy(
+    cross_entropy_kernel kernel,
+    operand x,
+    operand soft,
+    operand grad,
+    operand labels,
+    operand loss,
+    size_t blocks,
+    size_t rows,
+    size_t k,
+    const smc_targets *targets,
+) noexcept:
+    """With the labels and losses of the operands in place of those of targets."""
+    cdef loop work
+    work.part, work.kernel, work.targets = cross_entropy_part, <any_kernel>kernel, targets[0]
+    work.operands[0], work.operands[1], work.operands[2] = x, soft, grad
+    work.operands[3], work.operands[4] = labels, loss
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, k
+    run(&work)
 
 
 cdef void sweep_cross_entropy(
-    const smc_kernels *kernels,
+    cross_entropy_kernel kernel,
     const stored[:, :, :] x,
     const int64_t[:, :] labels,
     const stored[:, :, :] soft,
@@ -264,25 +470,22 @@ cdef void sweep_cross_entropy(
 ) noexcept:
     """Without labels, soft, weight or grad: None in its place."""
     cdef smc_targets targets
-    cdef smc_view none = smc_view(NULL, 0, 0)
-    cdef smc_view x_rows, soft_rows, grad_rows
-    cdef Py_ssize_t block
-    cdef bint has_labels = labels is not None
-    cdef bint has_weight = weight is not None
-    cdef bint has_grad = grad is not None
     targets.on, targets.off, targets.factor = on, off, factor
-    with nogil:
-        targets.weight = &weight[0] if has_weight else NULL
-        for block in range(x.shape[0]):
-            x_rows = rows(x, block)
-            soft_rows = none if has_labels else rows(soft, block)
-            grad_rows = rows(grad, block) if has_grad else none
-            targets.labels = &labels[block, 0] if has_labels else NULL
-            targets.labels_row = labels.strides[1] if has_labels else 0
-            targets.loss = &loss[block, 0]
-            targets.loss_row = loss.strides[1]
-            kernels.cross_entropy(
-                x_rows, soft_rows, grad_rows, x.shape[1], x.shape[2], &targets)
+    targets.weight = NULL
+    if weight is not None:
+        targets.weight = &weight[0]
+    run_cross_entropy(
+        kernel,
+        rows(x),
+        nothing if soft is None else rows(soft),
+        nothing if grad is None else rows(grad),
+        nothing if labels is None else label_of_each(labels),
+        operand(<char *>&loss[0, 0], loss.strides[0], loss.strides[1], 0),
+        x.shape[0],
+        x.shape[1],
+        x.shape[2],
+        &targets,
+    )
 
 
 # ---- the interface of a backend ------------------------------------------------------------------
@@ -326,44 +529,44 @@ def log_softmax_jvp(log_s, v, out):
 
 
 def logsumexp_vjp(x, lse, g, out):
-    cdef const smc_kernels *kernels = kernels_for(x)
+    cdef logsumexp_vjp_kernel kernel = kernels_for(x).logsumexp_vjp
     if cnp.PyArray_ITEMSIZE(x) == 4:
-        sweep_logsumexp_vjp[float](kernels, x, lse, g, out)
+        sweep_logsumexp_vjp[float](kernel, x, lse, g, out)
     elif cnp.PyArray_ITEMSIZE(x) == 8:
-        sweep_logsumexp_vjp[double](kernels, x, lse, g, out)
+        sweep_logsumexp_vjp[double](kernel, x, lse, g, out)
     else:
         sweep_logsumexp_vjp[uint16_t](
-            kernels, elements(x), elements(lse), elements(g), elements(out))
+            kernel, elements(x), elements(lse), elements(g), elements(out))
 
 
 def softmax_layer_jacobian(s, x, out):
-    cdef const smc_kernels *kernels = kernels_for(s)
+    cdef layer_kernel kernel = kernels_for(s).softmax_layer_jacobian
     if out.size == 0:
         return
     s, x = np.ascontiguousarray(s), np.ascontiguousarray(x)
     if cnp.PyArray_ITEMSIZE(s) == 4:
-        sweep_layer[float](kernels, s, x, out)
+        sweep_layer[float](kernel, s, x, out)
     elif cnp.PyArray_ITEMSIZE(s) == 8:
-        sweep_layer[double](kernels, s, x, out)
+        sweep_layer[double](kernel, s, x, out)
     else:
-        sweep_layer[uint16_t](kernels, elements(s), elements(x), elements(out))
+        sweep_layer[uint16_t](kernel, elements(s), elements(x), elements(out))
 
 
 def cross_entropy(x, labels, soft, weight, on, off, factor, loss, grad):
-    cdef const smc_kernels *kernels = kernels_for(x)
+    cdef cross_entropy_kernel kernel = kernels_for(x).cross_entropy
     if weight is None and off != 0:
         weight = np.ones(x.shape[2], loss.dtype)  # what the kernels ask for with smoothing
     if cnp.PyArray_ITEMSIZE(x) == 4:
         sweep_cross_entropy[float, float](
-            kernels, x, labels, soft, weight, on, off, factor, loss, grad)
+            kernel, x, labels, soft, weight, on, off, factor, loss, grad)
     elif cnp.PyArray_ITEMSIZE(x) == 8:
         sweep_cross_entropy[double, double](
-            kernels, x, labels, soft, weight, on, off, factor, loss, grad)
+            kernel, x, labels, soft, weight, on, off, factor, loss, grad)
     else:
         soft = None if soft is None else elements(soft)
         grad = None if grad is None else elements(grad)
         sweep_cross_entropy[uint16_t, float](
-            kernels, elements(x), labels, soft, weight, on, off, factor, loss, grad)
+            kernel, elements(x), labels, soft, weight, on, off, factor, loss, grad)
 
 
 # ---- small calls ---------------------------------------------------------------------------------
@@ -434,19 +637,26 @@ cdef inline smc_view dense(cnp.ndarray x) noexcept:
     return smc_view(cnp.PyArray_DATA(x), <ptrdiff_t>row_length(x) * item, item)
 
 
+cdef inline operand plain(cnp.ndarray x) noexcept:
+    cdef smc_view view = dense(x)
+    return operand(<char *>view.data, 0, view.row, view.col)
+
+
+cdef inline operand plain_singles(cnp.ndarray x) noexcept:
+    return operand(<char *>cnp.PyArray_DATA(x), 0, cnp.PyArray_ITEMSIZE(x), 0)
+
+
 cdef inline object fast_scaled(scaled_kernel kernel, cnp.ndarray x, object out):
     """The result, or None if out wants the general path."""
     if out is None:
         out = new_like(x)
     elif not may_hold_result(out, x):
         return None
-    cdef smc_view source = dense(x), target = dense(<cnp.ndarray>out)
     cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
     if size < RELEASE_GIL_FROM:
-        kernel(source, target, size // k, k, 1.0)
+        kernel(dense(x), dense(<cnp.ndarray>out), size // k, k, 1.0)
     else:
-        with nogil:
-            kernel(source, target, size // k, k, 1.0)
+        run_scaled(kernel, plain(x), plain(<cnp.ndarray>out), 1, size // k, k, 1.0)
     return out
 
 
@@ -458,13 +668,12 @@ cdef inline object fast_product(product_kernel kernel, cnp.ndarray s, object g, 
         out = new_like(s)
     elif not may_hold_result(out, s) or not may_hold_result(out, <cnp.ndarray>g):
         return None
-    cdef smc_view left = dense(s), right = dense(<cnp.ndarray>g), target = dense(<cnp.ndarray>out)
+    cdef cnp.ndarray right = <cnp.ndarray>g, target = <cnp.ndarray>out
     cdef size_t k = row_length(s), size = cnp.PyArray_SIZE(s)
     if size < RELEASE_GIL_FROM:
-        kernel(left, right, target, size // k, k)
+        kernel(dense(s), dense(right), dense(target), size // k, k)
     else:
-        with nogil:
-            kernel(left, right, target, size // k, k)
+        run_product(kernel, plain(s), plain(right), plain(target), 1, size // k, k)
     return out
 
 
@@ -516,20 +725,17 @@ def fast_logsumexp(
 
 cdef inline object fast_reduction(reducing_kernel kernel, cnp.ndarray x):
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    cdef smc_view source = dense(x)
     cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
     cdef double value  # room for either type
     if cnp.PyArray_NDIM(x) == 1 and size < RELEASE_GIL_FROM:
-        kernel(source, smc_view(&value, item, 0), 1, k)
+        kernel(dense(x), smc_view(&value, item, 0), 1, k)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
     cdef cnp.ndarray out = cnp.PyArray_EMPTY(
         cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-    cdef smc_view target = smc_view(cnp.PyArray_DATA(out), item, 0)
     if size < RELEASE_GIL_FROM:
-        kernel(source, target, size // k, k)
+        kernel(dense(x), smc_view(cnp.PyArray_DATA(out), item, 0), size // k, k)
     else:
-        with nogil:
-            kernel(source, target, size // k, k)
+        run_reducing(kernel, plain(x), plain_singles(out), 1, size // k, k, k)
     return out if cnp.PyArray_NDIM(out) else out[()]
 
 
@@ -605,7 +811,7 @@ cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object tar
     if out is not None and not are_apart(<cnp.ndarray>target, <cnp.ndarray>out):
         return None
     cdef smc_targets targets
-    cdef smc_view grad = smc_view(NULL, 0, 0) if out is None else dense(<cnp.ndarray>out)
+    cdef operand grad = nothing if out is None else plain(<cnp.ndarray>out)
     cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
     cdef cnp.npy_intp n = size // k
     cdef const int64_t *labels = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>target)
@@ -616,12 +822,28 @@ cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object tar
     targets.labels, targets.labels_row = labels, sizeof(int64_t)
     targets.weight, targets.on, targets.off, targets.factor = NULL, 1, 0, 1.0 / counted
     targets.loss, targets.loss_row = cnp.PyArray_DATA(losses), cnp.PyArray_ITEMSIZE(losses)
-    cdef smc_view rows = dense(x)
     if size < RELEASE_GIL_FROM:
-        kernels.cross_entropy(rows, smc_view(NULL, 0, 0), grad, n, k, &targets)
+        kernels.cross_entropy(
+            dense(x),
+            smc_view(NULL, 0, 0),
+            smc_view(grad.data, grad.row, grad.col),
+            n,
+            k,
+            &targets,
+        )
     else:
-        with nogil:
-            kernels.cross_entropy(rows, smc_view(NULL, 0, 0), grad, n, k, &targets)
+        run_cross_entropy(
+            kernels.cross_entropy,
+            plain(x),
+            nothing,
+            grad,
+            plain_singles(<cnp.ndarray>target),
+            plain_singles(losses),
+            1,
+            n,
+            k,
+            &targets,
+        )
     if cnp.PyArray_ITEMSIZE(x) == 4:
         return np.float32(sum_of_losses(<const float *>targets.loss, n) / counted)
     return np.float64(sum_of_losses(<const double *>targets.loss, n) / counted)

@@ -47,12 +47,14 @@ __all__ = [
     "compiler",
     "cross_entropy",
     "fast_path",
+    "get_num_threads",
     "log_softmax",
     "log_softmax_jacobian",
     "log_softmax_jvp",
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "set_num_threads",
     "set_target",
     "softmax",
     "softmax_jacobian",
@@ -105,6 +107,26 @@ def set_target(name: str) -> NoReturn:
 def compiler() -> str:
     """Return what compiled this backend: ``"none"``."""
     return "none"
+
+
+_num_threads = 1
+
+
+def set_num_threads(count: int) -> None:
+    """Keep the number of threads asked for: what computes here is one.
+
+    Parameters
+    ----------
+    count : int
+        The number, positive.
+    """
+    global _num_threads
+    _num_threads = count
+
+
+def get_num_threads() -> int:
+    """Return the number of threads asked for."""
+    return _num_threads
 
 
 def fast_path(function: _Function) -> _Function:
