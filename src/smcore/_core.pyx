@@ -80,7 +80,12 @@ cdef extern from "pool.h" nogil:
     void smc_set_num_threads(size_t count)
     size_t smc_get_num_threads()
     void smc_parallel_for(
-        size_t items, size_t grain, void (*body)(void *, size_t, size_t) noexcept nogil, void *)
+        size_t items,
+        size_t share,
+        size_t grain,
+        void (*body)(void *, size_t, size_t) noexcept nogil,
+        void *context,
+    )
 
 
 cdef extern from "numpy/arrayobject.h":
@@ -97,8 +102,13 @@ ctypedef fused stored:
 cdef enum:
     RELEASE_GIL_FROM = 8192
 
-# The least work to give to a thread, in elements of a softmax in float32.
-cdef double WORTH_A_THREAD = 1 << 14
+# The least work to give to a thread, in elements of long rows of a softmax in float32: 50 us or more.
+# To wake one takes 5 us on a quiet machine, and some 10 where all cores are busy and it cannot help.
+cdef double worth_a_thread = 1 << 18
+
+# What there is to do for a row besides its elements, in elements: the ends of sums and maxima.
+cdef enum:
+    ROW = 20
 
 cdef const smc_target *active = smc_available(0)
 
@@ -136,6 +146,13 @@ def set_num_threads(count):
 
 def get_num_threads():
     return smc_get_num_threads()
+
+
+def _set_worth_a_thread(work):
+    """For tests; returns the former value."""
+    global worth_a_thread
+    former, worth_a_thread = worth_a_thread, work
+    return former
 
 
 def _after_fork_in_child():
@@ -209,7 +226,7 @@ cdef struct loop:
     any_kernel kernel
     operand[5] operands
     size_t blocks, rows, k, j  # (A, B, K); J of a layer
-    double work  # for a row, in elements of a softmax
+    double work  # for a row, as in worth_a_thread
     double scale
     smc_targets targets
 
@@ -232,22 +249,19 @@ cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
 
 
 cdef size_t grain(const loop *self) noexcept nogil:
-    """The fewest rows to give to a thread, a multiple of what the kernels take together.
+    """How many rows kernels take together: four vectors of 16, if the rows are short or columns.
 
-    That is up to 64 rows: four vectors of 16 short rows, or of 16 columns side by side, which then
-    are whole cache lines.  Longer rows are taken by fours.
+    Columns side by side are then whole cache lines, too.
     """
     cdef const operand *x = &self.operands[0]
-    cdef size_t count = 1 + <size_t>(WORTH_A_THREAD / self.work)
-    cdef bint in_columns = self.k > 1 and fabs(x.row) < fabs(x.col)
-    cdef size_t together = 64 if count > 32 or in_columns else 4 if count > 2 else 1
-    return (count + together - 1) // together * together
+    return 64 if self.k <= 512 or fabs(x.row) < fabs(x.col) else 4 if self.k <= 8192 else 1
 
 
 cdef void run(loop *self) noexcept:
     # Rows are what threads share: a few very long ones stay with the thread that calls.
+    cdef size_t share = 1 + <size_t>(worth_a_thread / self.work)
     with nogil:
-        smc_parallel_for(self.blocks * self.rows, grain(self), walk, self)
+        smc_parallel_for(self.blocks * self.rows, share, grain(self), walk, self)
 
 
 # Each family of kernels has a `part`, its call for n rows from one on; a `run` for the loop over
@@ -265,7 +279,7 @@ cdef void run_scaled(
     cdef loop work
     work.part, work.kernel, work.scale = scaled_part, <any_kernel>kernel, scale
     work.operands[0], work.operands[1] = x, out
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, k
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k
     run(&work)
 
 
@@ -301,7 +315,7 @@ cdef void run_product(
     cdef loop work
     work.part, work.kernel = product_part, <any_kernel>kernel
     work.operands[0], work.operands[1], work.operands[2] = s, g, out
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, k / 2.0
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k / 2.0
     run(&work)
 
 
@@ -346,7 +360,7 @@ cdef void sweep_jacobian(
 ) noexcept:
     cdef double k = s.shape[2]
     run_reducing(
-        kernel, rows(s), matrices(out), s.shape[0], s.shape[1], s.shape[2], k * k / 4)
+        kernel, rows(s), matrices(out), s.shape[0], s.shape[1], s.shape[2], ROW + k * k / 4)
 
 
 cdef call_jacobian(reducing_kernel kernel, cnp.ndarray s, cnp.ndarray out):
@@ -363,7 +377,7 @@ cdef void sweep_logsumexp(
     reducing_kernel kernel, const stored[:, :, :] x, stored[:, :] out
 ) noexcept:
     run_reducing(
-        kernel, rows(x), singles(out), x.shape[0], x.shape[1], x.shape[2], x.shape[2])
+        kernel, rows(x), singles(out), x.shape[0], x.shape[1], x.shape[2], ROW + x.shape[2])
 
 
 cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -389,7 +403,7 @@ cdef void sweep_logsumexp_vjp(
     work.operands[0], work.operands[1] = rows(x), singles(lse)
     work.operands[2], work.operands[3] = singles(g), rows(out)
     work.blocks, work.rows, work.k = x.shape[0], x.shape[1], x.shape[2]
-    work.work = work.k
+    work.work = ROW + work.k
     run(&work)
 
 
@@ -416,7 +430,7 @@ cdef void sweep_layer(
     work.operands[1] = operand(<char *>&x[0, 0], 0, x.strides[0], x.strides[1])
     work.operands[2] = operand(<char *>&out[0, 0, 0], 0, out.strides[0], out.strides[2])
     work.blocks, work.rows, work.k, work.j = 1, s.shape[0], s.shape[1], x.shape[1]
-    work.work = <double>work.k * work.k * work.j / 4
+    work.work = ROW + <double>work.k * work.k * work.j / 4
     run(&work)
 
 
@@ -452,7 +466,7 @@ cdef void run_cross_entropy(
     work.part, work.kernel, work.targets = cross_entropy_part, <any_kernel>kernel, targets[0]
     work.operands[0], work.operands[1], work.operands[2] = x, soft, grad
     work.operands[3], work.operands[4] = labels, loss
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, k
+    work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k
     run(&work)
 
 
@@ -735,7 +749,7 @@ cdef inline object fast_reduction(reducing_kernel kernel, cnp.ndarray x):
     if size < RELEASE_GIL_FROM:
         kernel(dense(x), smc_view(cnp.PyArray_DATA(out), item, 0), size // k, k)
     else:
-        run_reducing(kernel, plain(x), plain_singles(out), 1, size // k, k, k)
+        run_reducing(kernel, plain(x), plain_singles(out), 1, size // k, k, ROW + k)
     return out if cnp.PyArray_NDIM(out) else out[()]
 
 

@@ -134,30 +134,30 @@ static void wait_for_workers(void) {
   lock(mutex);
 }
 
-/* Take the pool for a loop of so many chunks; returns the threads to use, one if there is no pool. */
-static size_t acquire_pool(size_t chunks) {
+/* Take the pool for a loop worth so many threads; returns those to use, one if there is no pool. */
+static size_t acquire_pool(size_t worth) {
+  if (worth <= 1) return 1;
   lock(mutex);
-  size_t n = busy ? 1 : threads < chunks ? threads : chunks;
+  const size_t n = busy ? 1 : threads < worth ? threads : worth;
   busy |= n > 1;
   unlock(mutex);
-  if (n <= 1) return 1;
-  grow(n - 1);
+  if (n > 1) grow(n - 1);
   return n;
 }
 
-void smc_parallel_for(size_t items, size_t grain, smc_body body, void *context) {
-  const size_t grains = items / grain, n = grains > 1 ? acquire_pool(grains) : 1;
-  if (n == 1) {
+void smc_parallel_for(size_t items, size_t share, size_t grain, smc_body body, void *context) {
+  const size_t n = acquire_pool(items / share);
+  if (n <= 1) {
     body(context, 0, items);
     return;
   }
-  const size_t each = grains / (n * CHUNKS_PER_THREAD);
+  const size_t chunk = items / (n * CHUNKS_PER_THREAD) + 1;
   lock(mutex);
   job.body = body;
   job.context = context;
   job.next = 0;
   job.end = items;
-  job.chunk = grain * (each ? each : 1);
+  job.chunk = (chunk + grain - 1) / grain * grain;
   job.seats = n - 1;
   wake_others();
   take_chunks();

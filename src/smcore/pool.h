@@ -18,8 +18,9 @@ void smc_set_num_threads(size_t count);
 size_t smc_get_num_threads(void);
 
 /* Call body on disjoint ranges that make up [0, items), each a multiple of `grain` long but the last;
- * return when all are done.  Which threads work, and on how many ranges, is left to chance: a caller
- * that finds the pool in use, or that no thread can help, does everything itself. */
-void smc_parallel_for(size_t items, size_t grain, smc_body body, void *context);
+ * return when all are done.  No more threads take part than have `share` items each.  Which do, and on
+ * what ranges, is left to chance: a caller who finds the pool in use, or no thread to help, does
+ * everything alone. */
+void smc_parallel_for(size_t items, size_t share, size_t grain, smc_body body, void *context);
 
 #endif
