@@ -18,6 +18,7 @@ import smcore
 
 # Libraries read these when they are loaded, so they are set before anything is imported.
 SINGLE_THREAD = {
+    "SMCORE_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
