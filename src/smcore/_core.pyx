@@ -102,8 +102,8 @@ ctypedef fused stored:
 cdef enum:
     RELEASE_GIL_FROM = 8192
 
-# The least work to give to a thread, in elements of long rows of a softmax in float32: 50 us or more.
-# To wake one takes 5 us on a quiet machine, and some 10 where all cores are busy and it cannot help.
+# The least work to give to a thread, in elements of long rows of a softmax in float32: some 100 us.
+# To wake one costs 5 us on a quiet machine, and 10 where all cores are busy and it cannot help.
 cdef double worth_a_thread = 1 << 18
 
 # What there is to do for a row besides its elements, in elements: the ends of sums and maxima.
