@@ -11,6 +11,7 @@
  */
 #include <Python.h>
 #include <pythread.h>
+#include <string.h>
 
 #include "pool.h"
 
