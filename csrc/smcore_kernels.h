@@ -27,9 +27,12 @@ typedef struct {
   ptrdiff_t labels_row;
   const void *weight; /* k of them; NULL, for ones, only if off is 0 */
   double on, off;
+  double z_loss; /* times the squared logsumexp: added to the loss of a row that counts */
   double factor; /* of the gradient */
   void *loss;    /* one for each row */
   ptrdiff_t loss_row;
+  void *lse; /* the logsumexp of each row, ignored or not; or NULL */
+  ptrdiff_t lse_row;
 } smc_targets;
 
 typedef struct {

@@ -18,7 +18,8 @@ from cases import CONFIGURATION, KERNELS, OPERATIONS, assert_identical, every
 
 import smcore
 
-LOSS = "*, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
+LOSS = "*, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0, "
+LOSS += "z_loss=0.0, return_lse=False"
 SIGNATURES = {
     "softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
     "log_softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
@@ -38,8 +39,8 @@ SIGNATURES = {
     "softmax_layer_jvp": "s, x, W, dW=None, db=None, dx=None",
     "cross_entropy": "x, target, " + LOSS.replace("*, ", "*, axis=-1, "),
     "cross_entropy_with_grad": "x, target, " + LOSS.replace("*, ", "*, axis=-1, ") + ", out=None",
-    "linear_cross_entropy": "X, W, target, b=None, " + LOSS,
-    "linear_cross_entropy_with_grad": "X, W, target, b=None, " + LOSS,
+    "linear_cross_entropy": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
+    "linear_cross_entropy_with_grad": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
     "backend": "",
     "targets": "",
     "use_target": "name",

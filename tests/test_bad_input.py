@@ -343,6 +343,10 @@ BAD_LOSSES = [
     (Y, dict(label_smoothing=INF), ValueError, ("label_smoothing", "inf")),
     (Y, dict(label_smoothing="0.1"), TypeError, ("label_smoothing", "str", "real")),
     (Y, dict(label_smoothing=None), TypeError, ("label_smoothing", "None", "real")),
+    (Y, dict(z_loss=-0.1), ValueError, ("z_loss", "-0.1", "at least 0")),
+    (Y, dict(z_loss=NAN), ValueError, ("z_loss", "nan", "finite")),
+    (Y, dict(z_loss=INF), ValueError, ("z_loss", "inf", "finite")),
+    (Y, dict(z_loss="0.1"), TypeError, ("z_loss", "str", "real")),
     (Y, dict(ignore_index=1.5), TypeError, ("ignore_index", "1.5", "integer")),
     (Y, dict(ignore_index=-100.0), TypeError, ("ignore_index", "-100.0", "integer")),
     (Y, dict(ignore_index=np.array([0, 1])), TypeError, ("ignore_index", "[0, 1]", "integer")),
@@ -373,6 +377,21 @@ def test_bad_loss(sm, linear, with_grad, target, options, error, parts):
         out = np.full((2, 3), 7.0)
         refused(error, parts, sm.cross_entropy_with_grad, X, target, **options, out=out)
         assert (out == 7).all()
+
+
+@pytest.mark.parametrize("with_grad", [False, True])
+@pytest.mark.parametrize(
+    "block_bytes, error, parts",
+    [
+        (0, ValueError, ("block_bytes", "at least 1", "0")),
+        (-5, ValueError, ("block_bytes", "at least 1", "-5")),
+        (1e6, TypeError, ("block_bytes", "integer", "1000000.0")),
+        ("64 MiB", TypeError, ("block_bytes", "integer", "'64 MiB'")),
+    ],
+)
+def test_bad_block_bytes(sm, with_grad, block_bytes, error, parts):
+    function = getattr(sm, "linear_cross_entropy" + "_with_grad" * with_grad)
+    refused(error, parts, function, LAYER_X, LAYER_W, Y, block_bytes=block_bytes)
 
 
 @pytest.mark.parametrize("row", [0, 1, 16, 999])

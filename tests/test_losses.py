@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from functools import cache
 
 import numpy as np
 import pytest
 import truth
-from cases import INPUTS
+from cases import INPUTS, assert_identical, results
 from differences import jacobian
 
 N, K = 6, 5
@@ -31,8 +32,11 @@ def problem(rng, dtype, kind):
     return x, soft if kind == "soft" else labels, weight
 
 
-def definition(x, target, weight, smoothing, reduction, ignored=IGNORED):
-    """Loss and gradient, from the definition: -Σ_c w_c q_c log s_c, with q the smoothed target."""
+def definition(x, target, weight, smoothing, reduction, ignored=IGNORED, z_loss=0.0):
+    """Loss and gradient, from the definition: -Σ_c w_c q_c log s_c, with q the smoothed target.
+
+    A row that counts has the z-loss, z lse², added; its gradient is 2 z lse s.
+    """
     n, k = x.shape
     x, w = truth.mpf(x), truth.mpf(np.ones(k) if weight is None else weight)
     eps = truth.mpmath.mpf(smoothing)
@@ -45,9 +49,11 @@ def definition(x, target, weight, smoothing, reduction, ignored=IGNORED):
         q = truth.mpf(np.eye(k)[np.where(counted, target, 0)] * counted[:, None])
         share = (q * w).sum(-1)
     a = w * (q * (1 - eps) + eps / k) * truth.mpf(counted[:, None])
-    log_s = x - truth.log(truth.exp(x).sum(-1, keepdims=True))
-    loss = -(a * log_s).sum(-1)
-    gradient = a.sum(-1, keepdims=True) * truth.exp(log_s) - a
+    lse = truth.log(truth.exp(x).sum(-1, keepdims=True))
+    log_s = x - lse
+    z = truth.mpmath.mpf(z_loss) * lse * truth.mpf(counted[:, None])
+    loss = -(a * log_s).sum(-1) + (z * lse)[:, 0]
+    gradient = (a.sum(-1, keepdims=True) + 2 * z) * truth.exp(log_s) - a
     total = {"none": 1, "sum": 1, "mean": share.sum()}[reduction]
     return (loss if reduction == "none" else loss.sum() / total), gradient / total
 
@@ -81,12 +87,105 @@ def test_cross_entropy_is_its_definition(sm, dtype, rng, kind, weighted, smoothi
 
 @pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_gradient_is_the_difference_of_the_loss(sm, rng, kind, reduction):
+@pytest.mark.parametrize("z_loss", [0.0, 0.0625])
+def test_gradient_is_the_difference_of_the_loss(sm, rng, kind, reduction, z_loss):
     x, target, weight = problem(rng, float, kind)
-    options = dict(weight=weight, label_smoothing=0.25, reduction=reduction)
+    options = dict(weight=weight, label_smoothing=0.25, reduction=reduction, z_loss=z_loss)
     got = sm.cross_entropy_with_grad(x, target, **options)[1]
     expected = jacobian(lambda x: np.sum(sm.cross_entropy(x, target, **options)), x)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
+
+
+# ---- The logsumexp -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
+@pytest.mark.parametrize("weighted, smoothing", [(False, 0.0), (True, 0.125)])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_z_loss_is_its_definition(sm, dtype, rng, kind, weighted, smoothing, reduction):
+    x, target, weight = problem(rng, dtype, kind)
+    weight = weight if weighted else None
+    options = dict(weight=weight, label_smoothing=smoothing, reduction=reduction, z_loss=0.25)
+    got = sm.cross_entropy_with_grad(x, target, **options)
+    compare(dtype, got, definition(x, target, weight, smoothing, reduction, z_loss=0.25))
+    np.testing.assert_array_equal(sm.cross_entropy(x, target, **options), got[0])
+
+
+def test_z_loss_of_a_confident_label(sm, native_dtype):
+    """Within 4 roundings of the two parts, A s - a and 2 z lse s, which may differ in sign."""
+    x, target = confident(native_dtype)
+    options = dict(reduction="none")
+    for shift, z_loss in itertools.product([0, -5, -60], [1e-4, 0.5]):
+        moved = (x + native_dtype.type(shift)).astype(native_dtype)
+        got = sm.cross_entropy_with_grad(moved, target, **options, z_loss=z_loss)
+        exact = definition(moved, target, None, 0, **options, z_loss=z_loss)
+        plain = definition(moved, target, None, 0, **options)
+        for value, whole, part in zip(got, exact, plain, strict=True):
+            size = np.asarray(abs(part) + abs(whole - part), float)
+            truth.assert_within(value, whole, 4 * truth.eps(native_dtype) * size)
+
+
+def test_z_loss_where_the_logsumexp_cancels(sm, native_dtype, rng):
+    """Near zero it has the rounding errors of the maximum and of the logarithm that meet there."""
+    x = (rng.standard_normal((50, K)) / 64 - np.log(K)).astype(native_dtype)
+    target = rng.integers(K, size=50)
+    loss, gradient = sm.cross_entropy_with_grad(x, target, reduction="none", z_loss=0.5)
+    exact_loss, exact = definition(x, target, None, 0, "none", z_loss=0.5)
+    plain = definition(x, target, None, 0, "none")[1]
+    term = np.maximum(abs(x.max(-1, keepdims=True)), np.log(K)).astype(float)
+    size = np.asarray(abs(plain), float) + term * np.asarray(truth.mp_softmax(x), float)
+    truth.assert_within(gradient, exact, 4 * truth.eps(native_dtype) * size)
+    truth.assert_ulps(loss, exact_loss, 4)
+
+
+def test_z_loss_of_zero_looks_at_no_logsumexp(sm, native_dtype):
+    """Whose square may overflow."""
+    big = np.finfo(native_dtype).max / 4
+    x = np.array([[big, -big, 0]], native_dtype)
+    loss, gradient = sm.cross_entropy_with_grad(x, [0], z_loss=0)
+    assert loss == 0 and (gradient == 0).all()
+    assert sm.cross_entropy(x, [0], z_loss=0.5) == np.inf
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.5])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("k", [5, 100, 1100])
+def test_the_logsumexp_comes_with_the_loss(sm, dtype, rng, k, axis, in_place, z_loss):
+    """The bits of `logsumexp`, for rows ignored or not finite too, and even in place."""
+    x = rng.standard_normal((9, k)) * 3
+    for row, value in ((0, np.inf), (1, np.nan), (5, -np.inf)):
+        x[row, 2] = value
+    x[2], x[3], x[4] = -np.inf, np.inf, np.nan
+    x[6, 3:5] = np.inf, np.nan
+    x = np.moveaxis(x.astype(dtype), -1, axis).copy()
+    target = rng.integers(k, size=9)
+    target[::2] = IGNORED
+    lse = sm.logsumexp(x, axis)
+    plain = sm.cross_entropy(x, target, axis=axis, z_loss=z_loss)
+    loss, got = sm.cross_entropy(x, target, axis=axis, z_loss=z_loss, return_lse=True)
+    assert_identical((loss, got), (plain, lse))
+    expected = sm.cross_entropy_with_grad(x, target, axis=axis, z_loss=z_loss)
+    out = x if in_place else None
+    got = sm.cross_entropy_with_grad(x, target, axis=axis, z_loss=z_loss, return_lse=True, out=out)
+    assert_identical(got, (*expected, lse))
+
+
+def test_the_logsumexp_of_a_layer(sm, dtype, rng):
+    X, W = (rng.standard_normal(shape).astype(dtype) for shape in [(N, INPUTS), (INPUTS, K)])
+    target = rng.integers(K, size=N)
+    loss, lse = sm.linear_cross_entropy(X, W, target, return_lse=True)
+    exact = truth.mp_logsumexp(truth.wide(X) @ truth.wide(W)).astype(float)
+    tolerance = 8 * truth.eps(dtype)
+    np.testing.assert_allclose(lse.astype(float), exact, rtol=tolerance, atol=tolerance)
+    with_grad = sm.linear_cross_entropy_with_grad(X, W, target, return_lse=True)
+    assert_identical((with_grad[0], with_grad[2]), (loss, lse))
+    assert lse.dtype == dtype and lse.shape == (N,)
+    one = sm.linear_cross_entropy(X[0], W, 1, return_lse=True)[1]
+    assert np.ndim(one) == 0 and abs(float(one) - exact[0]) <= tolerance * max(1, abs(exact[0]))
+
+
+# ---- The layer -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
@@ -95,9 +194,9 @@ def test_linear_cross_entropy_is_cross_entropy_of_the_products(sm, rng, kind):
         X, W = rng.standard_normal((N, INPUTS)), rng.standard_normal((INPUTS, K))
         b = rng.standard_normal(K) if with_bias else None
         _, target, weight = problem(rng, float, kind)
-        options = dict(weight=weight, label_smoothing=0.25, reduction=reduction)
+        options = dict(weight=weight, label_smoothing=0.25, reduction=reduction, z_loss=0.125)
         z = X @ W + (0 if b is None else b)
-        expected, dz = definition(z, target, weight, 0.25, reduction)
+        expected, dz = definition(z, target, weight, 0.25, reduction, z_loss=0.125)
         loss, (dX, dW, db) = sm.linear_cross_entropy_with_grad(X, W, target, b, **options)
         np.testing.assert_allclose(loss, np.asarray(expected, float), rtol=1e-14, atol=1e-14)
         dz = dz.astype(float)
@@ -114,7 +213,7 @@ def test_linear_cross_entropy_is_cross_entropy_of_the_products(sm, rng, kind):
 def test_linear_cross_entropy_gradient_is_the_difference_of_the_loss(sm, rng):
     X, W, b = (rng.standard_normal(shape) for shape in [(N, INPUTS), (INPUTS, K), (K,)])
     _, target, weight = problem(rng, float, "ignoring")
-    options = dict(weight=weight, label_smoothing=0.25)
+    options = dict(weight=weight, label_smoothing=0.25, z_loss=0.125)
     _, (dX, dW, db) = sm.linear_cross_entropy_with_grad(X, W, target, b, **options)
 
     def loss(X, W, b):
@@ -123,6 +222,88 @@ def test_linear_cross_entropy_gradient_is_the_difference_of_the_loss(sm, rng):
     np.testing.assert_allclose(dX, jacobian(lambda X: loss(X, W, b), X), rtol=0, atol=1e-10)
     np.testing.assert_allclose(dW, jacobian(lambda W: loss(X, W, b), W), rtol=0, atol=1e-10)
     np.testing.assert_allclose(db, jacobian(lambda b: loss(X, W, b), b), rtol=0, atol=1e-10)
+
+
+def assert_close(got, expected, dtype):
+    """Shapes and dtypes alike, values within a few roundings of the largest."""
+    for one, other in zip(results(got), results(expected), strict=True):
+        assert one.dtype == other.dtype == dtype and one.shape == other.shape
+        one, other = truth.wide(one), truth.wide(other)
+        size = np.max(np.abs(other), initial=0)
+        np.testing.assert_allclose(one, other, rtol=0, atol=16 * truth.eps(dtype) * size)
+
+
+LAYOUTS = {
+    "plain": lambda a: a,
+    "transposed": lambda a: a.T.copy().T,
+    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
+    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("layout, kind", [*itertools.product(LAYOUTS, ["hard"]), ("plain", "soft")])
+def test_blocks_of_rows_make_the_same_results(sm, dtype, rng, layout, kind):
+    """One row in a block, some, or all, whatever way the weights lie."""
+    count, inputs, classes = 11, 40, 100
+    X = (rng.standard_normal((count, inputs)) / 4).astype(dtype)
+    W = rng.standard_normal((inputs, classes)).astype(dtype)
+    b, weight = rng.standard_normal(classes).astype(dtype), rng.uniform(1, 2, classes)
+    target = rng.integers(classes, size=count)
+    target[::5] = IGNORED
+    if kind == "soft":
+        target = rng.dirichlet(np.ones(classes), count)
+    options = dict(weight=weight, label_smoothing=0.125, z_loss=1e-3, return_lse=True)
+    expected = sm.linear_cross_entropy_with_grad(X, W, target, b, **options)
+    laid_out = LAYOUTS[layout](X), LAYOUTS[layout](W), target, b
+    for block_bytes in (1, 40_000, 2**40):
+        got = sm.linear_cross_entropy_with_grad(*laid_out, **options, block_bytes=block_bytes)
+        assert_close(got, expected, dtype)
+        alone = sm.linear_cross_entropy(*laid_out, **options, block_bytes=block_bytes)
+        assert_close(alone, (expected[0], expected[2]), dtype)
+
+
+def test_gradients_of_many_chunks_of_classes(sm, native_dtype, rng):
+    """Sums over blocks in a matrix of weights that is taken in several pieces."""
+    X = rng.standard_normal((20, 1200)).astype(native_dtype) / 32
+    W = rng.standard_normal((1200, 1000)).astype(native_dtype)
+    target = rng.integers(1000, size=20)
+    expected = sm.linear_cross_entropy_with_grad(X, W, target)
+    got = sm.linear_cross_entropy_with_grad(X, W, target, block_bytes=2**23)
+    assert_close(got, expected, native_dtype)
+
+
+class Interrupted(Exception):
+    """Stands for the KeyboardInterrupt of a user."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends a signal")
+def test_a_signal_is_heard_between_blocks(sm, rng):
+    """Long before a call of some seconds is over."""
+    X, W = rng.standard_normal((5000, 1)), rng.standard_normal((1, 10_000))
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            sm.linear_cross_entropy(X, W, np.zeros(5000, int), block_bytes=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("block_bytes", [None, 1])
+def test_layer_without_rows_or_inputs(sm, dtype, block_bytes):
+    options = dict(reduction="none", block_bytes=block_bytes)
+    for count, inputs in ((0, 3), (2, 0), (0, 0)):
+        X, W = np.ones((count, inputs), dtype), np.ones((inputs, K), dtype)
+        target = np.zeros(count, int)
+        loss, (dX, dW, _) = sm.linear_cross_entropy_with_grad(X, W, target, **options)
+        assert_close(loss, np.log(np.full(count, 5, np.longdouble)).astype(dtype), dtype)
+        assert dX.shape == X.shape and dW.shape == W.shape
+        assert not dX.astype(float).any() and not dW.astype(float).any()
 
 
 # ---- The tail ------------------------------------------------------------------------------------

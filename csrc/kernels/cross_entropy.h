@@ -4,7 +4,9 @@
  * With the tail S' of softmax.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that are
  * never negative.  The gradient A s - a, A = sum a, cancels where the target is at the peak; there it
  * is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX issue 40386
- * show what A s_k - a_k gives).  Included once for each type stored (SMC_D).
+ * show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022) has the gradient
+ * 2 z lse s: in both forms it joins A, as mass that lies away from the peak.  Included once for each
+ * type stored (SMC_D).
  */
 
 #define targets SMC_K(targets)
@@ -12,7 +14,7 @@
 #define distribution_step SMC_K(distribution_step)
 #define sum_distribution SMC_K(sum_distribution)
 #define add_labels SMC_K(add_labels)
-#define store_losses SMC_K(store_losses)
+#define store_values SMC_K(store_values)
 #define slope SMC_K(slope)
 #define gradient_of SMC_K(gradient_of)
 #define row_label SMC_K(row_label)
@@ -110,13 +112,13 @@ SMC_INLINE void add_labels(const tile t, const operand *o, size_t u, vec m, cons
   a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
 }
 
-SMC_INLINE void store_losses(const tile t, size_t u, vec loss, const smc_targets *how,
+/* One value for each row, of the type computed in. */
+SMC_INLINE void store_values(const tile t, size_t u, vec value, void *data, ptrdiff_t step,
                              const int layout) {
   real lane[SMC_V(lanes)];
-  SMC_V(store)(lane, loss);
+  SMC_V(store)(lane, value);
   for (size_t l = 0; l < tile_rows(t, layout); ++l) {
-    char *p = (char *)how->loss + (ptrdiff_t)(t.row + tile_row(u, l, layout)) * how->loss_row;
-    SMC_V(put)(p, lane[l]);
+    SMC_V(put)((char *)data + (ptrdiff_t)(t.row + tile_row(u, l, layout)) * step, lane[l]);
   }
 }
 
@@ -192,19 +194,29 @@ SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, con
   }
 }
 
-/* The loss of the rows in vector u, and what their gradient will need. */
-SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, const scaling scale,
-                                pair tail, const targets *a, const smc_targets *how,
-                                const int layout) {
+/* The loss of the rows in vector u, and what their gradient will need; infinite is what a row with an
+ * infinite maximum has for a logsumexp above it: 0, or NaN if the row holds one. */
+SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, vec infinite, shift sh,
+                                const scaling scale, pair tail, const targets *a,
+                                const smc_targets *how, const int layout) {
   vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
   pair e = exp_of_peak(m, sh, scale);
   pair total = pair_add(tail, e);
-  vec log = v_add(log1p_of_pair(pair_quotient(tail, e)), undefined);
-  vec mass = pair_value(pair_add(a->others, a->peak));
+  vec excess = log1p_of_pair(pair_quotient(tail, e)), log = v_add(excess, undefined);
+  vec lse = v_add(m, v_select(v_eq(undefined, zero), excess, infinite));
+  pair others = a->others;
+  vec mass = pair_value(pair_add(others, a->peak));
   vec far = v_mul(a->at_label, v_sub(m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
   vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
-  store_losses(t, u, v_select(a->ignored, zero, loss), how, layout);
+  if (how->z_loss != 0) { /* as 0 times an infinite square is NaN */
+    vec z = v_mul(v_set1((real)how->z_loss), lse);
+    loss = v_fma(z, lse, loss);
+    others = pair_add(others, (pair){v_add(z, z), zero});
+    mass = pair_value(pair_add(others, a->peak));
+  }
+  store_values(t, u, v_select(a->ignored, zero, loss), how->loss, how->loss_row, layout);
+  if (how->lse) store_values(t, u, lse, how->lse, how->lse_row, layout);
 
   vec factor = v_set1((real)how->factor), one = v_set1(1);
   slope g = {.sh = sh, .m = m, .factor = factor, .ignored = a->ignored};
@@ -212,7 +224,7 @@ SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, shift sh, const s
   g.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total);
   g.tail = pair_value(pair_quotient(tail, total));
   g.dominant = v_lt(g.tail, v_set1((real)0.5));
-  g.at_peak = v_mul(v_mul(factor, pair_value(a->others)), v_sub(one, g.tail));
+  g.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, g.tail));
   return g;
 }
 
@@ -223,7 +235,7 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
   const int spread = !how->labels || how->off != 0, grad = o[SMC_GRAD].p != NULL;
   /* Exponentials are kept in the gradient where nothing else needs the logits there. */
   const int keep = grad && !spread && keeps_exp(t, layout);
-  vec m[SMC_GROUP];
+  vec m[SMC_GROUP], infinite[SMC_GROUP];
   shift sh[SMC_GROUP];
   pair tail[SMC_GROUP];
   targets a[SMC_GROUP];
@@ -234,6 +246,7 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
     sh[u] = make_shift(m[u], scale);
     vec zero = v_set1(0);
     a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
+    infinite[u] = how->lse ? infinite_row(t, o[SMC_X], (size_t)u, m[u], zero, layout) : zero;
   }
   note_centers(&scale, sh, SMC_WIDTH(layout));
   if (spread) sum_distribution(t, o, m, how, a, layout);
@@ -242,7 +255,8 @@ SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *e
   }
   sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, scale, tail, keep, SMC_TAIL, layout);
   for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    g[u] = loss_and_slope(t, (size_t)u, m[u], sh[u], scale, tail[u], &a[u], how, layout);
+    g[u] =
+        loss_and_slope(t, (size_t)u, m[u], infinite[u], sh[u], scale, tail[u], &a[u], how, layout);
   }
   if (!grad) return;
   if (spread) {

@@ -66,8 +66,10 @@ class Kernels(Protocol):
         weight: Array | None,
         on: float,
         off: float,
+        z_loss: float,
         factor: float,
         loss: Array,
+        lse: Array | None,
         grad: Array | None,
         /,
     ) -> None: ...

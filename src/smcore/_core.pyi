@@ -32,8 +32,10 @@ def cross_entropy(
     weight: _Array | None,
     on: float,
     off: float,
+    z_loss: float,
     factor: float,
     loss: _Array,
+    lse: _Array | None,
     grad: _Array | None,
 ) -> None: ...
 def fast_path(function: _Function) -> _Function: ...

@@ -11,7 +11,7 @@ import os
 
 cimport cython
 cimport numpy as cnp
-from libc.math cimport fabs
+from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int64_t, uint16_t
 
 import numpy as np
@@ -36,9 +36,12 @@ cdef extern from "smcore_kernels.h" nogil:
         const void *weight
         double on
         double off
+        double z_loss
         double factor
         void *loss
         ptrdiff_t loss_row
+        void *lse
+        ptrdiff_t lse_row
 
 
 ctypedef void (*scaled_kernel)(smc_view, smc_view, size_t, size_t, double) noexcept nogil
@@ -210,6 +213,10 @@ cdef inline operand label_of_each(const int64_t[:, :] x) noexcept nogil:
     return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
 
 
+cdef inline operand result_of_each(const cython.floating[:, :] x) noexcept nogil:
+    return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
+
+
 cdef inline operand matrices(const stored[:, :, :, :] x) noexcept nogil:
     """One dense block for each row."""
     return operand(<char *>&x[0, 0, 0, 0], x.strides[0], x.strides[1], x.strides[3])
@@ -224,7 +231,7 @@ ctypedef void (*any_kernel)() noexcept nogil
 cdef struct loop:
     void (*part)(const loop *, size_t, size_t, size_t) noexcept nogil
     any_kernel kernel
-    operand[5] operands
+    operand[6] operands
     size_t blocks, rows, k, j  # (A, B, K); J of a layer
     double work  # for a row, as in worth_a_thread
     double scale
@@ -436,9 +443,11 @@ cdef void sweep_layer(
 
 cdef void cross_entropy_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     cdef smc_targets targets = self.targets
-    cdef smc_view labels = at(self, 3, block, row), loss = at(self, 4, block, row)
+    cdef smc_view labels = at(self, 3, block, row)
+    cdef smc_view loss = at(self, 4, block, row), lse = at(self, 5, block, row)
     targets.labels, targets.labels_row = <const int64_t *>labels.data, labels.row
     targets.loss, targets.loss_row = loss.data, loss.row
+    targets.lse, targets.lse_row = lse.data, lse.row
     (<cross_entropy_kernel>self.kernel)(
         at(self, 0, block, row),
         at(self, 1, block, row),
@@ -456,16 +465,17 @@ cdef void run_cross_entropy(
     operand grad,
     operand labels,
     operand loss,
+    operand lse,
     size_t blocks,
     size_t rows,
     size_t k,
     const smc_targets *targets,
 ) noexcept:
-    """With the labels and losses of the operands in place of those of targets."""
+    """With labels, losses and logsumexps of the operands in place of those of targets."""
     cdef loop work
     work.part, work.kernel, work.targets = cross_entropy_part, <any_kernel>kernel, targets[0]
     work.operands[0], work.operands[1], work.operands[2] = x, soft, grad
-    work.operands[3], work.operands[4] = labels, loss
+    work.operands[3], work.operands[4], work.operands[5] = labels, loss, lse
     work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k
     run(&work)
 
@@ -478,13 +488,15 @@ cdef void sweep_cross_entropy(
     const cython.floating[::1] weight,
     double on,
     double off,
+    double z_loss,
     double factor,
     cython.floating[:, :] loss,
+    cython.floating[:, :] lse,
     stored[:, :, :] grad,
 ) noexcept:
-    """Without labels, soft, weight or grad: None in its place."""
+    """Without labels, soft, weight, lse or grad: None in its place."""
     cdef smc_targets targets
-    targets.on, targets.off, targets.factor = on, off, factor
+    targets.on, targets.off, targets.z_loss, targets.factor = on, off, z_loss, factor
     targets.weight = NULL
     if weight is not None:
         targets.weight = &weight[0]
@@ -494,7 +506,8 @@ cdef void sweep_cross_entropy(
         nothing if soft is None else rows(soft),
         nothing if grad is None else rows(grad),
         nothing if labels is None else label_of_each(labels),
-        operand(<char *>&loss[0, 0], loss.strides[0], loss.strides[1], 0),
+        result_of_each(loss),
+        nothing if lse is None else result_of_each(lse),
         x.shape[0],
         x.shape[1],
         x.shape[2],
@@ -566,21 +579,21 @@ def softmax_layer_jacobian(s, x, out):
         sweep_layer[uint16_t](kernel, elements(s), elements(x), elements(out))
 
 
-def cross_entropy(x, labels, soft, weight, on, off, factor, loss, grad):
+def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad):
     cdef cross_entropy_kernel kernel = kernels_for(x).cross_entropy
     if weight is None and off != 0:
         weight = np.ones(x.shape[2], loss.dtype)  # what the kernels ask for with smoothing
     if cnp.PyArray_ITEMSIZE(x) == 4:
         sweep_cross_entropy[float, float](
-            kernel, x, labels, soft, weight, on, off, factor, loss, grad)
+            kernel, x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad)
     elif cnp.PyArray_ITEMSIZE(x) == 8:
         sweep_cross_entropy[double, double](
-            kernel, x, labels, soft, weight, on, off, factor, loss, grad)
+            kernel, x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad)
     else:
         soft = None if soft is None else elements(soft)
         grad = None if grad is None else elements(grad)
         sweep_cross_entropy[uint16_t, float](
-            kernel, elements(x), labels, soft, weight, on, off, factor, loss, grad)
+            kernel, elements(x), labels, soft, weight, on, off, z_loss, factor, loss, lse, grad)
 
 
 # ---- small calls ---------------------------------------------------------------------------------
@@ -596,6 +609,10 @@ cdef object general_softmax_vjp
 cdef object general_softmax_jvp
 cdef object general_cross_entropy
 cdef object general_cross_entropy_with_grad
+cdef object general_linear_cross_entropy
+cdef object general_linear_cross_entropy_with_grad
+
+cdef object matmul = np.matmul, add = np.add, errstate = np.errstate
 
 
 cdef inline const smc_kernels *kernels_if_plain(object x) noexcept:
@@ -640,6 +657,11 @@ cdef inline bint may_hold_result(object out, cnp.ndarray x) noexcept:
 cdef inline cnp.ndarray new_like(cnp.ndarray x):
     return cnp.PyArray_EMPTY(
         cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+
+
+cdef inline cnp.ndarray new_by_row(cnp.ndarray x):
+    return cnp.PyArray_EMPTY(
+        cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
 
 
 cdef inline size_t row_length(cnp.ndarray x) noexcept:
@@ -744,8 +766,7 @@ cdef inline object fast_reduction(reducing_kernel kernel, cnp.ndarray x):
     if cnp.PyArray_NDIM(x) == 1 and size < RELEASE_GIL_FROM:
         kernel(dense(x), smc_view(&value, item, 0), 1, k)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
-    cdef cnp.ndarray out = cnp.PyArray_EMPTY(
-        cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+    cdef cnp.ndarray out = new_by_row(x)
     if size < RELEASE_GIL_FROM:
         kernel(dense(x), smc_view(cnp.PyArray_DATA(out), item, 0), size // k, k)
     else:
@@ -772,7 +793,7 @@ def fast_softmax_jvp(s, v, axis=-1, *, out=None):
 
 
 cdef object MEAN = "mean"  # interned, as the default of `reduction` is
-cdef object UNSMOOTHED = 0.0
+cdef object ZERO = 0.0  # the default of `label_smoothing`
 
 
 cdef Py_ssize_t count_labels(const int64_t *labels, Py_ssize_t n, int64_t k) noexcept nogil:
@@ -818,8 +839,14 @@ cdef inline bint are_plain_labels(object target, cnp.ndarray x) noexcept:
     return True
 
 
-cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object target, object out):
-    """The mean loss, with its gradient in out unless that is None; None for the general path."""
+cdef inline bint is_plain_factor(z_loss) noexcept:
+    return type(z_loss) is float and 0 <= <double>z_loss < INFINITY
+
+
+cdef object fast_mean_loss(
+    const smc_kernels *kernels, cnp.ndarray x, object target, double z_loss, object lse, object out
+):
+    """The mean loss; None for the general path.  Fills in lse and the gradient out unless None."""
     if not are_plain_labels(target, x):
         return None
     if out is not None and not are_apart(<cnp.ndarray>target, <cnp.ndarray>out):
@@ -835,6 +862,9 @@ cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object tar
     cdef cnp.ndarray losses = cnp.PyArray_EMPTY(1, &n, cnp.PyArray_TYPE(x), 0)
     targets.labels, targets.labels_row = labels, sizeof(int64_t)
     targets.weight, targets.on, targets.off, targets.factor = NULL, 1, 0, 1.0 / counted
+    targets.z_loss, targets.lse, targets.lse_row = z_loss, NULL, cnp.PyArray_ITEMSIZE(x)
+    if lse is not None:
+        targets.lse = cnp.PyArray_DATA(<cnp.ndarray>lse)
     targets.loss, targets.loss_row = cnp.PyArray_DATA(losses), cnp.PyArray_ITEMSIZE(losses)
     if size < RELEASE_GIL_FROM:
         kernels.cross_entropy(
@@ -853,6 +883,7 @@ cdef object fast_mean_loss(const smc_kernels *kernels, cnp.ndarray x, object tar
             grad,
             plain_singles(<cnp.ndarray>target),
             plain_singles(losses),
+            nothing if lse is None else plain_singles(<cnp.ndarray>lse),
             1,
             n,
             k,
@@ -872,13 +903,17 @@ def fast_cross_entropy(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
+    z_loss=0.0,
+    return_lse=False,
 ):
     cdef const smc_kernels *kernels = kernels_if_plain(x)
     if (kernels != NULL and axis is LAST and weight is None and is_default(ignore_index)
-            and reduction is MEAN and label_smoothing is UNSMOOTHED):
-        loss = fast_mean_loss(kernels, x, target, None)
+            and reduction is MEAN and label_smoothing is ZERO
+            and is_plain_factor(z_loss)):
+        lse = new_by_row(x) if return_lse else None
+        loss = fast_mean_loss(kernels, x, target, z_loss, lse, None)
         if loss is not None:
-            return loss
+            return (loss, lse[()]) if return_lse else loss
     return general_cross_entropy(
         x,
         target,
@@ -887,6 +922,8 @@ def fast_cross_entropy(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        return_lse=return_lse,
     )
 
 
@@ -899,16 +936,20 @@ def fast_cross_entropy_with_grad(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
+    z_loss=0.0,
+    return_lse=False,
     out=None,
 ):
     cdef const smc_kernels *kernels = kernels_if_plain(x)
     if (kernels != NULL and axis is LAST and weight is None and is_default(ignore_index)
-            and reduction is MEAN and label_smoothing is UNSMOOTHED
+            and reduction is MEAN and label_smoothing is ZERO
+            and is_plain_factor(z_loss)
             and (out is None or may_hold_result(out, x))):
         gradient = new_like(x) if out is None else out
-        loss = fast_mean_loss(kernels, x, target, gradient)
+        lse = new_by_row(x) if return_lse else None
+        loss = fast_mean_loss(kernels, x, target, z_loss, lse, gradient)
         if loss is not None:
-            return loss, gradient
+            return (loss, gradient, lse[()]) if return_lse else (loss, gradient)
     return general_cross_entropy_with_grad(
         x,
         target,
@@ -917,7 +958,129 @@ def fast_cross_entropy_with_grad(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        return_lse=return_lse,
         out=out,
+    )
+
+
+cdef enum:
+    SMALL_LAYER = 1 << 17  # logits, above which it does not matter what a call costs
+
+
+cdef cnp.ndarray small_logits(object X, object W, object b):
+    """``X @ W + b`` of plain arrays of one dtype; None for the general path."""
+    if kernels_if_plain(X) == NULL or kernels_if_plain(W) == NULL:
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>X, weights = <cnp.ndarray>W
+    if cnp.PyArray_NDIM(x) != 2 or cnp.PyArray_NDIM(weights) != 2:
+        return None
+    cdef cnp.npy_intp n = cnp.PyArray_DIM(x, 0), k = cnp.PyArray_DIM(weights, 1)
+    if (cnp.PyArray_DIM(x, 1) != cnp.PyArray_DIM(weights, 0) or n * k > SMALL_LAYER
+            or cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(weights)):
+        return None
+    if b is not None and not (
+            kernels_if_plain(b) != NULL and cnp.PyArray_NDIM(<cnp.ndarray>b) == 1
+            and cnp.PyArray_DIM(<cnp.ndarray>b, 0) == k
+            and cnp.PyArray_TYPE(<cnp.ndarray>b) == cnp.PyArray_TYPE(x)):
+        return None
+    z = matmul(X, W)
+    return z if b is None else add(z, b, z)
+
+
+cdef void add_columns(const cython.floating *x, double *sums, size_t n, size_t k) noexcept nogil:
+    cdef size_t i, j
+    for i in range(n):
+        for j in range(k):
+            sums[j] += x[i * k + j]
+
+
+cdef object column_sums(cnp.ndarray x):
+    cdef cnp.npy_intp k = row_length(x)
+    cdef size_t n = cnp.PyArray_DIM(x, 0)
+    cdef cnp.ndarray sums = cnp.PyArray_ZEROS(1, &k, cnp.NPY_FLOAT64, 0)
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64:
+        add_columns[double](<const double *>cnp.PyArray_DATA(x), <double *>sums.data, n, k)
+        return sums
+    add_columns[float](<const float *>cnp.PyArray_DATA(x), <double *>sums.data, n, k)
+    return sums.astype(np.float32)
+
+
+def fast_linear_cross_entropy(
+    X,
+    W,
+    target,
+    b=None,
+    *,
+    weight=None,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    z_loss=0.0,
+    return_lse=False,
+    block_bytes=None,
+):
+    if (weight is None and is_default(ignore_index) and reduction is MEAN
+            and label_smoothing is ZERO and is_plain_factor(z_loss) and block_bytes is None):
+        with errstate(all="ignore"):
+            z = small_logits(X, W, b)
+        if z is not None:
+            lse = new_by_row(z) if return_lse else None
+            loss = fast_mean_loss(kernels_if_plain(z), z, target, z_loss, lse, None)
+            if loss is not None:
+                return (loss, lse) if return_lse else loss
+    return general_linear_cross_entropy(
+        X,
+        W,
+        target,
+        b,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        return_lse=return_lse,
+        block_bytes=block_bytes,
+    )
+
+
+def fast_linear_cross_entropy_with_grad(
+    X,
+    W,
+    target,
+    b=None,
+    *,
+    weight=None,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    z_loss=0.0,
+    return_lse=False,
+    block_bytes=None,
+):
+    if (weight is None and is_default(ignore_index) and reduction is MEAN
+            and label_smoothing is ZERO and is_plain_factor(z_loss) and block_bytes is None):
+        with errstate(all="ignore"):
+            z = small_logits(X, W, b)
+            if z is not None:
+                lse = new_by_row(z) if return_lse else None
+                loss = fast_mean_loss(kernels_if_plain(z), z, target, z_loss, lse, z)
+                if loss is not None:
+                    dX, dW = matmul(z, W.T), matmul(X.T, z)
+                    found = dX, dW, None if b is None else column_sums(z)
+                    return (loss, found, lse) if return_lse else (loss, found)
+    return general_linear_cross_entropy_with_grad(
+        X,
+        W,
+        target,
+        b,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        return_lse=return_lse,
+        block_bytes=block_bytes,
     )
 
 
@@ -926,6 +1089,7 @@ def fast_path(function):
     global general_softmax, general_log_softmax, general_logsumexp
     global general_softmax_vjp, general_softmax_jvp
     global general_cross_entropy, general_cross_entropy_with_grad
+    global general_linear_cross_entropy, general_linear_cross_entropy_with_grad
     name = function.__name__
     if name == "softmax":
         general_softmax, twin = function, fast_softmax
@@ -941,6 +1105,11 @@ def fast_path(function):
         general_cross_entropy, twin = function, fast_cross_entropy
     elif name == "cross_entropy_with_grad":
         general_cross_entropy_with_grad, twin = function, fast_cross_entropy_with_grad
+    elif name == "linear_cross_entropy":
+        general_linear_cross_entropy, twin = function, fast_linear_cross_entropy
+    elif name == "linear_cross_entropy_with_grad":
+        general_linear_cross_entropy_with_grad = function
+        twin = fast_linear_cross_entropy_with_grad
     else:
         return function
     return functools.update_wrapper(twin, function)

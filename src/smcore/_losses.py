@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,10 +26,10 @@ from ._arrays import (
     deliver,
     is_float,
     sum_dtype,
-    widened,
 )
-from ._backend import Kernels, core, kernels
-from ._layer import check_layer, linear, linear_vjp
+from ._backend import core, kernels
+from ._blocks import LayerBlocks, LayerGradients
+from ._layer import check_layer
 
 __all__ = [
     "cross_entropy",
@@ -43,6 +43,40 @@ Reduction = Literal["mean", "sum", "none"]
 _IGNORED = -1  # the label by which the kernels know a row that does not count
 
 
+class _Options(TypedDict, total=False):
+    """What every loss takes."""
+
+    weight: ArrayLike | None
+    ignore_index: int
+    reduction: Reduction
+    label_smoothing: float
+    z_loss: float
+
+
+class _AxisOptions(_Options, total=False):
+    axis: Axis
+
+
+class _GradientOptions(_AxisOptions, total=False):
+    out: Array | None
+
+
+class _LayerOptions(_Options, total=False):
+    block_bytes: int | None
+
+
+@overload
+def cross_entropy(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    return_lse: Literal[False] = False,
+    **options: Unpack[_AxisOptions],
+) -> Any: ...
+@overload
+def cross_entropy(
+    x: ArrayLike, target: ArrayLike, *, return_lse: Literal[True], **options: Unpack[_AxisOptions]
+) -> tuple[Any, Any]: ...
 @core.fast_path
 def cross_entropy(
     x: ArrayLike,
@@ -53,6 +87,8 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    return_lse: bool = False,
 ) -> Any:
     r"""Compute the cross-entropy between the softmax of logits and a target.
 
@@ -77,12 +113,20 @@ def cross_entropy(
         What becomes of the rows' losses. With "none" the gradient is that of their sum.
     label_smoothing : float, default 0.0
         The share, in [0, 1], of the target that is spread evenly over the classes.
+    z_loss : float, default 0.0
+        A factor, at least 0: each row that counts has ``z_loss * lse**2`` added to its loss, where
+        lse is the logsumexp of its logits, which this keeps from drifting. Class weights do not
+        enter the term; "mean" divides it as it does the rest.
+    return_lse : bool, default False
+        Whether to return the logsumexp of each row, too.
 
     Returns
     -------
-    scalar or ndarray
+    loss : scalar or ndarray
         In the dtype of `x`: one number, or with ``reduction="none"`` one for each row. The mean
         over no row at all, as when every target is ignored, is NaN.
+    lse : scalar or ndarray
+        The logsumexp of each row's logits, ignored or not. Only with ``return_lse=True``.
 
     Raises
     ------
@@ -90,8 +134,8 @@ def cross_entropy(
         If `x` or `weight` is not real, or `target` neither integers nor floats.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], or there
-        are no classes.
+        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
+        negative or not finite, or there are no classes.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -125,11 +169,28 @@ def cross_entropy(
     """
     x = as_float(x, "x")
     criterion = _criterion(
-        x.shape, x.dtype, target, axis, weight, ignore_index, reduction, label_smoothing
+        x.shape, x.dtype, target, axis, weight, ignore_index, reduction, label_smoothing, z_loss
     )
-    return criterion.loss(x)
+    loss, lse = criterion.evaluate(x)
+    return (loss, lse) if return_lse else loss
 
 
+@overload
+def cross_entropy_with_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    return_lse: Literal[False] = False,
+    **options: Unpack[_GradientOptions],
+) -> tuple[Any, Array]: ...
+@overload
+def cross_entropy_with_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    return_lse: Literal[True],
+    **options: Unpack[_GradientOptions],
+) -> tuple[Any, Array, Any]: ...
 @core.fast_path
 def cross_entropy_with_grad(
     x: ArrayLike,
@@ -140,8 +201,10 @@ def cross_entropy_with_grad(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    return_lse: bool = False,
     out: Array | None = None,
-) -> tuple[Any, Array]:
+) -> Any:
     r"""Compute the cross-entropy and its gradient by the logits, in one pass.
 
     The arguments mean what they do in PyTorch, but for the axis of the classes: the last by
@@ -165,6 +228,12 @@ def cross_entropy_with_grad(
         What becomes of the rows' losses. With "none" the gradient is that of their sum.
     label_smoothing : float, default 0.0
         The share, in [0, 1], of the target that is spread evenly over the classes.
+    z_loss : float, default 0.0
+        A factor, at least 0: each row that counts has ``z_loss * lse**2`` added to its loss, where
+        lse is the logsumexp of its logits, which this keeps from drifting. Class weights do not
+        enter the term; "mean" divides it as it does the rest.
+    return_lse : bool, default False
+        Whether to return the logsumexp of each row, too.
     out : ndarray, optional
         Where to write the gradient, of its shape and dtype. May be `x` itself, or overlap it.
 
@@ -176,6 +245,8 @@ def cross_entropy_with_grad(
     dx : ndarray
         The gradient of the loss by `x`, in its shape and dtype: `out` if given. 0 for a row
         ignored.
+    lse : scalar or ndarray
+        The logsumexp of each row's logits, ignored or not. Only with ``return_lse=True``.
 
     Raises
     ------
@@ -184,8 +255,8 @@ def cross_entropy_with_grad(
         another dtype.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], or there
-        are no classes, or `out` cannot be written.
+        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
+        negative or not finite, or there are no classes, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -200,8 +271,11 @@ def cross_entropy_with_grad(
 
     .. math:: \frac{\partial L}{\partial x_c} = A s_c - a_c.
 
-    This is the usual :math:`s - t` for plain targets. Where the label is also the largest logit,
-    :math:`s_c - 1` would cancel, and minus the sum of the other probabilities is returned instead.
+    This is the usual :math:`s - t` for plain targets. A z-loss (Chowdhery et al., "PaLM", 2022) of
+    factor :math:`\lambda` adds :math:`2 \lambda \ell s_c`, with the logsumexp :math:`\ell`.
+
+    Where the label is also the largest logit, :math:`s_c - 1` would cancel, and minus the sum of
+    the other probabilities is returned instead.
 
     Examples
     --------
@@ -215,15 +289,44 @@ def cross_entropy_with_grad(
     >>> loss, dx = cross_entropy_with_grad([0.0, 50.0], 1)
     >>> print(f"{loss:.3g}, {dx[1]:.3g}")
     1.93e-22, -1.93e-22
+
+    With the logsumexp, and a loss that holds it near zero:
+
+    >>> loss, dx, lse = cross_entropy_with_grad([0.0, 50.0], 1, z_loss=1e-4, return_lse=True)
+    >>> loss.round(4), dx.round(4), lse.round(4)
+    (np.float64(0.25), array([0.  , 0.01]), np.float64(50.0))
     """
     x = as_float(x, "x")
     criterion = _criterion(
-        x.shape, x.dtype, target, axis, weight, ignore_index, reduction, label_smoothing
+        x.shape, x.dtype, target, axis, weight, ignore_index, reduction, label_smoothing, z_loss
     )
     gradient = as_output(out, x, x.shape)
-    return criterion.loss(x, gradient), deliver(gradient, out)
+    loss, lse = criterion.evaluate(x, gradient)
+    dx = deliver(gradient, out)
+    return (loss, dx, lse) if return_lse else (loss, dx)
 
 
+@overload
+def linear_cross_entropy(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    return_lse: Literal[False] = False,
+    **options: Unpack[_LayerOptions],
+) -> Any: ...
+@overload
+def linear_cross_entropy(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    return_lse: Literal[True],
+    **options: Unpack[_LayerOptions],
+) -> tuple[Any, Any]: ...
+@core.fast_path
 def linear_cross_entropy(
     X: ArrayLike,
     W: ArrayLike,
@@ -234,6 +337,9 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    return_lse: bool = False,
+    block_bytes: int | None = None,
 ) -> Any:
     r"""Compute the cross-entropy of a softmax layer, from its input: of the logits ``X @ W + b``.
 
@@ -257,21 +363,33 @@ def linear_cross_entropy(
         What becomes of the rows' losses. With "none" the gradient is that of their sum.
     label_smoothing : float, default 0.0
         The share, in [0, 1], of the target that is spread evenly over the classes.
+    z_loss : float, default 0.0
+        A factor, at least 0: each row that counts has ``z_loss * lse**2`` added to its loss, where
+        lse is the logsumexp of its logits, which this keeps from drifting. Class weights do not
+        enter the term; "mean" divides it as it does the rest.
+    return_lse : bool, default False
+        Whether to return the logsumexp of each row, too.
+    block_bytes : int, optional
+        How much memory to use besides the results: the logits are made in blocks of rows that fit
+        (of one row, if none does). By default 64 MiB, or 5% of the logits where that is more.
 
     Returns
     -------
-    scalar or ndarray
+    loss : scalar or ndarray
         In the dtype that `X`, `W` and `b` promote to: one number, or with ``reduction="none"`` one
         for each row. The mean over no row at all, as when every target is ignored, is NaN.
+    lse : scalar or ndarray
+        The logsumexp of each row's logits, ignored or not. Only with ``return_lse=True``.
 
     Raises
     ------
     TypeError
-        If an argument is not real, or `target` neither integers nor floats.
+        If an argument is not real, `target` neither integers nor floats, or `block_bytes` not an
+        integer.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], or there
-        are no classes.
+        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
+        negative or not finite, `block_bytes` less than 1, or there are no classes.
 
     See Also
     --------
@@ -285,11 +403,54 @@ def linear_cross_entropy(
     >>> linear_cross_entropy(X, W, [1]).round(4)
     np.float64(0.0486)
     """
-    X, W, b = as_floats(("b",), X=X, W=W, b=b)
-    criterion = _layer_criterion(X, W, b, target, weight, ignore_index, reduction, label_smoothing)
-    return cast(criterion.loss(linear(*widened(X, W, b))), X.dtype)
+    layer, criterion = _layer_loss(
+        X, W, b, block_bytes, target, weight, ignore_index, reduction, label_smoothing, z_loss
+    )
+    loss, lse = _evaluate_layer(layer, criterion)
+    return (loss, lse) if return_lse else loss
 
 
+@overload
+def linear_cross_entropy_with_grad(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: None = None,
+    *,
+    return_lse: Literal[False] = False,
+    **options: Unpack[_LayerOptions],
+) -> tuple[Any, tuple[Array, Array, None]]: ...
+@overload
+def linear_cross_entropy_with_grad(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: None = None,
+    *,
+    return_lse: Literal[True],
+    **options: Unpack[_LayerOptions],
+) -> tuple[Any, tuple[Array, Array, None], Any]: ...
+@overload
+def linear_cross_entropy_with_grad(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike,
+    *,
+    return_lse: Literal[False] = False,
+    **options: Unpack[_LayerOptions],
+) -> tuple[Any, tuple[Array, Array, Array]]: ...
+@overload
+def linear_cross_entropy_with_grad(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike,
+    *,
+    return_lse: Literal[True],
+    **options: Unpack[_LayerOptions],
+) -> tuple[Any, tuple[Array, Array, Array], Any]: ...
+@core.fast_path
 def linear_cross_entropy_with_grad(
     X: ArrayLike,
     W: ArrayLike,
@@ -300,7 +461,10 @@ def linear_cross_entropy_with_grad(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
-) -> tuple[Any, tuple[Array, Array, Array | None]]:
+    z_loss: float = 0.0,
+    return_lse: bool = False,
+    block_bytes: int | None = None,
+) -> Any:
     r"""Compute the cross-entropy of a softmax layer and its gradients by input, weights and bias.
 
     Parameters
@@ -323,6 +487,15 @@ def linear_cross_entropy_with_grad(
         What becomes of the rows' losses. With "none" the gradient is that of their sum.
     label_smoothing : float, default 0.0
         The share, in [0, 1], of the target that is spread evenly over the classes.
+    z_loss : float, default 0.0
+        A factor, at least 0: each row that counts has ``z_loss * lse**2`` added to its loss, where
+        lse is the logsumexp of its logits, which this keeps from drifting. Class weights do not
+        enter the term; "mean" divides it as it does the rest.
+    return_lse : bool, default False
+        Whether to return the logsumexp of each row, too.
+    block_bytes : int, optional
+        How much memory to use besides the results: the logits are made in blocks of rows that fit
+        (of one row, if none does). By default 64 MiB, or 5% of the logits where that is more.
 
     Returns
     -------
@@ -332,15 +505,18 @@ def linear_cross_entropy_with_grad(
     gradients : tuple
         ``(dX, dW, db)``, the gradients of the loss, in the shapes of `X`, `W` and `b`; `db` is None
         where `b` is.
+    lse : scalar or ndarray
+        The logsumexp of each row's logits, ignored or not. Only with ``return_lse=True``.
 
     Raises
     ------
     TypeError
-        If an argument is not real, or `target` neither integers nor floats.
+        If an argument is not real, `target` neither integers nor floats, or `block_bytes` not an
+        integer.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], or there
-        are no classes.
+        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
+        negative or not finite, `block_bytes` less than 1, or there are no classes.
 
     See Also
     --------
@@ -352,6 +528,10 @@ def linear_cross_entropy_with_grad(
     With the gradient :math:`\delta` by the logits,
 
     .. math:: dX = \delta W^T, \qquad dW = X^T \delta, \qquad db = \textstyle\sum_n \delta_n.
+
+    Logits are made for a block of rows at a time, and their gradient in the same place. Each block
+    after the first adds to `dW`, so more of `block_bytes` makes large batches faster; but it is
+    never less than one row.
 
     Examples
     --------
@@ -366,14 +546,14 @@ def linear_cross_entropy_with_grad(
     >>> db.round(4)
     array([ 0.0474, -0.0474])
     """
-    X, W, b = as_floats(("b",), X=X, W=W, b=b)
-    criterion = _layer_criterion(X, W, b, target, weight, ignore_index, reduction, label_smoothing)
-    dtype = X.dtype
-    X, W, b = widened(X, W, b)
-    z = linear(X, W, b)
-    loss = criterion.loss(z, z)
-    dW, db, dX = linear_vjp(X, W, z, dtype)
-    return cast(loss, dtype), (dX, dW, None if b is None else db)
+    layer, criterion = _layer_loss(
+        X, W, b, block_bytes, target, weight, ignore_index, reduction, label_smoothing, z_loss
+    )
+    gradients = LayerGradients(layer)
+    loss, lse = _evaluate_layer(layer, criterion, gradients)
+    dX, dW, db = gradients.results()
+    found = (dX if np.ndim(X) == 2 else dX[0], dW, db)
+    return (loss, found, lse) if return_lse else (loss, found)
 
 
 @dataclass(frozen=True)
@@ -381,40 +561,54 @@ class _Criterion:
     """What is asked of logits of one shape and dtype: checked, and in the kernels' terms."""
 
     rows: Rows
-    target: Array  # labels (*lead), int64; or probabilities (*lead, K)
+    target: Array  # labels (*lead), int64; or probabilities (*lead, K), of any dtype
     weight: Array | None  # (K,)
     smoothing: Any  # a scalar of `sum_dtype`, as the divisor
+    z_loss: float
     reduction: Reduction
     divisor: Any  # of the summed losses, and of their gradient
 
-    def loss(self, x: Array, gradient: Array | None = None) -> Any:
-        """Return the loss of logits `x`, and fill in its gradient, which may be `x` itself."""
+    def evaluate(self, x: Array, gradient: Array | None = None) -> tuple[Any, Any]:
+        """Return loss and logsumexp of logits `x`, and fill in the gradient, which may be `x`."""
         rows = self.rows
-        losses = np.empty(rows.lead, compute_dtype(x.dtype))
-        operands = [rows.view(x), self.target]
-        kernel = self._kernel(kernels(x.dtype))
+        losses, lse = self.new_values(x.dtype)
+        operands = [rows.view(x), _as_target(self.target, x.dtype), losses]
+        kernel = self.kernel(x.dtype)
         if gradient is None:
-            rows.sweep(kernel, operands, losses)
+            rows.sweep(kernel, operands, lse)
         else:
-            rows.map(kernel, [*operands, losses], gradient)
-        return self._reduced(losses, x.dtype)
+            rows.map(kernel, [*operands, lse], gradient)
+        return self.results(losses, lse, x.dtype)
 
-    def _kernel(self, backend: Kernels) -> Callable[..., None]:
+    def new_values(self, dtype: DType) -> tuple[Array, Array]:
+        """Return where the kernels put each row's loss, and its logsumexp."""
+        lead = self.rows.lead
+        return np.empty(lead, compute_dtype(dtype)), np.empty(lead, compute_dtype(dtype))
+
+    def kernel(self, dtype: DType) -> Callable[..., None]:
+        """Return the function of blocks of logits, target, losses, logsumexp and gradient."""
+        backend = kernels(dtype)
         with np.errstate(all="ignore"):
             on, off = 1 - self.smoothing, self.smoothing / self.rows.length
             factor = 1 / self.divisor if self.divisor else 0.0
+        how = (self.weight, on, off, self.z_loss, factor)
 
-        def run(x: Array, target: Array, losses: Array, gradient: Array | None = None) -> None:
+        def run(
+            x: Array, target: Array, losses: Array, lse: Array, gradient: Array | None = None
+        ) -> None:
             labels, soft = (target, None) if target.dtype == np.int64 else (None, target)
-            backend.cross_entropy(x, labels, soft, self.weight, on, off, factor, losses, gradient)
+            backend.cross_entropy(x, labels, soft, *how, losses, lse, gradient)
 
         return run
 
-    def _reduced(self, losses: Array, dtype: DType) -> Any:
+    def results(self, losses: Array, lse: Array, dtype: DType) -> tuple[Any, Any]:
+        """Return the loss, reduced, and the logsumexp, in `dtype`."""
         if self.reduction == "none":
-            return deliver(cast(losses, dtype), None)
-        with np.errstate(all="ignore"):
-            return dtype.type(losses.sum(dtype=sum_dtype(dtype)) / self.divisor)
+            loss = deliver(cast(losses, dtype), None)
+        else:
+            with np.errstate(all="ignore"):
+                loss = dtype.type(losses.sum(dtype=sum_dtype(dtype)) / self.divisor)
+        return loss, deliver(cast(lse, dtype), None)
 
 
 def _criterion(
@@ -426,6 +620,7 @@ def _criterion(
     ignore_index: int,
     reduction: Reduction,
     label_smoothing: float,
+    z_loss: float,
 ) -> _Criterion:
     """Judge the arguments of a loss of logits of this shape and dtype."""
     rows = Rows(shape, axis)
@@ -436,6 +631,9 @@ def _criterion(
     smoothing = as_real(label_smoothing, "label_smoothing")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1]; found {label_smoothing!r}")
+    z_factor = as_real(z_loss, "z_loss")
+    if z_factor < 0:
+        raise ValueError(f"z_loss must be at least 0; found {z_loss!r}")
     weights = None if weight is None else _as_weights(weight, rows.length, dtype)
 
     values = np.asarray(target)
@@ -444,7 +642,7 @@ def _criterion(
         divisor = _counted(values, weights, dtype)
     elif is_float(values.dtype):
         check_shape(values, shape, "target (of floats, one for each logit)")
-        values = rows.view(as_float(values, "target", dtype))
+        values = rows.view(values)
         divisor = math.prod(rows.lead)
     else:
         raise TypeError(
@@ -453,15 +651,52 @@ def _criterion(
     if reduction != "mean":
         divisor = 1
     exact = sum_dtype(dtype).type
-    return _Criterion(rows, values, weights, exact(smoothing), reduction, exact(divisor))
+    return _Criterion(rows, values, weights, exact(smoothing), z_factor, reduction, exact(divisor))
 
 
-def _layer_criterion(X: Array, W: Array, b: Array | None, *arguments: Any) -> _Criterion:
+def _layer_loss(
+    X: ArrayLike, W: ArrayLike, b: ArrayLike | None, block_bytes: int | None, *arguments: Any
+) -> tuple[LayerBlocks, _Criterion]:
     """Judge a layer, and the arguments of a loss of its logits ``X @ W + b``."""
+    X, W, b = as_floats(("b",), X=X, W=W, b=b)
     check_layer(X, W, b, x_name="X")
+    if block_bytes is not None:
+        try:
+            block_bytes = operator.index(block_bytes)
+        except TypeError:
+            raise TypeError(
+                f"block_bytes must be an integer or None; found {block_bytes!r}"
+            ) from None
+        if block_bytes < 1:
+            raise ValueError(f"block_bytes must be at least 1; found {block_bytes}")
     target, *others = arguments
     shape = (*X.shape[:-1], W.shape[1])
-    return _criterion(shape, compute_dtype(X.dtype), target, -1, *others)
+    criterion = _criterion(shape, X.dtype, target, -1, *others)
+    return LayerBlocks(X, W, b, block_bytes), criterion
+
+
+def _evaluate_layer(
+    layer: LayerBlocks, criterion: _Criterion, gradients: LayerGradients | None = None
+) -> tuple[Any, Any]:
+    """Return loss and logsumexp of the logits of a layer, and add up its gradients."""
+    losses, lse = criterion.new_values(layer.dtype)
+    kernel = criterion.kernel(layer.dtype)
+    by_row = losses.reshape(-1), lse.reshape(-1)
+    target = criterion.target.reshape(len(layer.X), *criterion.target.shape[len(losses.shape) :])
+    with np.errstate(all="ignore"):
+        for rows, z in layer:
+            block = [_as_target(target[rows], z.dtype), *(v[rows] for v in by_row)]
+            if gradients is None:
+                kernel(z[np.newaxis], *(array[np.newaxis] for array in block))
+            else:
+                kernel(z[np.newaxis], *(array[np.newaxis] for array in block), z[np.newaxis])
+                gradients.add(rows, z)
+    return criterion.results(losses, lse, layer.X.dtype)
+
+
+def _as_target(values: Array, dtype: DType) -> Array:
+    """Return labels as they are, and probabilities in the dtype of the logits."""
+    return values if values.dtype == np.int64 else as_float(values, "target", dtype)
 
 
 def _as_weights(weight: ArrayLike, count: int, dtype: DType) -> Array:

@@ -389,6 +389,12 @@ class Exponentials(NamedTuple):
         """Return the logarithm of the sum of the exponentials (Blanchard, Higham, Higham [6]_)."""
         return (self.tail / self.top).log1p()
 
+    def logsumexp(self, x: Extended) -> Extended:
+        """Return the logsumexp of the logits `x`; an infinite maximum is its own."""
+        peak = x.at(self.k)
+        lse = peak + self.log_total()
+        return Extended(np.where(np.isinf(peak.hi), peak.hi, lse.hi), lse.lo)
+
 
 def scaled_difference(x: Extended, k: Array, scale: float) -> Extended:
     """Return ``scale * (x - x[k])``, which overflows only where the result itself does.
@@ -459,10 +465,7 @@ def logsumexp(x: Array, out: Array) -> None:
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
         logits = Extended.of(x[rows])
-        row = Exponentials.of(logits)
-        peak = logits.at(row.k)
-        result = np.where(np.isinf(peak.hi), peak.hi, (peak + row.log_total()).rounded())
-        out[rows] = result[..., 0]
+        out[rows] = Exponentials.of(logits).logsumexp(logits).rounded()[..., 0]
 
 
 # --- Derivatives ----------------------------------------------------------------------------
@@ -624,11 +627,13 @@ def cross_entropy(
     weight: Array | None,
     on: float,
     off: float,
+    z_loss: float,
     factor: float,
     loss: Array,
+    lse: Array | None,
     grad: Array | None,
 ) -> None:
-    """Write the cross-entropy ``sum(a * (lse - x))`` and its gradient, not reduced.
+    """Write ``sum(a * (lse - x)) + z_loss * lse**2`` and its gradient, not reduced.
 
     The target's weights are ``a = weight * (on * t + off)``, with `t` the soft target or the
     one-hot row of the label; an ignored row has none.  Where a weight is zero, the class
@@ -646,15 +651,22 @@ def cross_entropy(
         The weights of the classes; None stands for ones.
     on, off : float
         Label smoothing.
+    z_loss : float
+        The factor on the squared logsumexp of a row that is not ignored.
     factor : float
         The factor on the gradient, not on the loss.
     loss : ndarray, (A, B)
         The losses.
+    lse : ndarray, (A, B), or None
+        The logsumexp of every row, if wanted.
     grad : ndarray, (A, B, K), or None
-        The gradient ``factor * (sum(a) * s - a)``, if wanted.
+        The gradient ``factor * ((sum(a) + 2 * z_loss * lse) * s - a)``, if wanted.
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
-        row = Exponentials.of(Extended.of(x[rows]))
+        logits = Extended.of(x[rows])
+        row = Exponentials.of(logits)
+        log_sum = row.logsumexp(logits)
+        z = log_sum * log_sum.number(z_loss) if z_loss else log_sum.number(0.0)
         if labels is not None:
             label = labels[rows][..., np.newaxis]
             target, counted = (label == np.arange(x.shape[2])).astype(x.dtype), label >= 0
@@ -663,12 +675,15 @@ def cross_entropy(
         a = target_weights(target, weight, on, off).where(counted)
         total = a.sum()
         losses = total * row.log_total() + (a * (-row.d).where(a.hi != 0)).sum()
-        losses_of_block = np.where(counted, losses.rounded(), 0)
+        if z_loss:  # as 0 times an infinite square is NaN
+            losses = losses + z * log_sum
         if grad is not None:
-            gradient = logit_gradient(row, a, total)
+            gradient = logit_gradient(row, a, z + z)
             gradient = gradient * gradient.number(factor)
             grad[rows] = np.where(counted, gradient.rounded(), 0)
-        loss[rows] = losses_of_block[..., 0]
+        if lse is not None:
+            lse[rows] = log_sum.rounded()[..., 0]
+        loss[rows] = np.where(counted, losses.rounded(), 0)[..., 0]
 
 
 def target_weights(target: Array, weight: Array | None, on: float, off: float) -> Extended:
@@ -679,14 +694,16 @@ def target_weights(target: Array, weight: Array | None, on: float, off: float) -
     return a if weight is None else a * Extended.of(weight)
 
 
-def logit_gradient(row: Exponentials, a: Extended, total: Extended) -> Extended:
+def logit_gradient(row: Exponentials, a: Extended, extra: Extended) -> Extended:
     """Return ``total * s - a``, at the peak written so that a confident label keeps its digits.
 
-    There it is ``(total - a) * s - a * (1 - s)``, with ``total - a`` summed over the others and
-    ``1 - s`` the tail's share.
+    The `total` is the sum of `a` and the `extra` mass of a z-loss.  At the peak the difference is
+    ``(total - a) * s - a * (1 - s)``, with ``total - a`` summed over the others and ``1 - s`` the
+    tail's share.
     """
     s = row.softmax()
-    others = a.without(row.k).sum()
+    total = a.sum() + extra
+    others = a.without(row.k).sum() + extra
     missing = row.tail / (row.tail + row.top)
     at_peak = others * s.at(row.k) - a.at(row.k) * missing
     return (total * s - a).put(row.k, at_peak)

@@ -156,7 +156,9 @@ def _perf() -> Iterator[Cell]:
         yield Cell("softmax_layer_jacobian", (784, 10), dtype)
         for shape in ((64, 10), (4096, 10), (128, 1000), (512, 32000)):
             yield Cell("cross_entropy_with_grad", shape, dtype)
-        for layer in ((64, 784, 10), (512, 256, 1000), (512, 256, 8000)):
+        layers: Shapes = ((64, 64, 10), (64, 784, 10), (256, 784, 10), (512, 256, 1000))
+        large: Shapes = ((512, 256, 8000), (512, 768, 32000), (1024, 512, 32000))
+        for layer in (*layers, *large):
             yield Cell("linear_cross_entropy_with_grad", layer, dtype)
 
 
