@@ -61,6 +61,11 @@ def one_per_row(rng: np.random.Generator, lead: tuple[int, ...], k: int) -> Arra
     return rng.standard_normal(lead)
 
 
+def pairs(rng: np.random.Generator, lead: tuple[int, ...], k: int) -> Array:
+    """One logarithm a row, and what it lacks."""
+    return np.stack([one_per_row(rng, lead, k), one_per_row(rng, lead, k) * 1e-4])
+
+
 def labels(rng: np.random.Generator, lead: tuple[int, ...], k: int) -> Array:
     """One class a row."""
     return rng.integers(k, size=lead)
@@ -168,6 +173,24 @@ _OPERATIONS = (
         keywords={"reduction": "none"},
         like=("x",),
     ),
+    Operation(
+        "cross_entropy_hvp",
+        {"s": probabilities, "v": logits, "target": labels},
+        keywords={"reduction": "none"},
+        like=("s", "v"),
+    ),
+    Operation(
+        "linear_cross_entropy_hvp",
+        {"X": inputs, "W": weights, "V": weights, "target": labels, "b": bias, "Vb": bias},
+        rowwise=False,
+        has_out=False,
+    ),
+    Operation("logsumexp_partial", {"x": logits}, has_out=False),
+    Operation("logsumexp_merge", {"p": pairs, "q": pairs}, rowwise=False, has_out=False),
+    Operation(
+        "logsumexp_finalize", {"m": one_per_row, "s": one_per_row}, rowwise=False, has_out=False
+    ),
+    Operation("softmax_from_lse", {"x": logits, "lse": one_per_row}, like=("x",)),
     Operation("softmax_layer", {"x": inputs, "W": weights, "b": bias}, rowwise=False),
     Operation(
         "linear_weight_jacobian",
@@ -206,6 +229,7 @@ OPERATIONS = {operation.name: operation for operation in _OPERATIONS}
 ROWWISE = {name: operation for name, operation in OPERATIONS.items() if operation.rowwise}
 WITH_OUT = {name: operation for name, operation in OPERATIONS.items() if operation.has_out}
 
+OPERATORS = {"SoftmaxJacobian", "SoftmaxLayerJacobian"}  # tested in test_operators.py
 CONFIGURATION = {
     "backend",
     "targets",

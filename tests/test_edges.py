@@ -111,6 +111,8 @@ def test_rows_of_length_zero(sm, dtype, shape, axis):
 def test_derivatives_of_rows_of_length_zero(sm, dtype, operation):
     if operation.name.startswith("cross_entropy"):
         pytest.skip("no label is a class of zero: see the bad inputs")
+    if operation.name == "logsumexp_partial":
+        pytest.skip("a pair: see test_streaming.py")
     operands = operation.draw(np.random.default_rng(), dtype, (3,), 0)
     for result in results(operation(sm, operands)):
         assert result.dtype == dtype and (result.size == 0 or (result == -INF).all())
@@ -123,7 +125,7 @@ def test_empty_batches(sm, dtype, rng, operation, lead):
     for got, like in zip(
         results(operation(sm, operation.draw(rng, dtype, lead))), usual, strict=True
     ):
-        assert got.shape == lead + like.shape[len(lead) :] and got.dtype == dtype
+        assert got.shape == lead + like.shape[len(lead) :] and got.dtype == like.dtype
 
 
 @pytest.mark.parametrize("axis", [-1, 0, None])

@@ -29,6 +29,7 @@ from ._derivatives import (
     softmax_jvp,
     softmax_vjp,
 )
+from ._hessians import cross_entropy_hvp, linear_cross_entropy_hvp
 from ._layer import (
     linear_weight_jacobian,
     softmax_layer,
@@ -42,17 +43,28 @@ from ._losses import (
     linear_cross_entropy,
     linear_cross_entropy_with_grad,
 )
+from ._operators import SoftmaxJacobian, SoftmaxLayerJacobian
 from ._softmax import log_softmax, logsumexp, softmax
+from ._streaming import (
+    logsumexp_finalize,
+    logsumexp_merge,
+    logsumexp_partial,
+    softmax_from_lse,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SoftmaxJacobian",
+    "SoftmaxLayerJacobian",
     "__version__",
     "backend",
     "cross_entropy",
+    "cross_entropy_hvp",
     "cross_entropy_with_grad",
     "get_num_threads",
     "linear_cross_entropy",
+    "linear_cross_entropy_hvp",
     "linear_cross_entropy_with_grad",
     "linear_weight_jacobian",
     "log_softmax",
@@ -60,10 +72,14 @@ __all__ = [
     "log_softmax_jvp",
     "log_softmax_vjp",
     "logsumexp",
+    "logsumexp_finalize",
+    "logsumexp_merge",
+    "logsumexp_partial",
     "logsumexp_vjp",
     "set_num_threads",
     "show_config",
     "softmax",
+    "softmax_from_lse",
     "softmax_jacobian",
     "softmax_jvp",
     "softmax_layer",

@@ -17,11 +17,14 @@ import numpy as np
 from numpy.exceptions import AxisError
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import _memory
+
 Array = NDArray[Any]
 DType = np.dtype[Any]
 Axis = int | tuple[int, ...] | None
 
 _FLOATS = "float16, bfloat16, float32, float64 or longdouble"
+_SURELY_FITS = 1 << 26  # bytes: too few to ask the system about
 
 
 # ---- dtypes ------------------------------------------------------------------------------------
@@ -166,17 +169,47 @@ def as_real(value: Any, name: str) -> float:
 # ---- results -----------------------------------------------------------------------------------
 
 
-def as_output(out: Array | None, like: Array, shape: tuple[int, ...], order: Any = "K") -> Array:
+def as_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
     """Return the array to compute into, of `like`'s dtype: `out` where kernels can write there.
 
     Hand it back with `deliver`.
     """
     if out is not None:
         check_output(out, shape, like.dtype)
-        array = np.asarray(out)
-        if _usable(array) and (order == "K" or array.flags.c_contiguous):
-            return array
-    return np.empty_like(like, shape=shape, order=order)
+        if _usable(out):
+            return np.asarray(out)
+    return np.empty_like(like, shape=shape)
+
+
+def as_matrices(out: Array | None, like: Array, shape: tuple[int, ...], instead: str) -> Array:
+    """Do the same for matrices in C order; see `dense` for `instead`."""
+    if out is not None:
+        check_output(out, shape, like.dtype)
+        if _usable(out) and out.flags.c_contiguous:
+            return np.asarray(out)
+    return dense(np.empty, shape, like.dtype, instead)
+
+
+def dense(
+    make: Callable[[tuple[int, ...], DType], Array],
+    shape: tuple[int, ...],
+    dtype: DType,
+    instead: str,
+) -> Array:
+    """Return ``make(shape, dtype)``; raise, before any of it is written, if it cannot be held.
+
+    The error names `instead`: what does the same without a matrix.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        if size > _SURELY_FITS and size > _memory.available():
+            raise MemoryError
+        return make(shape, dtype)
+    except MemoryError:
+        raise MemoryError(
+            f"a dense matrix of shape {shape} and dtype {dtype} takes {size / 2**30:,.1f} GiB, "
+            f"which cannot be had; without the matrix: {instead}"
+        ) from None
 
 
 def check_output(out: Array, shape: tuple[int, ...], dtype: DType) -> None:

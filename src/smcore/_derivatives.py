@@ -10,7 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, Axis, Rows, as_float, as_floats, as_like, as_output, deliver
+from ._arrays import (
+    Array,
+    Axis,
+    Rows,
+    as_float,
+    as_floats,
+    as_like,
+    as_matrices,
+    as_output,
+    deliver,
+)
 from ._backend import core, kernels
 
 __all__ = [
@@ -49,11 +59,14 @@ def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None)
         If an argument is not real, or `out` of another dtype.
     ValueError
         If `out` has the wrong shape, or `out` cannot be written.
+    MemoryError
+        If the matrices cannot be held. Nothing is written then.
     numpy.exceptions.AxisError
         If `s` has no such axis.
 
     See Also
     --------
+    SoftmaxJacobian : The same as a linear operator, without the matrix.
     softmax_vjp : Its product with a vector, without the matrix.
     softmax_layer_jacobian : The derivative by the weights of a layer.
 
@@ -74,7 +87,8 @@ def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None)
            [-0.022 ,  0.1848, -0.1628],
            [-0.0599, -0.1628,  0.2227]])
     """
-    return _jacobian("softmax_jacobian", s, "s", axis, out)
+    instead = "SoftmaxJacobian(s), or the products softmax_vjp and softmax_jvp"
+    return _jacobian("softmax_jacobian", s, "s", axis, out, instead)
 
 
 @core.fast_path
@@ -207,6 +221,8 @@ def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None
         If an argument is not real, or `out` of another dtype.
     ValueError
         If `out` has the wrong shape, or `out` cannot be written.
+    MemoryError
+        If the matrices cannot be held. Nothing is written then.
     numpy.exceptions.AxisError
         If `log_s` has no such axis.
 
@@ -229,7 +245,8 @@ def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None
            [-0.09  ,  0.7553, -0.6652],
            [-0.09  , -0.2447,  0.3348]])
     """
-    return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, out)
+    instead = "the products log_softmax_vjp and log_softmax_jvp"
+    return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, out, instead)
 
 
 @core.fast_path
@@ -403,11 +420,13 @@ def logsumexp_vjp(
     return deliver(result, out)
 
 
-def _jacobian(kernel: str, s: ArrayLike, name: str, axis: Axis, out: Array | None) -> Array:
+def _jacobian(
+    kernel: str, s: ArrayLike, name: str, axis: Axis, out: Array | None, instead: str
+) -> Array:
     """Run a Jacobian kernel on `s`, the argument `name`."""
     s = as_float(s, name)
     rows = Rows(s.shape, axis)
-    result = as_output(out, s, (*rows.lead, rows.length, rows.length), order="C")
+    result = as_matrices(out, s, (*rows.lead, rows.length, rows.length), instead)
     rows.sweep(getattr(kernels(s.dtype), kernel), [rows.view(s)], result)
     return deliver(result, out)
 

@@ -18,11 +18,13 @@ from ._arrays import (
     as_float,
     as_floats,
     as_like,
+    as_matrices,
     as_output,
     cast,
     check_shape,
     compute_dtype,
     deliver,
+    dense,
     sum_dtype,
     widened,
 )
@@ -119,6 +121,8 @@ def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
         If `x` is not real, or `K` not an integer.
     ValueError
         If `x` is neither 1-D nor 2-D, or `K` is negative.
+    MemoryError
+        If the matrices cannot be held. Nothing is written then.
 
     See Also
     --------
@@ -149,7 +153,8 @@ def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
     if K < 0:
         raise ValueError(f"K must not be negative; found {K}")
     batch, J = x.shape[:-1], x.shape[-1]
-    result = np.zeros((*batch, K, K * J), x.dtype)
+    instead = "SoftmaxLayerJacobian(s, x), or the product with a direction dW, which is x @ dW"
+    result = dense(np.zeros, (*batch, K, K * J), x.dtype, instead)
     diagonal = result.reshape(*batch, K * K, J)[..., :: K + 1, :]
     diagonal[...] = x[..., np.newaxis, :]
     return result
@@ -179,9 +184,12 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
         If an argument is not real, or `out` of another dtype.
     ValueError
         If an argument or `out` has the wrong shape, or `out` cannot be written.
+    MemoryError
+        If the matrices cannot be held. Nothing is written then.
 
     See Also
     --------
+    SoftmaxLayerJacobian : The same as a linear operator, without the matrix.
     softmax_layer_vjp : Its product with a gradient, without the matrix.
     linear_weight_jacobian : The factor by which it differs from `softmax_jacobian`.
 
@@ -205,13 +213,10 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
            [-0.0452, -0.0904,  0.0452,  0.0904]])
     """
     s, x = as_floats(s=s, x=x)
-    check_batch(s, "s")
-    K, J = s.shape[-1], x.shape[-1] if x.ndim else 1
-    if x.shape != (*s.shape[:-1], J):
-        raise ValueError(
-            f"x must have shape {(*s.shape[:-1], J)}, as s has {s.shape}; found {x.shape}"
-        )
-    result = as_output(out, s, (*s.shape[:-1], K, K * J), order="C")
+    check_layer_rows(s, x)
+    K, J = s.shape[-1], x.shape[-1]
+    instead = "SoftmaxLayerJacobian(s, x), or the products softmax_layer_vjp and softmax_layer_jvp"
+    result = as_matrices(out, s, (*s.shape[:-1], K, K * J), instead)
     if result.size:
         kernel = kernels(s.dtype).softmax_layer_jacobian
         s, x = apart(s, result), apart(x, result)
@@ -370,6 +375,14 @@ def check_layer(
         )
     if b is not None:
         check_shape(b, W.shape[1:], b_name)
+
+
+def check_layer_rows(s: Array, x: Array) -> None:
+    """Raise unless a layer's output and input have as many rows."""
+    check_batch(s, "s")
+    expected = (*s.shape[:-1], x.shape[-1] if x.ndim else 1)
+    if x.shape != expected:
+        raise ValueError(f"x must have shape {expected}, as s has {s.shape}; found {x.shape}")
 
 
 def check_batch(array: Array, name: str) -> None:

@@ -1,0 +1,322 @@
+"""Products with the Hessian of the cross-entropy, for Newton's method, without the matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arrays import (
+    Array,
+    Axis,
+    Rows,
+    as_floats,
+    as_like,
+    as_output,
+    cast,
+    check_shape,
+    deliver,
+    sum_dtype,
+    widened,
+)
+from ._backend import kernels
+from ._derivatives import softmax_vjp
+from ._layer import check_layer, linear
+from ._losses import Reduction, _criterion
+from ._softmax import softmax
+
+__all__ = ["cross_entropy_hvp", "linear_cross_entropy_hvp"]
+
+_BLOCK = 1 << 22  # logits held at once
+_LEAST_ROWS = 128  # of a block all the same, so that the matrix products are worth their while
+
+
+def cross_entropy_hvp(
+    s: ArrayLike,
+    v: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+    out: Array | None = None,
+) -> Array:
+    r"""Multiply a direction of the logits by the Hessian matrix of the cross-entropy.
+
+    With the arguments that `cross_entropy_with_grad` was given, this is how its gradient moves
+    with the logits.
+
+    Parameters
+    ----------
+    s : array_like
+        What `softmax` returned for the logits, K classes along `axis`.
+    v : array_like
+        The direction in which the logits move, of the shape of `s` or broadcastable to it.
+    target : array_like, optional
+        Either labels 0 to K-1, integers of any width, in the shape of `s` without `axis`; or
+        probabilities, floats in the shape of `s`. Without one, every row counts as one label does
+        without weights: the Hessian depends on nothing else.
+    axis : int, tuple of ints or None, default -1
+        The axis of the classes. Several axes make one row together; None takes all.
+    weight : array_like, shape (K,), optional
+        A factor for each class; needs a `target`. The mean divides by the summed weights of the
+        labels counted.
+    ignore_index : int, default -100
+        Rows with this label do not count: their product is 0. Without meaning for probabilities.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the rows' losses. With "none" the Hessian is that of their sum.
+    label_smoothing : float, default 0.0
+        The share, in [0, 1], of the target that is spread evenly over the classes. It makes no
+        difference unless there are weights, or probabilities that do not sum to one.
+    out : ndarray, optional
+        Where to write the result, of its shape and dtype. May be `s` or `v` itself, or overlap
+        them.
+
+    Returns
+    -------
+    ndarray
+        The shape of `s`, in the dtype that `s` and `v` promote to: `out` if given, a NumPy scalar
+        if it is 0-d. 0 for a row that does not count.
+
+    Raises
+    ------
+    TypeError
+        If `s`, `v` or `weight` is not real, `target` neither integers nor floats, or `out` of
+        another dtype.
+    ValueError
+        If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
+        `weight` is not finite or given without a target, `reduction` unknown, `label_smoothing`
+        outside [0, 1], or there are no classes, or `out` cannot be written.
+    numpy.exceptions.AxisError
+        If `s` has no such axis.
+
+    See Also
+    --------
+    cross_entropy_with_grad : The loss and its gradient.
+    linear_cross_entropy_hvp : The same for the weights of the layer before.
+    softmax_jvp : The product without the factor of the loss.
+
+    Notes
+    -----
+    The gradient of a row's loss is :math:`A s - a`, with the :math:`a_c` of `cross_entropy` and
+    their sum :math:`A`. Only :math:`s` depends on the logits, so
+
+    .. math:: H v = \frac{A}{d} \bigl(\operatorname{diag}(s) - s s^T\bigr) v,
+
+    with the divisor :math:`d` of the reduction. For a label, :math:`A = (1 - \epsilon) w_y +
+    \epsilon \bar w`: one, without weights. The rows do not mix, and H is positive semidefinite.
+
+    In the *logits* three matrices coincide, because softmax is the canonical link of the
+    cross-entropy: this exact Hessian; the Gauss-Newton matrix, which would leave out the second
+    derivative of the logits; and A times the Fisher information of one draw from the *model's*
+    distribution s, :math:`E_{y \sim s}[(e_y - s)(e_y - s)^T] = \operatorname{diag}(s) - s s^T`.
+    The labels come in through A alone. (The "empirical Fisher" matrix, of the gradients at the
+    labels given, is another one.) In the *parameters* of a network the product with the
+    Gauss-Newton matrix takes a jvp of the logits, this function, and a vjp; it is the exact Hessian
+    where the logits are linear in the parameters.
+
+    Examples
+    --------
+    >>> from smcore import cross_entropy_hvp, softmax
+    >>> s = softmax([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+    >>> cross_entropy_hvp(s, [1.0, 0.0, 0.0], reduction="sum").round(4)
+    array([[ 0.0819, -0.022 , -0.0599],
+           [ 0.2222, -0.1111, -0.1111]])
+    >>> cross_entropy_hvp(s, [1.0, 0.0, 0.0], [2, -100]).round(4)
+    array([[ 0.0819, -0.022 , -0.0599],
+           [ 0.    ,  0.    ,  0.    ]])
+    """
+    s, v = as_floats(s=s, v=v)
+    rows = Rows(s.shape, axis)
+    factors = _factors(
+        s, rows, target, axis, weight, ignore_index, reduction, label_smoothing
+    ).reshape(rows.kept)
+    v = as_like(v, s.shape, "v")
+    result = as_output(out, s, s.shape)
+    s, v = widened(s, v)
+    product = result if result.dtype == s.dtype else np.empty(s.shape, s.dtype)
+    rows.map(kernels(s.dtype).softmax_vjp, [rows.view(s), rows.view(v)], product)
+    _scale(product, factors)
+    if product is not result:
+        result[...] = cast(product, result.dtype)
+    return deliver(result, out)
+
+
+def linear_cross_entropy_hvp(
+    X: ArrayLike,
+    W: ArrayLike,
+    V: ArrayLike,
+    target: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    Vb: ArrayLike | None = None,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> tuple[Array, Array | None]:
+    r"""Multiply a direction of the weights and bias by the Hessian of a softmax layer's loss.
+
+    With the arguments that `linear_cross_entropy_with_grad` was given, this is how its gradients by
+    `W` and `b` move with `W` and `b`: what Newton's method asks for.
+
+    Parameters
+    ----------
+    X : array_like, shape (D,) or (N, D)
+        One input, or a batch of N.
+    W : array_like, shape (D, K)
+        The weights.
+    V : array_like, shape (D, K) or (..., D, K)
+        The direction in which the weights move, or a stack of directions.
+    target : array_like, optional
+        Either labels 0 to K-1, integers of any width, of shape () or (N,); or probabilities, floats
+        of shape (K,) or (N, K). Without one, every row counts as one label does without weights.
+    b : array_like, shape (K,), optional
+        The bias.
+    Vb : array_like, shape (K,) or (..., K), optional
+        The direction in which the bias moves, one for each in `V`. None: it does not. Needs `b`.
+    weight : array_like, shape (K,), optional
+        A factor for each class; needs a `target`. The mean divides by the summed weights of the
+        labels counted.
+    ignore_index : int, default -100
+        Rows with this label do not count. Without meaning for probabilities.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the rows' losses. With "none" the Hessian is that of their sum.
+    label_smoothing : float, default 0.0
+        The share, in [0, 1], of the target that is spread evenly over the classes.
+
+    Returns
+    -------
+    HW : ndarray, shape (D, K) or (..., D, K)
+        How the gradient by `W` moves, in the dtype that `X`, `W`, `V`, `b` and `Vb` promote to.
+    Hb : ndarray, shape (K,) or (..., K), or None
+        How the gradient by `b` moves; None where `b` is.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real, or `target` neither integers nor floats.
+    ValueError
+        If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
+        `weight` is not finite or given without a target, `Vb` given without `b`, `reduction`
+        unknown, `label_smoothing` outside [0, 1], or there are no classes.
+
+    See Also
+    --------
+    linear_cross_entropy_with_grad : The loss and its gradients.
+    cross_entropy_hvp : The same in the logits; the Hessian is described there.
+
+    Notes
+    -----
+    The logits are linear in `W` and `b`, so this exact Hessian is the Gauss-Newton matrix, and the
+    Fisher matrix as `cross_entropy_hvp` describes it:
+
+    .. math:: HW = X^T \delta, \quad Hb = \textstyle\sum_n \delta_n, \qquad
+              \delta_n = \frac{A_n}{d} \bigl(\operatorname{diag}(s_n) - s_n s_n^T\bigr)
+              (X V + V_b)_n.
+
+    The rows are taken in blocks of some four million logits, or of 128 rows: the logits are held
+    for one block only, and their product for each direction.
+
+    The Hessian is positive semidefinite. It is singular: moving all classes alike changes nothing.
+
+    Examples
+    --------
+    >>> from smcore import linear_cross_entropy_hvp
+    >>> X, W = [[1.0, 2.0], [3.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]
+    >>> HW, Hb = linear_cross_entropy_hvp(X, W, [[1.0, 0.0], [0.0, 0.0]], b=[0.0, 0.0])
+    >>> HW.round(4)
+    array([[ 0.2259, -0.2259],
+           [ 0.0452, -0.0452]])
+    >>> Hb.round(4)
+    array([ 0.0904, -0.0904])
+    """
+    X, W, V, b, Vb = as_floats(("b", "Vb"), X=X, W=W, V=V, b=b, Vb=Vb)
+    check_layer(X, W, b, x_name="X")
+    _check_direction(V, Vb, W, b)
+    dtype = X.dtype
+    X, W, V, b, Vb = widened(X, W, V, b, Vb)
+    logits = np.broadcast_to(X.dtype.type(0), (*X.shape[:-1], W.shape[1]))  # for their shape
+    factors = _factors(
+        logits, Rows(logits.shape, -1), target, -1, weight, ignore_index, reduction, label_smoothing
+    ).reshape(-1, 1)
+
+    X = np.atleast_2d(X)
+    HW, Hb = (np.zeros(shape, sum_dtype(dtype)) for shape in (V.shape, (*V.shape[:-2], W.shape[1])))
+    step = max(_LEAST_ROWS, _BLOCK // W.shape[1])
+    for start in range(0, len(X), step):
+        block = slice(start, start + step)
+        _add_block(HW, Hb, X[block], _logit_product(X[block], W, b, V, Vb, factors[block]))
+    return cast(HW, dtype), None if b is None else cast(Hb, dtype)
+
+
+def _check_direction(V: Array, Vb: Array | None, W: Array, b: Array | None) -> None:
+    if V.shape[-2:] != W.shape:
+        raise ValueError(f"V must have shape {W.shape}, as W, or (..., D, K); found {V.shape}")
+    if Vb is not None:
+        if b is None:
+            raise ValueError("Vb must be None where b is None: there is no bias to move")
+        check_shape(Vb, (*V.shape[:-2], W.shape[1]), "Vb")
+
+
+def _logit_product(
+    X: Array, W: Array, b: Array | None, V: Array, Vb: Array | None, factors: Array
+) -> Array:
+    """Return ``(..., N, K)``, how the gradient by the logits moves along the directions."""
+    v = linear(X, V, None if Vb is None else Vb[..., np.newaxis, :])
+    s = linear(X, W, b)
+    s = np.broadcast_to(softmax(s, out=s), v.shape)
+    return _scale(softmax_vjp(s, v, out=v), factors)
+
+
+def _add_block(HW: Array, Hb: Array, X: Array, delta: Array) -> None:
+    with np.errstate(all="ignore"):
+        HW += X.T @ delta
+        Hb += delta.sum(axis=-2, dtype=Hb.dtype)
+
+
+def _factors(
+    s: Array,
+    rows: Rows,
+    target: ArrayLike | None,
+    axis: Axis,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: Reduction,
+    label_smoothing: float,
+) -> Array:
+    """Return ``(*lead)``, the factor A of each row over the divisor of the loss."""
+    if target is None:
+        if weight is not None:
+            raise ValueError("weight must be None where target is None: no row has a class")
+        target = np.zeros(rows.lead, np.int8)  # any class but the one ignored
+        ignore_index = -1
+    z_loss = 0.0
+    criterion = _criterion(
+        s.shape, s.dtype, target, axis, weight, ignore_index, reduction, label_smoothing, z_loss
+    )
+    with np.errstate(all="ignore"):
+        on, off = 1 - criterion.smoothing, criterion.smoothing / rows.length
+        weights = np.ones(rows.length) if criterion.weight is None else criterion.weight
+        weights = weights.astype(criterion.divisor.dtype)
+        if criterion.target.dtype == np.int64:
+            counts = criterion.target >= 0
+            ones = np.where(counts, weights[np.maximum(criterion.target, 0)], 0)
+            factors = on * ones + off * weights.sum() * counts
+        else:
+            shares = np.ascontiguousarray(criterion.target)  # so that each row is summed alike
+            if criterion.weight is not None:
+                shares = shares * weights
+            factors = on * shares.sum(axis=-1, dtype=weights.dtype) + off * weights.sum()
+        divisor = criterion.divisor
+        return np.asarray(factors / divisor if divisor else np.zeros_like(factors))
+
+
+def _scale(product: Array, factors: Array) -> Array:
+    """Multiply rows in place; a factor of 0 hides what the row holds."""
+    if not (factors == 1).all():
+        with np.errstate(all="ignore"):
+            np.multiply(product, cast(factors, product.dtype), out=product)
+        np.copyto(product, 0, where=factors == 0)
+    return product
