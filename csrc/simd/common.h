@@ -22,7 +22,11 @@
 #define SMC_ALIGN(bytes) __declspec(align(bytes))
 #else
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
+#ifdef __clang__
+#define SMC_UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define SMC_UNROLL _Pragma("GCC unroll 16")
+#endif
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 

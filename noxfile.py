@@ -1,0 +1,305 @@
+"""What proves the packaging: ``nox -l`` lists the sessions, CONTRIBUTING.md tells when to run them.
+
+Only `package` is quick; the others compile. With ccache on the PATH, kernels are compiled once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["package"]
+nox.options.default_venv_backend = "venv"
+
+DIST = Path("dist")
+IDENTIFIERS = Path("tools/build_identifiers.txt")
+PLATFORMS = ("linux", "macos", "windows", "pyodide", "android", "ios")
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t"]
+KERNELS = ("csrc/cpu.c", "csrc/dispatch.c")
+TEST_REQUIRES = ("hypothesis>=6.100", "ml_dtypes>=0.4", "mpmath>=1.3", "pytest>=8")
+BUILD_REQUIRES = (
+    "scikit-build-core>=1.1",
+    "cython>=3.1",
+    "cython-cmake>=0.2",
+    "numpy>=2.0",
+    "ninja",
+)
+
+AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mpopcnt", "-mbmi", "-mbmi2"]
+AVX512 = [*AVX2, *["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]]
+X86_TARGETS = {"scalar": [], "avx2": AVX2, "avx512": AVX512}
+ARM_TARGETS = {"scalar": [], "neon": []}
+# What cibuildwheel makes wheels for and this machine may lack, as zig names it.
+CROSS = {
+    "x86_64-linux-musl": X86_TARGETS,
+    "aarch64-linux-gnu.2.17": ARM_TARGETS,
+    "aarch64-linux-musl": ARM_TARGETS,
+    "x86_64-macos": X86_TARGETS,
+    "aarch64-macos": ARM_TARGETS,
+    "x86_64-windows-gnu": X86_TARGETS,
+    "aarch64-windows-gnu": ARM_TARGETS,
+    "x86-windows-gnu": {"scalar": ["-msse2", "-mfpmath=sse"]},
+    "x86-linux-gnu": {"scalar": ["-msse2", "-mfpmath=sse"]},
+    "arm-linux-gnueabihf": {"scalar": []},
+    "powerpc64le-linux-gnu": {"scalar": []},
+    "riscv64-linux-gnu": {"scalar": []},
+    "s390x-linux-gnu": {"scalar": []},
+}
+
+
+def only(directory: Path, pattern: str) -> Path:
+    """Return the one file of that name."""
+    (path,) = directory.glob(pattern)
+    return path
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return the requirements of that dependency group."""
+    return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
+
+
+def compiling(**variables: str) -> dict[str, str]:
+    """Return the environment of a build that must compile."""
+    launcher = {"CMAKE_C_COMPILER_LAUNCHER": "ccache"} if shutil.which("ccache") else {}
+    return {"SMCORE_BUILD": "c", **launcher, **variables}
+
+
+def program(path: Path, text: str) -> str:
+    """Write a shell script and return its absolute path."""
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return str(path.absolute())
+
+
+def test_installed(session: nox.Session, wheel: Path, *arguments: str) -> None:
+    """Install the wheel, and NumPy, and run the tests."""
+    session.install(str(wheel), *TEST_REQUIRES)
+    session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
+    session.run("python", "-m", "pytest", *(arguments or session.posargs))
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Make the sdist and the pure wheel from it, in dist; check them and the configuration."""
+    session.install(*group("package"))
+    session.run("validate-pyproject", "pyproject.toml")
+    session.run("zizmor", "--offline", "--no-progress", ".github/workflows")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST), env={"SMCORE_BUILD": "pure"})
+    session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
+    session.run("check-wheel-contents", str(only(DIST, "*-py3-none-any.whl")))
+    found = "".join(
+        str(
+            session.run(
+                "cibuildwheel",
+                "--print-build-identifiers",
+                "--platform",
+                platform,
+                ".",
+                silent=True,
+            )
+        )
+        for platform in PLATFORMS
+    )
+    if found.split() != IDENTIFIERS.read_text().split():
+        Path(session.create_tmp(), "identifiers").write_text(found)
+        session.error(f"wheels to build differ from {IDENTIFIERS}; found:\n{found}")
+
+
+@nox.session(python=PYTHONS)
+def wheel(session: nox.Session) -> None:
+    """Compile a wheel for glibc 2.17 with zig, repair and check it, and run the tests on it."""
+    session.install(*group("wheel"))
+    scratch = Path(session.create_tmp())
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    python = Path(session.bin, "python").absolute()
+    machine = os.uname().machine
+    zig = program(
+        scratch / "zig-cc", f'exec "{python}" -m ziglang cc -target {machine}-linux-gnu.2.17 "$@"\n'
+    )
+    session.run(
+        "pip", "wheel", "--no-deps", "--wheel-dir", str(scratch), ".", env=compiling(CC=zig)
+    )
+    session.run(
+        "auditwheel",
+        "repair",
+        "--plat",
+        f"manylinux2014_{machine}",
+        "--wheel-dir",
+        str(DIST),
+        str(only(scratch, "*.whl")),
+    )
+    tag = sysconfig_tag(session)
+    repaired = only(DIST, f"*-{tag}-*manylinux*.whl")
+    session.run("twine", "check", "--strict", str(repaired))
+    session.run("check-wheel-contents", str(repaired))
+    check_symbols(session, repaired, scratch)
+    test_installed(session, repaired)
+
+
+def sysconfig_tag(session: nox.Session) -> str:
+    """Return the tags of the session's Python, as cp314-cp314t."""
+    code = (
+        "import sys, sysconfig; v = 'cp{}{}'.format(*sys.version_info); "
+        "print(v, v + 't' * bool(sysconfig.get_config_var('Py_GIL_DISABLED')), sep='-')"
+    )
+    return str(session.run("python", "-c", code, silent=True)).strip()
+
+
+def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
+    """Check that the module exports PyInit__core alone, and names no directory of this machine."""
+    shutil.unpack_archive(wheel, scratch / "unpacked", "zip")
+    module = only(scratch / "unpacked/smcore", "_core.*.so")
+    symbols = str(
+        session.run("nm", "--dynamic", "--defined-only", str(module), silent=True, external=True)
+    )
+    exported = {line.split()[-1] for line in symbols.splitlines()}
+    if exported != {"PyInit__core"}:
+        session.error(f"{module.name} exports {sorted(exported)}")
+    if os.fsencode(Path.cwd()) in module.read_bytes():
+        session.error(f"{module.name} contains the name of the source directory")
+
+
+@nox.session
+def reproducible(session: nox.Session) -> None:
+    """Compile in two directories: the wheels are the same bytes."""
+    session.install(*BUILD_REQUIRES, "cmake", "ninja")
+    files = str(session.run("git", "ls-files", silent=True, external=True)).split()
+    built = []
+    for name in ("one", "another/further/down"):
+        root = Path(session.create_tmp(), name)
+        shutil.rmtree(root, ignore_errors=True)
+        for file in files:
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, root / file)
+        with session.chdir(root):
+            session.run(
+                "pip",
+                "wheel",
+                "--no-build-isolation",
+                "--no-deps",
+                ".",
+                env={"SMCORE_BUILD": "c", "SOURCE_DATE_EPOCH": "1700000000"},
+            )
+        built.append(only(root, "*.whl").read_bytes())
+    if built[0] != built[1]:
+        session.error("the wheels differ")
+
+
+@nox.session
+def old_compiler(session: nox.Session) -> None:
+    """With a compiler that knows no AVX-512 that target drops out, with a message."""
+    scratch = Path(session.create_tmp())
+    compiler = program(
+        scratch / "old-cc",
+        'case " $* " in *" -mavx512f "*) echo "no -mavx512f" >&2; exit 1;; esac\nexec cc "$@"\n',
+    )
+    log = session.run("pip", "install", "--verbose", ".", silent=True, env=compiling(CC=compiler))
+    if "the compiler lacks the flags of target avx512" not in str(log):
+        session.error("no message")
+    targets = session.run("python", "-c", "import smcore; print(*smcore.targets())", silent=True)
+    if not {"scalar"} <= set(str(targets).split()) <= {"avx2", "scalar"}:
+        session.error(f"targets: {targets}")
+
+
+@nox.session
+def offline(session: nox.Session) -> None:
+    """Without an index, a compiler or CMake: the pure wheel, and a build from the sdist."""
+    session.install("scikit-build-core>=1.1", "numpy")
+    is_pure = "import smcore; smcore.show_config(); assert smcore.backend() == 'numpy'"
+    nothing = {"PIP_NO_INDEX": "1", "CC": "/bin/false", "PATH": session.bin}
+    session.run("pip", "install", str(only(DIST, "*-py3-none-any.whl")), env=nothing)
+    session.run("python", "-c", is_pure)
+    session.run(
+        "pip",
+        "install",
+        "--no-build-isolation",
+        "--force-reinstall",
+        "--no-deps",
+        str(only(DIST, "*.tar.gz")),
+        env={**nothing, "SMCORE_BUILD": "pure"},
+    )
+    session.run("python", "-c", is_pure)
+
+
+@nox.session
+def cross(session: nox.Session) -> None:
+    """Compile and link the kernels for every platform that has a wheel; or those named."""
+    session.install(*(r for r in group("wheel") if r.startswith("ziglang")))
+    scratch = Path(session.create_tmp())
+    for triple in session.posargs or CROSS:
+        zig = (
+            "python",
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            triple,
+            "-std=gnu11",
+            "-O2",
+            "-fPIC",
+            "-ffp-contract=off",
+            "-Icsrc",
+        )
+        have = [f"-DSMC_HAVE_{target}" for target in CROSS[triple]]
+        objects = []
+        for target, flags in CROSS[triple].items():
+            objects.append(str(scratch / f"{target}.o"))
+            session.run(
+                *zig,
+                *flags,
+                f"-DSMC_TARGET_NAME={target}",
+                "-c",
+                "csrc/target.c",
+                "-o",
+                objects[-1],
+            )
+        session.run(*zig, *have, "-shared", *KERNELS, *objects, "-o", str(scratch / triple))
+
+
+@nox.session(venv_backend="none")
+def msvc(session: nox.Session) -> None:
+    """Read the C sources as on Windows, with clang-cl: x86-64, arm64, 32-bit x86."""
+    compiler = next(filter(shutil.which, ("clang-cl", "clang-cl-19")), None)
+    if compiler is None:
+        session.error("clang-cl is needed; Debian has it in clang-tools-19")
+    headers = ("/clang:-fsyntax-only", "/clang:-ffreestanding", "-Itools/msvc", "-Icsrc")
+    options = ("/std:c11", "/W3", "/WX", "/fp:precise", "/clang:-ffp-contract=off", *headers)
+    for machine, targets in {
+        "x86_64": {"scalar": [], "avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"]},
+        "aarch64": {"scalar": [], "neon": []},
+        "i686": {"scalar": []},
+    }.items():
+        command = (compiler, f"--target={machine}-pc-windows-msvc", *options)
+        have = [f"-DSMC_HAVE_{target}" for target in targets]
+        session.run(*command, *have, "/c", *KERNELS, external=True)
+        for target, flags in targets.items():
+            session.run(
+                *command,
+                *flags,
+                f"-DSMC_TARGET_NAME={target}",
+                "/c",
+                "csrc/target.c",
+                external=True,
+            )
+
+
+@nox.session(venv_backend="none")
+def free_threaded(session: nox.Session) -> None:
+    """Install for a free-threaded Python, named after --, and run the tests: the GIL stays off."""
+    python, *arguments = session.posargs
+    environment = Path(session.create_tmp(), "environment")
+    session.run(python, "-m", "venv", str(environment), external=True)
+    python = str(environment / "bin/python")
+    session.run(
+        python, "-m", "pip", "install", "--quiet", "pip>=25.1", *TEST_REQUIRES, external=True
+    )
+    session.run(python, "-m", "pip", "install", ".", env=compiling(), external=True)
+    code = "import smcore, sys; assert smcore.backend() == 'native' and not sys._is_gil_enabled()"
+    session.run(python, "-W", "error", "-c", code, external=True)
+    session.run(python, "-m", "pytest", *arguments, external=True)
