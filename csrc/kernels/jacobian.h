@@ -46,11 +46,23 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n) {
   }
 }
 
+/* Rows are stored in whole vectors: what one puts beyond its end, the next ones write over. */
 static void softmax_jacobian_row(const char *s, char *out, size_t k) {
+  const size_t whole = k / W * W;
+  const vec rest = SMC_K(load_n)(s + whole * sizeof(elem), k - whole, v_set1(0));
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
-    vec s_i = v_set1(SMC_K(get)(s + i * sizeof(elem)));
-    scaled_copy(out, s, v_sub(v_set1(0), s_i), k);
-    SMC_K(store_n)(out + i * sizeof(elem), v_mul(s_i, one_minus(s, k, i)), 1);
+    const real s_i = SMC_K(get)(s + i * sizeof(elem));
+    const vec minus = v_set1(-s_i);
+    char *p = out;
+    for (size_t c = 0; c < whole; c += W, p += W * sizeof(elem)) {
+      SMC_K(store)(p, v_mul(minus, SMC_K(load)(s + c * sizeof(elem))));
+    }
+    if ((k - i) * k - whole >= W) {
+      SMC_K(store)(p, v_mul(minus, rest));
+    } else {
+      SMC_K(store_n)(p, v_mul(minus, rest), k - whole);
+    }
+    SMC_K(store_n)(out + i * sizeof(elem), v_mul(v_set1(s_i), one_minus(s, k, i)), 1);
   }
 }
 

@@ -54,10 +54,8 @@ static void pack(const argument *o, size_t row, size_t rows, vec *buffer, size_t
   for (size_t c = 0; c < o->k; c += W, p += W * sizeof(elem)) {
     size_t n = o->k - c < W ? o->k - c : W;
     vec block[SMC_V(lanes)];
-    if (rows == W) {
-      SMC_UNROLL for (size_t l = 0; l < W; ++l) {
-        block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, n, v_set1(0));
-      }
+    if (rows == W && n == W) {
+      SMC_UNROLL for (size_t l = 0; l < W; ++l) block[l] = SMC_K(load)(p + (ptrdiff_t)l * step);
     } else {
       SMC_UNROLL for (size_t l = 0; l < W; ++l) {
         block[l] = SMC_K(load_n)(p + (ptrdiff_t)l * step, l < rows ? n : 0, v_set1(0));
@@ -82,8 +80,10 @@ static void unpack(const argument *o, size_t row, size_t rows, const vec *buffer
     vec block[SMC_V(lanes)];
     SMC_UNROLL for (size_t j = 0; j < W; ++j) block[j] = buffer[(c + j) * strips];
     v_transpose(block);
-    SMC_UNROLL for (size_t l = 0; l < W; ++l) {
-      if (l < rows) SMC_K(store_n)(p + (ptrdiff_t)l * step, block[l], n);
+    if (rows == W && n == W) {
+      SMC_UNROLL for (size_t l = 0; l < W; ++l) SMC_K(store)(p + (ptrdiff_t)l * step, block[l]);
+    } else {
+      for (size_t l = 0; l < rows; ++l) SMC_K(store_n)(p + (ptrdiff_t)l * step, block[l], n);
     }
   }
 }
