@@ -6,11 +6,16 @@
 #define pack SMC_K(pack)
 #define unpack SMC_K(unpack)
 #define packed_tiles SMC_K(packed_tiles)
+#define prefetch_rows SMC_K(prefetch_rows)
 #define for_tiles SMC_K(for_tiles)
 
 #ifndef SMC_ROWS_CONSTANTS
 #define SMC_ROWS_CONSTANTS
 enum { SMC_MAX_OPERANDS = 4 };
+enum {
+  SMC_LINE = 64,
+  SMC_PREFETCH_MAX = 2048
+}; /* bytes: of a cache line, of a row worth fetching */
 
 /* An operand of for_tiles: its elements in a row (k, or 1 for one value per row). */
 typedef struct {
@@ -116,6 +121,18 @@ static void packed_tiles(const layouts functions, const argument *o, int count, 
   }
 }
 
+/* Rows abreast are read in turns, a pattern in which processors see no stream to fetch ahead: (12288, 128)
+ * of float32, half in the third-level cache, took twice as long without this. */
+static void prefetch_rows(const argument *o, int count, size_t row, size_t rows) {
+  for (int i = 0; i < count; ++i) {
+    if (!o[i].view.data) continue;
+    for (size_t r = row; r < row + rows; ++r) {
+      const char *p = view_operand(o[i].view, r).p;
+      for (size_t b = 0; b < o[i].k * sizeof(elem); b += SMC_LINE) SMC_PREFETCH(p + b);
+    }
+  }
+}
+
 /* The first `inputs` of the operands are read, the others written; one without data takes no part.
  * `packed` work on packed rows. */
 static void for_tiles(const layouts functions, const layouts packed, const argument *o, int count,
@@ -132,7 +149,8 @@ static void for_tiles(const layouts functions, const layouts packed, const argum
     return;
   }
   const int wide = across ? SMC_ACROSS : dense && k <= SMC_ABREAST_MAX ? SMC_ABREAST : SMC_ALONG;
-  const size_t lanes = across ? W : 1;
+  const size_t lanes = across ? W : 1, bytes = k * sizeof(elem);
+  const int far = wide == SMC_ABREAST && bytes <= SMC_PREFETCH_MAX && n * bytes > SMC_KEEP_BYTES;
   operand part[SMC_MAX_OPERANDS];
   for (size_t row = 0, rows; row < n; row += rows) {
     size_t left = n - row;
@@ -142,6 +160,7 @@ static void for_tiles(const layouts functions, const layouts packed, const argum
     for (int i = 0; i < count; ++i) {
       part[i] = o[i].view.data ? view_operand(o[i].view, row) : (operand){NULL, 0, 0};
     }
+    if (far && left >= 2 * SMC_GROUP) prefetch_rows(o, count, row + SMC_GROUP, SMC_GROUP);
     functions[layout]((tile){k, rows, row, !dense, rows == lanes}, part, extra);
   }
 }

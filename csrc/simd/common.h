@@ -19,6 +19,7 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define SMC_INLINE static __forceinline
 #define SMC_UNROLL
+#define SMC_PREFETCH(p) ((void)(p))
 #define SMC_ALIGN(bytes) __declspec(align(bytes))
 #else
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
@@ -27,6 +28,7 @@
 #else
 #define SMC_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define SMC_PREFETCH(p) __builtin_prefetch(p, 0, 2) /* to be read, into the second-level cache */
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 
