@@ -94,7 +94,8 @@ SMC_INLINE f64_vec f64_power(f64_vec k) {
 /* The eight entries, for float twice, fill a register: k mod 8 is looked up by a permutation. */
 SMC_INLINE f32_vec f32_step_power(f32_vec k, const f32_word steps[8]) {
   __m512i index = _mm512_castps_si512(k);
-  __m512i table = _mm512_broadcast_i32x8(_mm256_loadu_si256((const __m256i *)steps));
+  __m256i half = _mm256_loadu_si256((const __m256i *)steps);
+  __m512i table = _mm512_inserti64x4(_mm512_castsi256_si512(half), half, 1);
   __m512i step = _mm512_permutexvar_epi32(index, table);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(index, 20), step));
 }

@@ -260,14 +260,14 @@ static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoot
     labels[i] = (int64_t)(i % 3 ? (size_t)rand() % x->k : at_peak);
     if (smoothing > 0 && i % 5 == 4) labels[i] = -1;
   }
-  smc_targets how = {labels,
-                     (ptrdiff_t)sizeof *labels,
-                     weight.memory + 4 * computed->size,
-                     (double)on,
-                     (double)off,
-                     (double)factor,
-                     loss.view.data,
-                     loss.view.row};
+  smc_targets how = {.labels = labels,
+                     .labels_row = (ptrdiff_t)sizeof *labels,
+                     .weight = weight.memory + 4 * computed->size,
+                     .on = (double)on,
+                     .off = (double)off,
+                     .factor = (double)factor,
+                     .loss = loss.view.data,
+                     .loss_row = loss.view.row};
   kernels->cross_entropy(x->view, (smc_view){NULL, 0, 0}, grad.view, x->n, x->k, &how);
   for (size_t i = 0; i < x->n; ++i) {
     summary row = summarize(x, i, 1);

@@ -231,8 +231,8 @@ class SoftmaxJacobian(_Operator):
         self._s = as_float(s, "s")
         if self._s.ndim == 0:
             raise ValueError("s must have at least one axis; found shape ()")
-        self.shape = (*self._s.shape, self._s.shape[-1])
-        self.dtype = self._s.dtype
+        self.shape: tuple[int, ...] = (*self._s.shape, self._s.shape[-1])
+        self.dtype: DType = self._s.dtype
 
     @property
     def T(self) -> SoftmaxJacobian:
@@ -310,8 +310,8 @@ class SoftmaxLayerJacobian(_Operator):
         self._s, self._x = as_floats(s=s, x=x)
         check_layer_rows(self._s, self._x)
         K, J = self._s.shape[-1], self._x.shape[-1]
-        self.shape = (*self._s.shape, K * J)
-        self.dtype = self._s.dtype
+        self.shape: tuple[int, ...] = (*self._s.shape, K * J)
+        self.dtype: DType = self._s.dtype
 
     @property
     def T(self) -> _Operator:
