@@ -15,6 +15,10 @@
 #include "kernels/exact.h"
 #include "kernels/exp.h"
 #include "kernels/log1p.h"
+#include "kernels/tile.h"
+#include "kernels/softmax.h"
+#include "kernels/products.h"
+#include "kernels/cross_entropy.h"
 
 #define SMC_D f32
 #include "kernels/ops.h"
@@ -31,6 +35,10 @@
 #include "kernels/exact.h"
 #include "kernels/exp.h"
 #include "kernels/log1p.h"
+#include "kernels/tile.h"
+#include "kernels/softmax.h"
+#include "kernels/products.h"
+#include "kernels/cross_entropy.h"
 
 #define SMC_D f64
 #include "kernels/ops.h"

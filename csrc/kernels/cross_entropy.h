@@ -5,32 +5,34 @@
  * never negative.  The gradient A s - a, A = sum a, cancels where the target is at the peak; there it
  * is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX issue 40386
  * show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022) has the gradient
- * 2 z lse s: in both forms it joins A, as mass that lies away from the peak.  Included once for each
- * type stored (SMC_D).
+ * 2 z lse s: in both forms it joins A, as mass that lies away from the peak.
+ * Included once for each type computed in (SMC_T).
  */
 
-#define targets SMC_K(targets)
-#define distribution SMC_K(distribution)
-#define distribution_step SMC_K(distribution_step)
-#define sum_distribution SMC_K(sum_distribution)
-#define add_labels SMC_K(add_labels)
-#define store_values SMC_K(store_values)
-#define slope SMC_K(slope)
-#define gradient_of SMC_K(gradient_of)
-#define row_label SMC_K(row_label)
-#define loss_and_slope SMC_K(loss_and_slope)
-#define gradient_group SMC_K(gradient_group)
-#define gradient_rows SMC_K(gradient_rows)
-#define gradient_at_labels SMC_K(gradient_at_labels)
-#define cross_entropy_tile SMC_K(cross_entropy_tile)
+#define targets SMC_V(targets)
+#define slope SMC_V(slope)
+#define row_label SMC_V(row_label)
+#define label_place SMC_V(label_place)
+#define read_labels SMC_V(read_labels)
+#define distribution SMC_V(distribution)
+#define sum_distribution SMC_V(sum_distribution)
+#define add_label SMC_V(add_label)
+#define store_values SMC_V(store_values)
+#define gradient_of SMC_V(gradient_of)
+#define gradient_group SMC_V(gradient_group)
+#define spread_gradient SMC_V(spread_gradient)
+#define gradient_strand SMC_V(gradient_strand)
+#define gradient_at_labels SMC_V(gradient_at_labels)
+#define loss_and_slope SMC_V(loss_and_slope)
+#define cross_entropy_tile SMC_V(cross_entropy_tile)
 
 #ifndef SMC_CROSS_ENTROPY_CONSTANTS
 #define SMC_CROSS_ENTROPY_CONSTANTS
-enum { SMC_X, SMC_SOFT, SMC_GRAD }; /* the operands */
+enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
 #endif
 
-/* What a tile's rows have of the target, each row in its lane: a = a spread part + `at_label` at the
- * row's label, whose logit is x_label. */
+/* What a strand's rows have of the target: a = a spread part + `at_label` at the row's label, whose
+ * logit is x_label. */
 typedef struct {
   vec at_label, base_at_label, x_label;
   mask ignored;
@@ -38,47 +40,13 @@ typedef struct {
   pair distance;     /* sum of the spread part times (max - x) */
 } targets;
 
-/* The spread part of a, for vector j of the group at step i: w_c off or, without labels,
- * w_c (on soft_c + off). */
-SMC_INLINE vec distribution(const tile t, const operand *o, const smc_targets *how, size_t i,
-                            size_t j, const int layout, const int full) {
-  const size_t step = SMC_IS_WIDE(layout) ? i : i + j;
-  vec a = v_set1((real)how->off);
-  if (!how->labels) {
-    vec soft = tile_load(t, o[SMC_SOFT], i, j, v_set1(0), layout, full);
-    a = v_fma(v_set1((real)how->on), soft, a);
-  }
-  if (!how->weight) return a;
-  const real *w = how->weight;
-  if (!SMC_IS_ALONG(layout)) return v_mul(a, v_set1(w[step]));
-  size_t n = tile_count(t, i, layout, full);
-  return v_mul(a, SMC_V(load_n)(w + step * W, n, v_set1(0)));
-}
-
-SMC_INLINE void distribution_step(const tile t, const operand *o, size_t i, const vec *m,
-                                  const smc_targets *how, targets *a, const int layout) {
-  const int full = layout == SMC_ACROSS;
-  vec zero = v_set1(0);
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    vec x = tile_load(t, o[SMC_X], i, (size_t)u, m[u], layout, full);
-    vec d = distribution(t, o, how, i, (size_t)u, layout, full);
-    mask peak = v_eq(x, m[u]);
-    vec far = v_select(v_eq(d, zero), zero, v_mul(d, v_sub(m[u], x)));
-    a[u].others = pair_add(a[u].others, (pair){v_select(peak, zero, d), zero});
-    a[u].peak = pair_add(a[u].peak, (pair){v_select(peak, d, zero), zero});
-    a[u].distance = pair_add(a[u].distance, (pair){far, zero});
-  }
-}
-
-SMC_INLINE void sum_distribution(const tile t, const operand *o, const vec *m,
-                                 const smc_targets *how, targets *a, const int layout) {
-  for (size_t i = 0; i < tile_steps(t, layout); ++i) distribution_step(t, o, i, m, how, a, layout);
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    a[u].others = reduce_sum(a[u].others, layout);
-    a[u].peak = reduce_sum(a[u].peak, layout);
-    a[u].distance = reduce_sum(a[u].distance, layout);
-  }
-}
+/* What the gradient of a strand's rows is made of. */
+typedef struct {
+  vec factor;
+  pair per_exp;      /* factor A/S: the gradient's part for each unit of an exponential */
+  mask dominant;     /* rows whose peak has more than half of the probability: */
+  vec tail, at_peak; /* S'/S, which is 1 - s_k there, and factor (A - a_k) s_k */
+} slope;
 
 /* Negative if the row is ignored.  Labels have been judged, but another thread may have written over
  * them since: none may lead outside of the row. */
@@ -88,125 +56,95 @@ SMC_INLINE int64_t row_label(const smc_targets *how, size_t row, size_t k) {
   return label < (int64_t)k ? label : -1;
 }
 
-/* Each row's label, one lane at a time. */
-SMC_INLINE void add_labels(const tile t, const operand *o, size_t u, vec m, const smc_targets *how,
-                           targets *a, const int layout) {
+/* Where the strand of a single block has that class of the row in lane l. */
+SMC_INLINE real *label_place(const tile *t, int operand, size_t u, size_t l, size_t label) {
+  return strand(t, operand, u) + (t->across ? label * W + l : label);
+}
+
+/* Each row's label and its logit; along, in every lane. */
+static targets read_labels(const tile *t, size_t u, const smc_targets *how) {
+  const smc_view *x = &t->of->operands[SMC_X];
   const real *weight = how->weight;
-  real on[SMC_V(lanes)], off[SMC_V(lanes)], x[SMC_V(lanes)], ignored[SMC_V(lanes)];
-  for (size_t l = 0; l < W; ++l) {
-    size_t r = tile_row(u, l, layout);
-    int64_t label = r < t.rows ? row_label(how, t.row + r, t.k) : -1;
-    real w = label < 0 ? 0 : weight ? weight[label] : 1;
+  real on[SMC_V(lanes)] = {0}, off[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0};
+  real ignored[SMC_V(lanes)] = {0};
+  size_t first, rows = strand_rows(t, u, &first);
+  for (size_t l = 0; l < rows; ++l) {
+    const int64_t label = row_label(how, first + l, t->of->k);
+    ignored[l] = label < 0;
+    if (label < 0) continue;
+    const real w = weight ? weight[label] : 1;
     on[l] = (real)how->on * w;
     off[l] = (real)how->off * w;
-    x[l] = label < 0 ? 0 : SMC_K(get)(tile_element(o[SMC_X], (size_t)label, r, layout));
-    ignored[l] = label < 0;
+    if (is_single_block(t)) {
+      logit[l] = *label_place(t, SMC_X, u, l, (size_t)label);
+    } else {
+      const char *p = (const char *)x->data + (ptrdiff_t)(first + l) * x->row;
+      t->of->as->get(p + (ptrdiff_t)label * x->col, 0, 1, &logit[l]);
+    }
   }
-  vec zero = v_set1(0);
-  a->at_label = SMC_V(load)(on);
-  a->base_at_label = SMC_V(load)(off);
-  a->x_label = SMC_V(load)(x);
-  a->ignored = v_eq(SMC_V(load)(ignored), v_set1(1));
+  targets a = {.others = pair_of(0), .peak = pair_of(0), .distance = pair_of(0)};
+  a.at_label = t->across ? v_load(on) : v_set1(on[0]);
+  a.base_at_label = t->across ? v_load(off) : v_set1(off[0]);
+  a.x_label = t->across ? v_load(logit) : v_set1(logit[0]);
+  a.ignored = v_eq(t->across ? v_load(ignored) : v_set1(ignored[0]), v_set1(1));
+  return a;
+}
+
+/* The spread part of a at place i of a strand: w_c off or, without labels, w_c (on soft_c + off); 0 in
+ * lanes beyond its end. */
+SMC_INLINE vec distribution(const tile *t, const real *soft, size_t i, const smc_targets *how) {
+  const size_t left = t->length - i;
+  vec a = v_set1((real)how->off);
+  if (soft) a = v_fma(v_set1((real)how->on), load_left(soft + i, left, v_set1(0)), a);
+  if (!how->weight) return a;
+  const real *w = (const real *)how->weight + t->begin;
+  return v_mul(a, t->across ? v_set1(w[i / W]) : load_left(w + i, left, v_set1(0)));
+}
+
+/* Of the block at hand, lane by lane. */
+static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *how, targets *a) {
+  const real *x = strand(t, SMC_X, u), *soft = how->labels ? NULL : strand(t, SMC_SOFT, u);
+  const vec zero = v_set1(0);
+  for (size_t i = 0; i < t->length; i += W) {
+    vec logit = load_left(x + i, t->length - i, m), d = distribution(t, soft, i, how);
+    mask peak = v_eq(logit, m);
+    vec far = v_select(v_eq(d, zero), zero, v_mul(d, v_sub(m, logit)));
+    add_term(&a->others, v_select(peak, zero, d), SMC_TAIL);
+    add_term(&a->peak, v_select(peak, d, zero), SMC_TAIL);
+    add_term(&a->distance, far, SMC_TAIL);
+  }
+}
+
+/* The mass at the label, added to that of the spread part. */
+SMC_INLINE void add_label(targets *a, vec m) {
+  const vec zero = v_set1(0);
   mask peak = v_eq(a->x_label, m);
   a->others = pair_add(a->others, (pair){v_select(peak, zero, a->at_label), zero});
   a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
 }
 
 /* One value for each row, of the type computed in. */
-SMC_INLINE void store_values(const tile t, size_t u, vec value, void *data, ptrdiff_t step,
-                             const int layout) {
+SMC_INLINE void store_values(const tile *t, size_t u, vec value, void *to, ptrdiff_t step) {
   real lane[SMC_V(lanes)];
-  SMC_V(store)(lane, value);
-  for (size_t l = 0; l < tile_rows(t, layout); ++l) {
-    SMC_V(put)((char *)data + (ptrdiff_t)(t.row + tile_row(u, l, layout)) * step, lane[l]);
+  size_t first, rows = strand_rows(t, u, &first);
+  v_store(lane, value);
+  for (size_t l = 0; l < rows; ++l) {
+    memcpy((char *)to + (ptrdiff_t)(first + l) * step, &lane[l], sizeof(real));
   }
 }
 
-/* What the gradient of one row (or a lane's) is made of. */
-typedef struct {
-  shift sh;
-  vec m, factor;
-  pair per_exp;      /* factor A/S: the gradient's part for each unit of an exponential */
-  mask dominant;     /* rows whose peak has more than half of the probability: */
-  vec tail, at_peak; /* S'/S, which is 1 - s_k there, and factor (A - a_k) s_k */
-  mask ignored;
-} slope;
-
-/* factor (A s - a), by its tail at a dominant peak */
-SMC_INLINE vec gradient_of(vec x, vec e, vec a, const slope *g) {
-  vec part = v_mul(g->factor, a);
-  vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
-  vec exact = v_fnma(part, g->tail, g->at_peak);
-  return v_select(v_and(v_eq(x, g->m), g->dominant), exact, plain);
-}
-
-SMC_INLINE void gradient_group(const tile t, const operand *o, size_t i, const slope *g,
-                               const scaling scale, const smc_targets *how, const int spread,
-                               const int keep, const int n, const int layout, const int full) {
-  const int wide = SMC_IS_WIDE(layout);
-  shift sh[SMC_GROUP];
-  vec x[SMC_GROUP], e[SMC_GROUP];
-  load_group(t, o[keep ? SMC_GRAD : SMC_X], i, x, v_set1(0), n, layout, full);
-  SMC_EACH(j, n) e[j] = x[j];
-  if (!keep) {
-    SMC_EACH(u, SMC_WIDTH(layout)) sh[u] = g[u].sh;
-    exp_shifted(e, sh, scale, n, wide);
-  }
-  SMC_EACH(j, n) {
-    const slope *row = &g[wide ? j : 0];
-    if (spread) {
-      vec a = distribution(t, o, how, i, (size_t)j, layout, full);
-      e[j] = gradient_of(x[j], e[j], a, row);
-    } else {
-      e[j] = v_fma(e[j], row->per_exp.hi, v_mul(e[j], row->per_exp.lo));
-    }
-    e[j] = v_select(row->ignored, v_set1(0), e[j]);
-  }
-  store_group(t, o[SMC_GRAD], i, e, n, layout, full);
-}
-
-SMC_INLINE void gradient_rows(const tile t, const operand *o, const slope *g, const scaling scale,
-                              const smc_targets *how, const int spread, const int keep,
-                              const int layout) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
-  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
-    gradient_group(t, o, i, g, scale, how, spread, keep, SMC_GROUP, layout, 1);
-  }
-  for (; i < steps; ++i) {
-    gradient_group(t, o, i, g, scale, how, spread, keep, SMC_WIDTH(layout), layout, 0);
-  }
-}
-
-/* The one class of each row that a label makes different. */
-SMC_INLINE void gradient_at_labels(const tile t, const operand *o, size_t u, const targets *a,
-                                   const slope *g, const scaling scale, const smc_targets *how,
-                                   const int layout) {
-  vec e = a->x_label;
-  exp_shifted(&e, &g->sh, scale, 1, 0);
-  vec d = gradient_of(a->x_label, e, v_add(a->at_label, a->base_at_label), g);
-  real lane[SMC_V(lanes)];
-  SMC_V(store)(lane, d);
-  for (size_t l = 0; l < tile_rows(t, layout); ++l) {
-    size_t r = tile_row(u, l, layout);
-    int64_t label = row_label(how, t.row + r, t.k);
-    if (label < 0) continue;
-    SMC_K(put)(tile_element(o[SMC_GRAD], (size_t)label, r, layout), lane[l]);
-  }
-}
-
-/* The loss of the rows in vector u, and what their gradient will need; infinite is what a row with an
- * infinite maximum has for a logsumexp above it: 0, or NaN if the row holds one. */
-SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, vec infinite, shift sh,
-                                const scaling scale, pair tail, const targets *a,
-                                const smc_targets *how, const int layout) {
-  vec zero = v_set1(0), undefined = v_sub(m, m); /* NaN if the maximum is infinite */
-  pair e = exp_of_peak(m, sh, scale);
-  pair total = pair_add(tail, e);
-  vec excess = log1p_of_pair(pair_quotient(tail, e)), log = v_add(excess, undefined);
-  vec lse = v_add(m, v_select(v_eq(undefined, zero), excess, infinite));
+/* The loss of the rows in strand u, and what their gradient will need. */
+static slope loss_and_slope(const tile *t, size_t u, const softmax_sums *s, const targets *a,
+                            const smc_targets *how) {
+  const scaling scale = scaling_by(1);
+  const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
+  const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
+  pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
+  vec excess = log1p_of_pair(pair_quotient(s->sum, e)), log = v_add(excess, undefined);
+  vec lse = v_add(s->m, v_select(v_eq(undefined, zero), excess, s->nan));
   pair others = a->others;
   vec mass = pair_value(pair_add(others, a->peak));
-  vec far = v_mul(a->at_label, v_sub(m, a->x_label));
+  vec far = v_mul(a->at_label, v_sub(s->m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
   vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
   if (how->z_loss != 0) { /* as 0 times an infinite square is NaN */
@@ -215,58 +153,139 @@ SMC_INLINE slope loss_and_slope(const tile t, size_t u, vec m, vec infinite, shi
     others = pair_add(others, (pair){v_add(z, z), zero});
     mass = pair_value(pair_add(others, a->peak));
   }
-  store_values(t, u, v_select(a->ignored, zero, loss), how->loss, how->loss_row, layout);
-  if (how->lse) store_values(t, u, lse, how->lse, how->lse_row, layout);
+  store_values(t, u, v_select(a->ignored, zero, loss), how->loss, how->loss_row);
+  if (how->lse) store_values(t, u, lse, how->lse, how->lse_row);
 
-  vec factor = v_set1((real)how->factor), one = v_set1(1);
-  slope g = {.sh = sh, .m = m, .factor = factor, .ignored = a->ignored};
+  slope g = {.factor = factor};
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);
   g.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total);
-  g.tail = pair_value(pair_quotient(tail, total));
+  g.tail = pair_value(pair_quotient(s->sum, total));
   g.dominant = v_lt(g.tail, v_set1((real)0.5));
   g.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, g.tail));
   return g;
 }
 
-SMC_INLINE void cross_entropy_tile(const tile t, const operand *o, const void *extra,
-                                   const int layout) {
-  const smc_targets *how = extra;
-  scaling scale = scaling_by(1);
-  const int spread = !how->labels || how->off != 0, grad = o[SMC_GRAD].p != NULL;
-  /* Exponentials are kept in the gradient where nothing else needs the logits there. */
-  const int keep = grad && !spread && keeps_exp(t, layout);
-  vec m[SMC_GROUP], infinite[SMC_GROUP];
-  shift sh[SMC_GROUP];
-  pair tail[SMC_GROUP];
-  targets a[SMC_GROUP];
-  slope g[SMC_GROUP];
+/* factor (A s - a), by its tail at a dominant peak */
+SMC_INLINE vec gradient_of(vec x, vec e, vec a, vec m, const slope *g) {
+  vec part = v_mul(g->factor, a);
+  vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
+  vec exact = v_fnma(part, g->tail, g->at_peak);
+  return v_select(v_and(v_eq(x, m), g->dominant), exact, plain);
+}
 
-  row_max(t, o[SMC_X], scale, m, layout);
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    sh[u] = make_shift(m[u], scale);
-    vec zero = v_set1(0);
-    a[u] = (targets){zero, zero, m[u], v_none(), pair_of(0), pair_of(0), pair_of(0)};
-    infinite[u] = how->lse ? infinite_row(t, o[SMC_X], (size_t)u, m[u], zero, layout) : zero;
+/* Where the target is spread: n vectors at place i. */
+SMC_INLINE void gradient_group(const tile *t, const real *x, const real *soft, real *y, size_t i,
+                               const softmax_sums *s, const slope *g, const smc_targets *how,
+                               const int n, const int general) {
+  const scaling scale = scaling_by(1);
+  vec a[SMC_GROUP], e[SMC_GROUP];
+  SMC_EACH(j, n) a[j] = load_left(x + i + (size_t)j * W, t->length - i - (size_t)j * W, v_set1(0));
+  exp_group(a, e, &s->sh, &scale, n, general);
+  SMC_EACH(j, n) {
+    const size_t at = i + (size_t)j * W;
+    vec d = gradient_of(a[j], e[j], distribution(t, soft, at, how), s->m, g);
+    store_left(y + at, d, t->length - at);
   }
-  note_centers(&scale, sh, SMC_WIDTH(layout));
-  if (spread) sum_distribution(t, o, m, how, a, layout);
-  for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
-    add_labels(t, o, (size_t)u, m[u], how, &a[u], layout);
+}
+
+SMC_INLINE void spread_gradient(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+                                const smc_targets *how, const int general) {
+  const real *x = strand(t, SMC_X, u), *soft = how->labels ? NULL : strand(t, SMC_SOFT, u);
+  real *y = strand(t, SMC_GRAD, u);
+  size_t i = 0;
+  for (; i + SMC_GROUP * W <= t->length; i += SMC_GROUP * W) {
+    gradient_group(t, x, soft, y, i, s, g, how, SMC_GROUP, general);
   }
-  sum_of_exp(t, o[SMC_X], o[SMC_GRAD], m, sh, scale, tail, keep, SMC_TAIL, layout);
-  for (int u = 0; u < SMC_WIDTH(layout); ++u) {
-    g[u] =
-        loss_and_slope(t, (size_t)u, m[u], infinite[u], sh[u], scale, tail[u], &a[u], how, layout);
-  }
-  if (!grad) return;
+  for (; i < t->length; i += W) gradient_group(t, x, soft, y, i, s, g, how, 1, general);
+}
+
+/* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
+static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+                            const targets *a, const smc_targets *how, int spread, int keep) {
+  const scaling scale = scaling_by(1);
+  const real *x = strand(t, SMC_X, u);
+  real *y = strand(t, SMC_GRAD, u);
   if (spread) {
-    gradient_rows(t, o, g, scale, how, 1, 0, layout);
+    if (is_general(&scale, &s->sh)) {
+      spread_gradient(t, u, s, g, how, 1);
+    } else {
+      spread_gradient(t, u, s, g, how, 0);
+    }
   } else if (keep) {
-    gradient_rows(t, o, g, scale, how, 0, 1, layout);
+    scale_strand(y, t->length, g->per_exp);
   } else {
-    gradient_rows(t, o, g, scale, how, 0, 0, layout);
+    quotient_strand(x, y, t->length, &s->sh, &scale, g->per_exp);
   }
-  for (int u = 0; how->labels && u < SMC_WIDTH(layout); ++u) {
-    gradient_at_labels(t, o, (size_t)u, &a[u], &g[u], scale, how, layout);
+  if (v_count(a->ignored) == 0) return;
+  for (size_t i = 0; i < t->length; i += W) {
+    vec d = v_select(a->ignored, v_set1(0), load_left(y + i, t->length - i, v_set1(0)));
+    store_left(y + i, d, t->length - i);
+  }
+}
+
+/* The one class of each row that a label makes different; in the strand of a single block, else in
+ * memory. */
+static void gradient_at_labels(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+                               const targets *a, const smc_targets *how) {
+  const scaling scale = scaling_by(1);
+  const smc_view *y = &t->of->operands[SMC_GRAD];
+  real lane[SMC_V(lanes)];
+  vec x = a->x_label, e = x;
+  exp_group(&x, &e, &s->sh, &scale, 1, 1);
+  v_store(lane, gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, g));
+  size_t first, rows = strand_rows(t, u, &first);
+  for (size_t l = 0; l < rows; ++l) {
+    const int64_t label = row_label(how, first + l, t->of->k);
+    if (label < 0) continue;
+    if (is_single_block(t)) {
+      *label_place(t, SMC_GRAD, u, l, (size_t)label) = lane[l];
+    } else {
+      char *p = (char *)y->data + (ptrdiff_t)(first + l) * y->row + (ptrdiff_t)label * y->col;
+      t->of->as->put(p, 0, 1, &lane[l]);
+    }
+  }
+}
+
+/* Whether the exponentials are kept in the gradient: where nothing else needs the logits there. */
+static void cross_entropy_tile(tile *t, const void *extra) {
+  const smc_targets *how = extra;
+  const scaling scale = scaling_by(1);
+  const int spread = !how->labels || how->off != 0;
+  const int grad = t->of->operands[SMC_GRAD].data != NULL;
+  const int keep = grad && !spread && is_single_block(t);
+  softmax_sums s[SMC_MAX_STRANDS];
+  targets a[SMC_MAX_STRANDS];
+  slope g[SMC_MAX_STRANDS];
+
+  if (is_single_block(t)) enter_block(t, 0);
+  for (size_t u = 0; u < t->strands; ++u) {
+    a[u] = (targets){.ignored = v_none()};
+    if (how->labels) a[u] = read_labels(t, u, how);
+  }
+  sums_of_exp(t, &scale, SMC_TAIL, keep, s);
+  if (!how->labels) {
+    for (size_t u = 0; u < t->strands; ++u) a[u].x_label = s[u].m;
+  }
+  for (size_t begin = 0; spread && begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) sum_distribution(t, u, s[u].m, how, &a[u]);
+  }
+  for (size_t u = 0; u < t->strands; ++u) {
+    a[u].others = reduce_sum(t, a[u].others);
+    a[u].peak = reduce_sum(t, a[u].peak);
+    a[u].distance = reduce_sum(t, a[u].distance);
+    if (how->labels) add_label(&a[u], s[u].m);
+    g[u] = loss_and_slope(t, u, &s[u], &a[u], how);
+  }
+  for (size_t begin = 0; grad && begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      gradient_strand(t, u, &s[u], &g[u], &a[u], how, spread, keep);
+      if (how->labels && is_single_block(t)) gradient_at_labels(t, u, &s[u], &g[u], &a[u], how);
+    }
+    leave_block(t);
+  }
+  for (size_t u = 0; grad && how->labels && !is_single_block(t) && u < t->strands; ++u) {
+    gradient_at_labels(t, u, &s[u], &g[u], &a[u], how);
   }
 }

@@ -24,7 +24,9 @@
 #define reduce_exp SMC_V(reduce_exp)
 #define power_of_step SMC_V(power_of_step)
 #define make_shift SMC_V(make_shift)
-#define note_centers SMC_V(note_centers)
+#define shift_about SMC_V(shift_about)
+#define scaled_maximum SMC_V(scaled_maximum)
+#define is_general SMC_V(is_general)
 #define scaled_argument SMC_V(scaled_argument)
 #define exp_shifted SMC_V(exp_shifted)
 #define exp_of_peak SMC_V(exp_of_peak)
@@ -72,8 +74,7 @@
 /* The argument is scale*x: sign carries that of scale, so that the maximum is always the largest;
  * |scale| = magnitude + rest. */
 typedef struct {
-  int active;  /* scale is not 1 */
-  int general; /* that, or some row's maximum is subtracted */
+  int active; /* scale is not 1 */
   vec sign, magnitude, rest;
 } scaling;
 
@@ -89,7 +90,7 @@ SMC_INLINE scaling scaling_by(double factor) {
   if (size > largest / 2)
     size = largest / 2; /* by then nothing but ties with the maximum is left */
   real magnitude = (real)size;
-  return (scaling){factor != 1, factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude),
+  return (scaling){factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude),
                    v_set1((real)(size - magnitude))};
 }
 
@@ -105,7 +106,7 @@ SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
 
 /* exp(hi + lo) = 2^((k - origin)/octave) (1 + p), |lo| a rounding error of hi; k and p take the places
  * of hi and lo.  r is exact; with a table it is so small that lo may be rounded into it. */
-SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origin, const int octave,
+SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec origin, const int octave,
                            const int n) {
   static const real whole[] = SMC_C(EXP_1), eighth[] = EXP_BY_STEPS;
   const real *q = octave == 1 ? whole : eighth;
@@ -113,8 +114,8 @@ SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origi
   const vec log2e = v_set1((real)(octave * SMC_LOG2E));
   const vec ln2_hi = v_set1(LN2_HI / (real)octave), ln2_lo = v_set1(LN2_LO / (real)octave);
   vec k[SMC_GROUP], r[SMC_GROUP], s[SMC_GROUP], y[SMC_GROUP];
-  SMC_EACH(j, n) k[j] = v_fma(hi[j], log2e, origin[j]);
-  SMC_EACH(j, n) y[j] = v_sub(k[j], origin[j]);
+  SMC_EACH(j, n) k[j] = v_fma(hi[j], log2e, origin);
+  SMC_EACH(j, n) y[j] = v_sub(k[j], origin);
   SMC_EACH(j, n) r[j] = v_fnma(y[j], ln2_hi, hi[j]);
   if (octave == 1) {
     SMC_EACH(j, n) lo[j] = v_fnma(y[j], ln2_lo, lo[j]);
@@ -147,59 +148,62 @@ SMC_INLINE vec power_of_step(vec k) {
 #endif
 }
 
-SMC_INLINE shift make_shift(vec max, const scaling scale) {
-  vec all = scale.active ? v_mul(max, scale.magnitude) : max;
+/* About that scaled maximum, which is not large. */
+SMC_INLINE shift shift_about(vec peak) {
+  vec exponent = v_round(v_mul(peak, v_set1((real)SMC_LOG2E)));
+  vec origin = v_fnma(v_set1(SMC_C(OCTAVE)), exponent,
+                      v_set1(SMC_C(ROUNDER) + SMC_C(OCTAVE) * (SMC_C(BIAS) + SMC_C(LIFT))));
+  return (shift){v_set1(0), peak, v_sub(peak, v_set1(SMC_C(UNDERFLOW))), origin};
+}
+
+SMC_INLINE vec scaled_maximum(vec max, const scaling *scale) {
+  return scale->active ? v_mul(max, scale->magnitude) : max;
+}
+
+SMC_INLINE shift make_shift(vec max, const scaling *scale) {
+  vec all = scaled_maximum(max, scale);
   mask far = v_lt(v_set1(SMC_C(SHIFT_LIMIT)), v_abs(all));
-  shift s;
+  shift s = shift_about(v_select(far, v_set1(0), all));
   s.center = v_select(far, max, v_set1(0));
-  s.peak = v_select(far, v_set1(0), all);
-  s.floor = v_sub(s.peak, v_set1(SMC_C(UNDERFLOW)));
-  vec exponent = v_round(v_mul(s.peak, v_set1((real)SMC_LOG2E)));
-  s.origin = v_fnma(v_set1(SMC_C(OCTAVE)), exponent,
-                    v_set1(SMC_C(ROUNDER) + SMC_C(OCTAVE) * (SMC_C(BIAS) + SMC_C(LIFT))));
   return s;
 }
 
-/* To be called once the shifts of a tile are known. */
-SMC_INLINE void note_centers(scaling *scale, const shift *s, const int n) {
-  vec far = v_set1(0);
-  SMC_EACH(u, n) far = v_max(far, v_abs(s[u].center));
-  scale->general |= v_count(v_lt(v_set1(0), far)) != 0;
+/* Whether arguments are more than x itself, in some lane. */
+SMC_INLINE int is_general(const scaling *scale, const shift *s) {
+  return scale->active || v_count(v_lt(v_set1(0), v_abs(s->center))) != 0;
 }
 
 /* What exp is taken of, for x - center: its product with the scale, and the error of that product. */
-SMC_INLINE pair scaled_argument(vec distance, vec floor, const scaling scale) {
-  vec product = v_mul(distance, scale.magnitude);
-  vec error = v_mul_err(distance, scale.magnitude, product);
-  error = v_fma(distance, scale.rest, error);
+SMC_INLINE pair scaled_argument(vec distance, vec floor, const scaling *scale) {
+  vec product = v_mul(distance, scale->magnitude);
+  vec error = v_mul_err(distance, scale->magnitude, product);
+  error = v_fma(distance, scale->rest, error);
   return (pair){product, v_select(v_lt(product, floor), v_set1(0), error)};
 }
 
-/* x becomes 2^LIFT exp(x - max), for rows s[0], s[1], ... if wide, else all for s[0]. */
-SMC_INLINE void exp_shifted(vec *x, const shift *s, const scaling scale, const int n,
-                            const int wide) {
-  vec lo[SMC_GROUP], origin[SMC_GROUP];
-  SMC_EACH(j, n) origin[j] = s[wide ? j : 0].origin;
+/* x becomes 2^LIFT exp(x - max); in general scaled and centered, else as it is. */
+SMC_INLINE void exp_shifted(vec *x, const shift *s, const scaling *scale, const int n,
+                            const int general) {
+  vec lo[SMC_GROUP];
   SMC_EACH(j, n) lo[j] = v_set1(0);
-  if (scale.general) {
+  if (general) {
     SMC_EACH(j, n) {
-      const shift *row = &s[wide ? j : 0];
-      pair a = scaled_argument(v_sub(x[j], row->center), row->floor, scale);
+      pair a = scaled_argument(v_sub(x[j], s->center), s->floor, scale);
       x[j] = a.hi;
       lo[j] = a.lo;
     }
   }
-  SMC_EACH(j, n) x[j] = v_max(s[wide ? j : 0].floor, x[j]);
-  reduce_exp(x, lo, scale.general, origin, SMC_C(OCTAVE), n);
+  SMC_EACH(j, n) x[j] = v_max(s->floor, x[j]);
+  reduce_exp(x, lo, general, s->origin, SMC_C(OCTAVE), n);
   SMC_EACH(j, n) x[j] = power_of_step(x[j]);
   SMC_EACH(j, n) x[j] = v_fma(lo[j], x[j], x[j]);
 }
 
 /* The same at the maximum, with the rounding error of its last operation. */
-SMC_INLINE pair exp_of_peak(vec max, const shift s, const scaling scale) {
-  pair a = {s.peak, v_set1(0)};
-  if (scale.general) a = scaled_argument(v_sub(max, s.center), s.floor, scale);
-  reduce_exp(&a.hi, &a.lo, 1, &s.origin, SMC_C(OCTAVE), 1);
+SMC_INLINE pair exp_of_peak(vec max, const shift *s, const scaling *scale) {
+  pair a = {s->peak, v_set1(0)};
+  if (is_general(scale, s)) a = scaled_argument(v_sub(max, s->center), s->floor, scale);
+  reduce_exp(&a.hi, &a.lo, 1, s->origin, SMC_C(OCTAVE), 1);
   vec power = power_of_step(a.hi), e = v_fma(a.lo, power, power);
   return (pair){e, v_fma(a.lo, power, v_sub(power, e))};
 }
@@ -207,7 +211,7 @@ SMC_INLINE pair exp_of_peak(vec max, const shift s, const scaling scale) {
 /* The same where nothing is shifted: exp(hi + lo) = 2^n (1 + p); the pair is n and p. */
 SMC_INLINE pair split_exp(vec hi, vec lo) {
   const vec origin = v_set1(SMC_C(ROUNDER));
-  reduce_exp(&hi, &lo, 1, &origin, 1, 1);
+  reduce_exp(&hi, &lo, 1, origin, 1, 1);
   return (pair){v_sub(hi, origin), lo};
 }
 

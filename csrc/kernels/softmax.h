@@ -6,108 +6,107 @@
  *
  * softmax divides by the whole sum.  The other two need log(sum) = max + log1p(S'/e_k), where S' is
  * summed without one position k of the maximum: nothing cancels (SciPy issue 19521 shows what does).
- * Included once for each type stored (SMC_D).
+ *
+ * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax Algorithm",
+ * 2020): each block has its own maximum, and sums about maxima that differ are added after a
+ * multiplication by a power of two, which is exact, as what is taken away from exponents is an integer.
+ * Included once for each type computed in (SMC_T).
  */
 
-#define vacant SMC_K(vacant)
-#define max_group SMC_K(max_group)
-#define row_max SMC_K(row_max)
-#define exp_group SMC_K(exp_group)
-#define add_term SMC_K(add_term)
-#define add_two_terms SMC_K(add_two_terms)
-#define pairs_terms SMC_K(pairs_terms)
-#define sum_of_exp SMC_K(sum_of_exp)
-#define count_peaks SMC_K(count_peaks)
-#define inverse_of SMC_K(inverse_of)
-#define times_inverse SMC_K(times_inverse)
-#define quotient_group SMC_K(quotient_group)
-#define quotient_rows SMC_K(quotient_rows)
-#define infinite_row SMC_K(infinite_row)
-#define log_group SMC_K(log_group)
-#define log_rows SMC_K(log_rows)
-#define keeps_exp SMC_K(keeps_exp)
-#define forward_tile SMC_K(forward_tile)
+#define max_of_strand SMC_V(max_of_strand)
+#define load_left SMC_V(load_left)
+#define store_left SMC_V(store_left)
+#define exp_group SMC_V(exp_group)
+#define exp_part SMC_V(exp_part)
+#define add_term SMC_V(add_term)
+#define add_two_terms SMC_V(add_two_terms)
+#define whole_sum SMC_V(whole_sum)
+#define tail_sum SMC_V(tail_sum)
+#define whole_of_strand SMC_V(whole_of_strand)
+#define tail_of_strand SMC_V(tail_of_strand)
+#define softmax_sums SMC_V(softmax_sums)
+#define find_maxima SMC_V(find_maxima)
+#define add_sums SMC_V(add_sums)
+#define finish_sums SMC_V(finish_sums)
+#define moved SMC_V(moved)
+#define select_shift SMC_V(select_shift)
+#define merge_sums SMC_V(merge_sums)
+#define sums_of_blocks SMC_V(sums_of_blocks)
+#define sums_about SMC_V(sums_about)
+#define log_of SMC_V(log_of)
+#define log_of_sum SMC_V(log_of_sum)
+#define nan_if_held SMC_V(nan_if_held)
+#define softmax_tile SMC_V(softmax_tile)
+#define log_softmax_tile SMC_V(log_softmax_tile)
+#define logsumexp_tile SMC_V(logsumexp_tile)
+#define sums_of_exp SMC_V(sums_of_exp)
+#define inverse_of SMC_V(inverse_of)
+#define times_inverse SMC_V(times_inverse)
+#define scale_strand SMC_V(scale_strand)
+#define quotients SMC_V(quotients)
+#define quotient_strand SMC_V(quotient_strand)
+#define logarithms SMC_V(logarithms)
+#define log_strand SMC_V(log_strand)
+#define forward_how SMC_V(forward_how)
 
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP } smc_ending;
-typedef struct {
-  smc_ending ending;
-  double scale;
-} smc_forward;
-enum { SMC_UNPAIRED_MAX = 256 };
-enum { SMC_TOTAL, SMC_TAIL }; /* all exponentials; all but that of one maximum */
-enum {
-  SMC_KEEP_BYTES = 1 << 19
-}; /* of output that stays in the second-level cache between passes */
+typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
+enum { SMC_SUM_STEPS = 32 };     /* vectors to an accumulator before it joins the running sum */
+enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
+enum { SMC_X, SMC_Y };           /* operands */
 #endif
 
-/* What a lane without data holds: nothing beside the maximum of a row it might be part of. */
-SMC_INLINE vec vacant(vec sign, const int layout) {
-  return SMC_IS_ALONG(layout) ? v_mul(sign, v_set1((real)-INFINITY)) : v_set1(0);
+/* A vector, of which n numbers are left. */
+SMC_INLINE vec load_left(const real *x, size_t n, vec fill) {
+  return n >= W ? v_load(x) : v_load_n(x, n, fill);
 }
 
-/* ---- pass 1: the maximum of sign*x -------------------------------------------------------------- */
-
-SMC_INLINE void max_group(const tile t, const operand x, size_t i, const scaling scale, vec *m,
-                          const int n, const int layout, const int full) {
-  vec a[SMC_GROUP];
-  load_group(t, x, i, a, vacant(scale.sign, layout), n, layout, full);
-  if (scale.active) {
-    SMC_EACH(j, n) a[j] = v_mul(a[j], scale.sign);
+SMC_INLINE void store_left(real *y, vec a, size_t n) {
+  if (n >= W) {
+    v_store(y, a);
+  } else {
+    v_store_n(y, a, n);
   }
-  SMC_EACH(j, n) m[j] = v_max(m[j], a[j]);
 }
 
-SMC_INLINE void row_max(const tile t, const operand x, const scaling scale, vec m[SMC_GROUP],
-                        const int layout) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
-  SMC_EACH(j, SMC_GROUP) m[j] = v_set1((real)-INFINITY);
-  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
-    max_group(t, x, i, scale, m, SMC_GROUP, layout, 1);
+/* ---- pass 1: the maximum of sign*x, lane by lane ------------------------------------------------- */
+
+static vec max_of_strand(const real *x, size_t n, vec sign) {
+  const vec none = v_set1((real)-INFINITY);
+  vec m[SMC_GROUP];
+  size_t i = 0;
+  SMC_EACH(j, SMC_GROUP) m[j] = none;
+  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
+    SMC_EACH(j, SMC_GROUP) m[j] = v_max(m[j], v_mul(v_load(x + i + (size_t)j * W), sign));
   }
-  for (; i < steps; ++i) max_group(t, x, i, scale, m, SMC_WIDTH(layout), layout, 0);
-  if (!SMC_IS_WIDE(layout)) {
-    SMC_EACH(j, SMC_GROUP) m[0] = v_max(m[0], m[j]);
-  }
-  SMC_EACH(u, SMC_WIDTH(layout)) m[u] = reduce_max(m[u], layout);
+  for (; i < n; i += W) m[0] = v_max(m[0], v_mul(load_left(x + i, n - i, v_mul(none, sign)), sign));
+  return v_max(v_max(m[0], m[1]), v_max(m[2], m[3]));
 }
 
-/* ---- pass 2: sums of exponentials --------------------------------------------------------------- */
+/* ---- pass 2: sums of exponentials ------------------------------------------------------------------ */
 
-/* The exponentials of a group; in a tail each lane leaves out the first maximum that it meets, and seen
- * marks the lanes that have met one. */
-SMC_INLINE void exp_group(const tile t, const operand x, const operand y, size_t i, const vec *m,
-                          const shift *sh, const scaling scale, mask *seen, int keep, vec *e,
-                          const int which, const int n, const int layout, const int full) {
-  const int wide = SMC_IS_WIDE(layout);
-  vec a[SMC_GROUP];
-  load_group(t, x, i, a, vacant(scale.sign, layout), n, layout, full);
-  if (scale.active) {
-    SMC_EACH(j, n) a[j] = v_mul(a[j], scale.sign);
+/* 2^LIFT exp(x - max) of n vectors; a becomes sign*x. */
+SMC_INLINE void exp_group(vec *a, vec *e, const shift *sh, const scaling *scale, const int n,
+                          const int general) {
+  if (general) {
+    SMC_EACH(j, n) a[j] = v_mul(a[j], scale->sign);
   }
   SMC_EACH(j, n) e[j] = a[j];
-  exp_shifted(e, sh, scale, n, wide);
-  if (keep) store_group(t, y, i, e, n, layout, full);
-  if (which == SMC_TOTAL) return;
-  SMC_EACH(j, n) {
-    const int u = wide ? j : 0;
-    mask peak = v_eq(a[j], m[u]);
-    e[j] = v_select(v_andnot(peak, seen[u]), v_set1(0), e[j]);
-    seen[u] = v_or(seen[u], peak);
-  }
+  exp_shifted(e, sh, scale, n, general);
 }
 
 /* The whole sum starts from an offset above any term, which is at most two terms of sqrt(2) 2^LIFT each,
  * and C of the table: the rounding error of each addition is then exact in three operations
  * (fast_two_sum) instead of six. */
-SMC_INLINE void add_term(pair *sum, vec e, const int which) {
+SMC_INLINE void add_term(pair *sum, vec e, const smc_sum which) {
   pair s = which == SMC_TOTAL ? fast_two_sum(sum->hi, e) : two_sum(sum->hi, e);
   *sum = (pair){s.hi, v_add(sum->lo, s.lo)};
 }
 
 /* Two terms to a sum: `paired`, they are added to each other first, for one more rounding and less work. */
-SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const int which, int paired) {
+SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const smc_sum which, int paired) {
   if (paired) {
     add_term(sum, v_add(a, b), which);
   } else {
@@ -116,62 +115,242 @@ SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const int which, int pair
   }
 }
 
-/* Whether terms are paired: for a logarithm, which hardly feels that one rounding, and in long rows,
- * where it is lost among the others, if exp has left room for it. */
-SMC_INLINE int pairs_terms(const tile t, const int which, const int layout) {
+/* The sum of 2^LIFT exp(x - max), which goes to y unless that is NULL. */
+SMC_INLINE pair whole_sum(const real *x, real *y, size_t n, const shift *sh, const scaling *scale,
+                          int paired, const int general) {
+  const vec offset = v_set1(4 * SMC_C(LIFTED));
+  const vec fill = v_mul(v_set1((real)-INFINITY), scale->sign);
+  pair total = pair_of(0);
+  for (size_t i = 0; i < n;) {
+    const size_t end = n - i < SMC_SUM_STEPS * W ? n : i + SMC_SUM_STEPS * W;
+    pair sum = {offset, v_set1(0)};
+    for (; i + SMC_GROUP * W <= end; i += SMC_GROUP * W) {
+      vec a[SMC_GROUP], e[SMC_GROUP];
+      SMC_EACH(j, SMC_GROUP) a[j] = v_load(x + i + (size_t)j * W);
+      exp_group(a, e, sh, scale, SMC_GROUP, general);
+      if (y) {
+        SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, e[j]);
+      }
+      add_two_terms(&sum, e[0], e[1], SMC_TOTAL, paired);
+      add_two_terms(&sum, e[2], e[3], SMC_TOTAL, paired);
+    }
+    for (; i < end; i += W) {
+      vec a = load_left(x + i, n - i, fill), e;
+      exp_group(&a, &e, sh, scale, 1, general);
+      if (y) store_left(y + i, e, n - i);
+      add_term(&sum, e, SMC_TOTAL);
+    }
+    total = pair_add(total, (pair){v_sub(sum.hi, offset), sum.lo});
+  }
+  return total;
+}
+
+/* The same without maxima; how many there are, is added to `peaks`. */
+SMC_INLINE pair tail_sum(const real *x, real *y, size_t n, vec m, const shift *sh,
+                         const scaling *scale, vec *peaks, const int general) {
+  const vec zero = v_set1(0), one = v_set1(1);
+  const vec fill = v_mul(v_set1((real)-INFINITY), scale->sign);
+  pair total = pair_of(0);
+  vec count = *peaks;
+  for (size_t i = 0; i < n;) {
+    const size_t end = n - i < SMC_SUM_STEPS * W ? n : i + SMC_SUM_STEPS * W;
+    pair sum = {zero, zero};
+    for (; i + SMC_GROUP * W <= end; i += SMC_GROUP * W) {
+      vec a[SMC_GROUP], e[SMC_GROUP];
+      SMC_EACH(j, SMC_GROUP) a[j] = v_load(x + i + (size_t)j * W);
+      exp_group(a, e, sh, scale, SMC_GROUP, general);
+      if (y) {
+        SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, e[j]);
+      }
+      SMC_EACH(j, SMC_GROUP) {
+        mask peak = v_eq(a[j], m);
+        e[j] = v_select(peak, zero, e[j]);
+        count = v_add_if(peak, count, one);
+      }
+      add_term(&sum, v_add(e[0], e[1]), SMC_TAIL);
+      add_term(&sum, v_add(e[2], e[3]), SMC_TAIL);
+    }
+    for (; i < end; i += W) {
+      vec a = load_left(x + i, n - i, fill), e;
+      exp_group(&a, &e, sh, scale, 1, general);
+      if (y) store_left(y + i, e, n - i);
+      mask peak = v_eq(a, m);
+      count = v_add_if(peak, count, one);
+      add_term(&sum, v_select(peak, zero, e), SMC_TAIL);
+    }
+    total = pair_add(total, sum);
+  }
+  *peaks = count;
+  return total;
+}
+
+static pair whole_of_strand(const real *x, real *y, size_t n, const shift *sh,
+                            const scaling *scale, int paired) {
+  if (is_general(scale, sh)) return whole_sum(x, y, n, sh, scale, paired, 1);
+  return whole_sum(x, y, n, sh, scale, paired, 0);
+}
+
+static pair tail_of_strand(const real *x, real *y, size_t n, vec m, const shift *sh,
+                           const scaling *scale, vec *peaks) {
+  if (is_general(scale, sh)) return tail_sum(x, y, n, m, sh, scale, peaks, 1);
+  return tail_sum(x, y, n, m, sh, scale, peaks, 0);
+}
+
+/* What is known of the row (or rows) in a strand. */
+typedef struct {
+  vec m;      /* the maximum of sign*x */
+  vec absent; /* what terms are left out of a tail: m */
+  shift sh;   /* what sums are about */
+  pair sum;   /* of SMC_TOTAL or SMC_TAIL */
+  vec peaks;  /* how many terms were left out */
+  vec nan;    /* of a tail, where m is infinite: NaN if the row holds one, else 0 */
+} softmax_sums;
+
+SMC_INLINE softmax_sums sums_about(vec m, shift sh) {
+  return (softmax_sums){m, m, sh, pair_of(0), v_set1(0), v_set1(0)};
+}
+
+/* The maxima of the block at hand. */
+static void find_maxima(const tile *t, const scaling *scale, softmax_sums *s) {
+  for (size_t u = 0; u < t->strands; ++u) {
+    s[u].m = max_of_strand(strand(t, SMC_X, u), t->length, scale->sign);
+  }
+  for (size_t u = 0; u < t->strands; ++u) s[u].m = reduce_max(t, s[u].m);
+}
+
+/* The terms of the block at hand, lane by lane. */
+static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
+                     softmax_sums *s) {
   const int precise = SMC_C(OCTAVE) > 1;
-  return which == SMC_TAIL || (precise && SMC_IS_ALONG(layout) && t.k > SMC_UNPAIRED_MAX);
+  const int paired = precise && !t->across && t->of->k > SMC_UNPAIRED_MAX;
+  for (size_t u = 0; u < t->strands; ++u) {
+    const real *x = strand(t, SMC_X, u);
+    real *y = keep ? strand(t, t->of->inputs, u) : NULL;
+    pair part = which == SMC_TOTAL
+                    ? whole_of_strand(x, y, t->length, &s[u].sh, scale, paired)
+                    : tail_of_strand(x, y, t->length, s[u].absent, &s[u].sh, scale, &s[u].peaks);
+    s[u].sum = pair_add(s[u].sum, part);
+  }
 }
 
-/* Along a row a tail's lanes have each left out a maximum, where the row leaves out one. */
-SMC_INLINE pair count_peaks(pair tail, size_t peaks, pair peak) {
-  for (; peaks > 1; --peaks) tail = pair_add(tail, peak);
-  return normalized(tail);
+/* Of all lanes; a tail has left out every maximum, where it should one. */
+static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
+  for (size_t u = 0; u < t->strands; ++u) s[u].sum = reduce_sum(t, s[u].sum);
+  for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u) {
+    vec peaks = reduce_sum(t, (pair){s[u].peaks, v_set1(0)}).hi;
+    vec more = v_max(v_set1(0), v_sub(peaks, v_set1(1)));
+    if (v_count(v_lt(v_set1(0), more)) == 0) continue;
+    pair e = exp_of_peak(s[u].m, &s[u].sh, scale);
+    vec product = v_mul(e.hi, more);
+    pair ties = {product, v_fma(e.lo, more, v_mul_err(e.hi, more, product))};
+    s[u].sum = normalized(pair_add(s[u].sum, ties));
+  }
 }
 
-SMC_INLINE void sum_of_exp(const tile t, const operand x, const operand y, const vec *m,
-                           const shift *sh, const scaling scale, pair total[SMC_GROUP], int keep,
-                           const int which, const int layout) {
-  const size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout);
-  const int wide = SMC_IS_WIDE(layout), width = SMC_WIDTH(layout);
-  const size_t stride = wide ? 2 : SMC_GROUP; /* steps a time */
-  const int paired = pairs_terms(t, which, layout);
-  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
-  pair sum[SMC_GROUP];
-  mask seen[SMC_GROUP];
-  vec e[SMC_GROUP], f[SMC_GROUP];
-  SMC_EACH(u, width) total[u] = pair_of(0);
-  SMC_EACH(u, width) seen[u] = v_none();
-  for (size_t i = 0; i < steps;) {
-    size_t end = steps - i < SMC_SUM_STEPS ? steps : i + SMC_SUM_STEPS;
-    SMC_EACH(u, width) sum[u] = (pair){offset, v_set1(0)};
-    for (; i + stride <= end && i + stride <= full; i += stride) {
-      exp_group(t, x, y, i, m, sh, scale, seen, keep, e, which, SMC_GROUP, layout, 1);
-      if (wide) {
-        exp_group(t, x, y, i + 1, m, sh, scale, seen, keep, f, which, SMC_GROUP, layout, 1);
-        SMC_EACH(u, width) add_two_terms(&sum[u], e[u], f[u], which, paired);
-      } else {
-        add_two_terms(sum, e[0], e[1], which, paired);
-        add_two_terms(sum, e[2], e[3], which, paired);
-      }
-    }
-    for (; i < end; i += 2) {
-      SMC_EACH(u, width) f[u] = v_set1(0);
-      exp_group(t, x, y, i, m, sh, scale, seen, keep, e, which, width, layout, 0);
-      if (i + 1 < end) {
-        exp_group(t, x, y, i + 1, m, sh, scale, seen, keep, f, which, width, layout, 0);
-      }
-      SMC_EACH(u, width) add_two_terms(&sum[u], e[u], f[u], which, paired);
-    }
-    SMC_EACH(u, width) {
-      total[u] = pair_add(total[u], (pair){v_sub(sum[u].hi, offset), sum[u].lo});
+/* a, which is about one shift, about another one that is not lower.  What is less than the share of the
+ * least term is as good as nothing: so the power of two has a bound, and is applied in halves. */
+SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
+  vec n = v_mul(v_sub(to->origin, from->origin), v_set1((real)1 / SMC_C(OCTAVE)));
+  n = v_max(v_set1(-3 * SMC_C(LIFT)), n);
+  vec half = v_round(v_mul(n, v_set1((real)0.5)));
+  a = pair_times_power(a, v_ldexp(v_set1(1), half));
+  return pair_times_power(a, v_ldexp(v_set1(1), v_sub(n, half)));
+}
+
+SMC_INLINE shift select_shift(mask m, const shift *a, const shift *b) {
+  return (shift){v_set1(0), v_select(m, a->peak, b->peak), v_select(m, a->floor, b->floor),
+                 v_select(m, a->origin, b->origin)};
+}
+
+/* Of two parts of a row, whose shifts have no center. */
+static void merge_sums(softmax_sums *s, const softmax_sums *more, const scaling *scale,
+                       smc_sum which) {
+  mask higher = v_lt(s->m, more->m);
+  shift top = select_shift(higher, &more->sh, &s->sh), low = select_shift(higher, &s->sh, &more->sh);
+  pair sum = pair_add(moved(s->sum, &s->sh, &top), moved(more->sum, &more->sh, &top));
+  if (which == SMC_TAIL) { /* the lower maximum has been left out, if it was not too low for that */
+    vec m = v_select(higher, s->m, more->m), zero = v_set1(0);
+    mask counted = v_eq(v_select(higher, s->absent, more->absent), m);
+    pair e = moved(exp_of_peak(m, &low, scale), &low, &top);
+    sum = pair_add(sum, (pair){v_select(counted, e.hi, zero), v_select(counted, e.lo, zero)});
+  }
+  s->absent = v_select(higher, more->absent, s->absent);
+  s->m = v_select(higher, more->m, s->m);
+  s->sh = top;
+  s->sum = normalized(sum);
+}
+
+/* What is 0, or NaN in a row that holds one, to be added to an infinite maximum; it is rare, so the row
+ * is looked at only then. */
+static vec nan_if_held(tile *t, size_t u, vec m) {
+  vec nan = v_set1(0);
+  if (v_count(v_lt(v_abs(m), v_set1((real)INFINITY))) == W) return nan;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    const real *x = strand(t, SMC_X, u);
+    for (size_t i = 0; i < t->length; i += W) {
+      vec a = load_left(x + i, t->length - i, v_set1(0));
+      nan = v_select(v_eq(a, a), nan, a);
     }
   }
-  SMC_EACH(u, width) total[u] = reduce_sum(total[u], layout);
-  for (int u = 0; which == SMC_TAIL && SMC_IS_ALONG(layout) && u < width; ++u) {
-    if (v_count(seen[u]) < 2) continue;
-    total[u] = count_peaks(total[u], v_count(seen[u]), exp_of_peak(m[u], sh[u], scale));
+  if (!t->across) {
+    SMC_UNROLL for (size_t d = W / 2; d; d /= 2) nan = v_add(nan, v_xor_lanes(nan, (int)d));
   }
+  return nan;
+}
+
+/* Of a row of many blocks: the sums about the maximum of each are merged.  Only where the maximum of
+ * the row is so large that it has to be subtracted, all are about that, and the row is read once more. */
+static void sums_of_blocks(tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
+  softmax_sums part[SMC_MAX_STRANDS];
+  const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), none = v_set1((real)INFINITY);
+  int far = 0;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    softmax_sums *now = begin ? part : s;
+    enter_block(t, begin);
+    find_maxima(t, scale, now);
+    for (size_t u = 0; u < t->strands; ++u) {
+      vec peak = scaled_maximum(now[u].m, scale);
+      now[u] = sums_about(now[u].m, shift_about(v_max(least, peak)));
+      now[u].absent = v_select(v_lt(peak, least), none, now[u].m);
+    }
+    add_sums(t, scale, which, 0, now);
+    finish_sums(t, scale, which, now);
+    for (size_t u = 0; begin && u < t->strands; ++u) merge_sums(&s[u], &part[u], scale, which);
+  }
+  for (size_t u = 0; u < t->strands; ++u) {
+    part[u] = sums_about(s[u].m, make_shift(s[u].m, scale));
+    if (which == SMC_TAIL) s[u].nan = nan_if_held(t, u, s[u].m);
+    far |= v_count(v_eq(part[u].sh.center, v_set1(0))) != W;
+  }
+  if (!far) return;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    add_sums(t, scale, which, 0, part);
+  }
+  finish_sums(t, scale, which, part);
+  for (size_t u = 0; u < t->strands; ++u) {
+    mask near = v_eq(part[u].sh.center, v_set1(0));
+    s[u].sum.hi = v_select(near, s[u].sum.hi, part[u].sum.hi);
+    s[u].sum.lo = v_select(near, s[u].sum.lo, part[u].sum.lo);
+    s[u].sh = part[u].sh;
+  }
+}
+
+/* Passes 1 and 2.  The exponentials of a single block go to the output, if they are to be kept. */
+static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
+  if (!is_single_block(t)) {
+    sums_of_blocks(t, scale, which, s);
+    return;
+  }
+  enter_block(t, 0);
+  find_maxima(t, scale, s);
+  for (size_t u = 0; u < t->strands; ++u) {
+    s[u] = sums_about(s[u].m, make_shift(s[u].m, scale));
+    if (which == SMC_TAIL) s[u].nan = nan_if_held(t, u, s[u].m);
+  }
+  add_sums(t, scale, which, keep, s);
+  finish_sums(t, scale, which, s);
 }
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
@@ -194,123 +373,138 @@ SMC_INLINE vec times_inverse(vec e, const pair inverse) {
 #endif
 }
 
-SMC_INLINE void quotient_group(const tile t, const operand x, const operand y, size_t i,
-                               const shift *sh, const scaling scale, const pair *inverse,
-                               const int keep, const int n, const int layout, const int full) {
-  const int wide = SMC_IS_WIDE(layout);
-  vec e[SMC_GROUP];
-  load_group(t, keep ? y : x, i, e, v_set1(0), n, layout, full);
-  if (!keep) {
-    if (scale.active) {
-      SMC_EACH(j, n) e[j] = v_mul(e[j], scale.sign);
-    }
-    exp_shifted(e, sh, scale, n, wide);
+/* y = e/S, where e is in y already */
+static void scale_strand(real *y, size_t n, const pair inverse) {
+  size_t i = 0;
+  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
+    vec e[SMC_GROUP];
+    SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(v_load(y + i + (size_t)j * W), inverse);
+    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, e[j]);
   }
-  SMC_EACH(j, n) e[j] = times_inverse(e[j], inverse[wide ? j : 0]);
-  store_group(t, y, i, e, n, layout, full);
+  for (; i < n; i += W) {
+    store_left(y + i, times_inverse(load_left(y + i, n - i, v_set1(0)), inverse), n - i);
+  }
 }
 
-SMC_INLINE void quotient_rows(const tile t, const operand x, const operand y, const shift *sh,
-                              const scaling scale, const pair *total, const int keep,
-                              const int layout) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
-  pair inverse[SMC_GROUP];
-  SMC_EACH(u, SMC_WIDTH(layout)) inverse[u] = inverse_of(total[u]);
-  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
-    quotient_group(t, x, y, i, sh, scale, inverse, keep, SMC_GROUP, layout, 1);
+/* y = e/S, e computed once more */
+SMC_INLINE void quotients(const real *x, real *y, size_t n, const shift *sh, const scaling *scale,
+                          const pair inverse, const int general) {
+  size_t i = 0;
+  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
+    vec a[SMC_GROUP], e[SMC_GROUP];
+    SMC_EACH(j, SMC_GROUP) a[j] = v_load(x + i + (size_t)j * W);
+    exp_group(a, e, sh, scale, SMC_GROUP, general);
+    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, times_inverse(e[j], inverse));
   }
-  for (; i < steps; ++i) {
-    quotient_group(t, x, y, i, sh, scale, inverse, keep, SMC_WIDTH(layout), layout, 0);
+  for (; i < n; i += W) {
+    vec a = load_left(x + i, n - i, v_set1(0)), e;
+    exp_group(&a, &e, sh, scale, 1, general);
+    store_left(y + i, times_inverse(e, inverse), n - i);
+  }
+}
+
+static void quotient_strand(const real *x, real *y, size_t n, const shift *sh,
+                            const scaling *scale, const pair inverse) {
+  if (is_general(scale, sh)) {
+    quotients(x, y, n, sh, scale, inverse, 1);
+  } else {
+    quotients(x, y, n, sh, scale, inverse, 0);
   }
 }
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
  * overflow where scale*(x - max) does not. */
-SMC_INLINE void log_group(const tile t, const operand x, const operand y, size_t i, const vec *m,
-                          const vec *log, const scaling scale, const int n, const int layout,
-                          const int full) {
-  const int wide = SMC_IS_WIDE(layout);
-  vec a[SMC_GROUP], half = v_set1((real)0.5);
-  load_group(t, x, i, a, v_set1(0), n, layout, full);
-  if (scale.active) {
-    SMC_EACH(j, n) {
-      const int u = wide ? j : 0;
-      vec d = v_sub(v_mul(v_mul(a[j], scale.sign), half), v_mul(m[u], half));
-      vec bounded = v_max(v_set1(-SMC_C(MAX)), d); /* as infinity times a rest of 0 is NaN */
-      vec rest = v_fma(bounded, v_add(scale.rest, scale.rest), v_sub(v_set1(0), log[u]));
-      a[j] = v_fma(d, v_add(scale.magnitude, scale.magnitude), rest);
-    }
+SMC_INLINE vec log_of(vec a, vec m, vec log, const scaling *scale, const int scaled) {
+  if (!scaled) return v_sub(v_sub(a, m), log);
+  vec half = v_set1((real)0.5);
+  vec d = v_sub(v_mul(v_mul(a, scale->sign), half), v_mul(m, half));
+  vec bounded = v_max(v_set1(-SMC_C(MAX)), d); /* as infinity times a rest of 0 is NaN */
+  vec rest = v_fma(bounded, v_add(scale->rest, scale->rest), v_sub(v_set1(0), log));
+  return v_fma(d, v_add(scale->magnitude, scale->magnitude), rest);
+}
+
+SMC_INLINE void logarithms(const real *x, real *y, size_t n, vec m, vec log, const scaling *scale,
+                           const int scaled) {
+  size_t i = 0;
+  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
+    vec a[SMC_GROUP];
+    SMC_EACH(j, SMC_GROUP) a[j] = log_of(v_load(x + i + (size_t)j * W), m, log, scale, scaled);
+    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, a[j]);
+  }
+  for (; i < n; i += W) {
+    vec a = load_left(x + i, n - i, v_set1(0));
+    store_left(y + i, log_of(a, m, log, scale, scaled), n - i);
+  }
+}
+
+static void log_strand(const real *x, real *y, size_t n, vec m, vec log, const scaling *scale) {
+  if (scale->active) {
+    logarithms(x, y, n, m, log, scale, 1);
   } else {
-    SMC_EACH(j, n) a[j] = v_sub(v_sub(a[j], m[wide ? j : 0]), log[wide ? j : 0]);
+    logarithms(x, y, n, m, log, scale, 0);
   }
-  store_group(t, y, i, a, n, layout, full);
 }
 
-SMC_INLINE void log_rows(const tile t, const operand x, const operand y, const vec *m,
-                         const vec *log, const scaling scale, const int layout) {
-  size_t full = tile_full_steps(t, layout), steps = tile_steps(t, layout), i = 0;
-  for (; i + SMC_STRIDE(layout) <= full; i += SMC_STRIDE(layout)) {
-    log_group(t, x, y, i, m, log, scale, SMC_GROUP, layout, 1);
-  }
-  for (; i < steps; ++i) log_group(t, x, y, i, m, log, scale, SMC_WIDTH(layout), layout, 0);
+/* log1p(S'/e_k) */
+SMC_INLINE vec log_of_sum(const softmax_sums *s, const scaling *scale) {
+  return log1p_of_pair(pair_quotient(s->sum, exp_of_peak(s->m, &s->sh, scale)));
 }
 
-/* An infinite maximum is the logsumexp unless the row holds NaN: rare, so looked at only then. */
-SMC_INLINE vec infinite_row(const tile t, const operand x, size_t u, vec m, vec log,
-                            const int layout) {
-  mask finite = v_lt(v_abs(m), v_set1((real)INFINITY));
-  if (v_count(finite) == W) return log;
-  vec nan = v_set1(0);
-  for (size_t i = 0; i < tile_steps(t, layout); ++i) {
-    vec a = tile_load(t, x, i, u, v_set1(0), layout, layout == SMC_ACROSS);
-    nan = v_select(v_eq(a, a), nan, a);
-  }
-  if (SMC_IS_ALONG(layout)) {
-    SMC_UNROLL for (size_t d = W / 2; d; d /= 2) nan = v_add(nan, v_xor_lanes(nan, (int)d));
-  }
-  return v_select(finite, log, nan);
-}
+typedef struct {
+  smc_ending ending;
+  double scale;
+  smc_view lse; /* of SMC_LOGSUMEXP: one value for each row */
+} forward_how;
 
-/* Whether pass 2 leaves the exponentials in the output: it must be of the precision computed in, and
- * small enough to be still near in pass 3. */
-SMC_INLINE int keeps_exp(const tile t, const int layout) {
-  size_t rows = (size_t)SMC_WIDTH(layout) * (SMC_IS_ALONG(layout) ? 1 : W);
-  return sizeof(elem) == sizeof(real) && t.k * rows * sizeof(elem) <= SMC_KEEP_BYTES;
-}
-
-/* operands: x; y, of x's shape or (logsumexp) one value for each row */
-SMC_INLINE void forward_tile(const tile t, const operand *o, const void *extra, const int layout) {
-  const smc_ending ending = ((const smc_forward *)extra)->ending;
-  scaling scale = scaling_by(((const smc_forward *)extra)->scale);
-  const operand x = o[0], y = o[1];
-  const int width = SMC_WIDTH(layout);
-  vec m[SMC_GROUP], log[SMC_GROUP];
-  shift sh[SMC_GROUP];
-  pair sum[SMC_GROUP];
-
-  row_max(t, x, scale, m, layout);
-  SMC_EACH(u, width) sh[u] = make_shift(m[u], scale);
-  note_centers(&scale, sh, width);
-  if (ending == SMC_SOFTMAX) {
-    const int keep = keeps_exp(t, layout);
-    sum_of_exp(t, x, y, m, sh, scale, sum, keep, SMC_TOTAL, layout);
-    if (keep) {
-      quotient_rows(t, x, y, sh, scale, sum, 1, layout);
-    } else {
-      quotient_rows(t, x, y, sh, scale, sum, 0, layout);
+/* operands: x; y, of x's shape, unless only the logsumexp is wanted */
+static void softmax_tile(tile *t, const void *extra) {
+  const scaling scale = scaling_by(((const forward_how *)extra)->scale);
+  const int keep = is_single_block(t);
+  softmax_sums s[SMC_MAX_STRANDS];
+  pair inverse[SMC_MAX_STRANDS];
+  sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
+  for (size_t u = 0; u < t->strands; ++u) inverse[u] = inverse_of(s[u].sum);
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      const real *x = strand(t, SMC_X, u);
+      real *y = strand(t, SMC_Y, u);
+      if (keep) {
+        scale_strand(y, t->length, inverse[u]);
+      } else {
+        quotient_strand(x, y, t->length, &s[u].sh, &scale, inverse[u]);
+      }
     }
-    return;
+    leave_block(t);
   }
-  sum_of_exp(t, x, y, m, sh, scale, sum, 0, SMC_TAIL, layout);
-  SMC_EACH(u, width) log[u] = log1p_of_pair(pair_quotient(sum[u], exp_of_peak(m[u], sh[u], scale)));
-  if (ending == SMC_LOG_SOFTMAX) {
+}
+
+static void log_softmax_tile(tile *t, const void *extra) {
+  const scaling scale = scaling_by(((const forward_how *)extra)->scale);
+  softmax_sums s[SMC_MAX_STRANDS];
+  vec log[SMC_MAX_STRANDS];
+  sums_of_exp(t, &scale, SMC_TAIL, 0, s);
+  for (size_t u = 0; u < t->strands; ++u) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
-    SMC_EACH(u, width) log[u] = v_add(log[u], v_sub(m[u], m[u]));
-    log_rows(t, x, y, m, log, scale, layout);
-    return;
+    log[u] = v_add(log_of_sum(&s[u], &scale), v_sub(s[u].m, s[u].m));
   }
-  for (int u = 0; u < width; ++u) {
-    log[u] = infinite_row(t, x, (size_t)u, m[u], log[u], layout);
-    tile_store_row(t, y, (size_t)u, v_add(m[u], log[u]), layout);
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      log_strand(strand(t, SMC_X, u), strand(t, SMC_Y, u), t->length, s[u].m, log[u], &scale);
+    }
+    leave_block(t);
+  }
+}
+
+static void logsumexp_tile(tile *t, const void *extra) {
+  const smc_view *lse = &((const forward_how *)extra)->lse;
+  const scaling scale = scaling_by(1);
+  softmax_sums s[SMC_MAX_STRANDS];
+  sums_of_exp(t, &scale, SMC_TAIL, 0, s);
+  for (size_t u = 0; u < t->strands; ++u) {
+    mask finite = v_lt(v_abs(s[u].m), v_set1((real)INFINITY));
+    vec log = v_select(finite, log_of_sum(&s[u], &scale), s[u].nan);
+    store_by_row(t, u, v_add(s[u].m, log), t->of->as->put, lse->data, lse->row);
   }
 }

@@ -1,186 +1,214 @@
-/* Rows in vector registers: how rows lie over lanes, so that an algorithm is written once.
+/* From an operation on n rows to passes over dense arrays of the type computed in.
  *
- *   ALONG   one row; the lanes run along it, and a reduction ends across the lanes.
- *   ABREAST SMC_GROUP rows, each as in ALONG and with the same bits: while the reduction of one waits
- *           for its latency, the others go on.
- *   ACROSS  SMC_GROUP*W rows, one to a lane; steps go down the class axis.  For an axis whose rows
- *           lie side by side in memory: nothing is transposed, and each step reads whole cache lines.
- *           And for short rows, which are packed (transposed) into buffers first (rows.h): no lane is
- *           then idle and no reduction across lanes needed, on which they would spend their time.
- *   NARROW  up to W rows, as ACROSS and with the same bits: what is left over.
+ * A *strand* is such an array: either one row, ALONG which the lanes run, so that a reduction ends
+ * across the lanes; or W rows, one to a lane (ACROSS), where it does not.  Short rows are packed
+ * ACROSS, for no lane is idle then and no reduction across lanes needed, on which they would spend
+ * their time; so are rows that lie side by side in memory (an axis other than the last).
  *
- * The layout is a constant of each instance.  Whether lanes run along a row or across rows depends on
- * its length and strides alone, never on its place in the batch; so the bits of its result do not.
- * Included once for each type stored (SMC_D).
+ * A *tile* is as many strands as stay near between passes.  Its passes take one strand after the
+ * other, so that the processor goes on with the next while a reduction waits for its latency.
+ *
+ * Rows of the type computed in, dense and not short, are strands where they lie.  All else is *staged*:
+ * copied to a buffer on the stack, converted and in order, and back.  A long row is taken a *block* of
+ * classes at a time.
+ *
+ * Whether lanes run along a row or across rows, and where blocks end, depends on the length and the
+ * strides of a row alone, never on its place in the batch; so the bits of its result do not.
+ * Included once for each type computed in (SMC_T).
  */
 
-#define tile_steps SMC_K(tile_steps)
-#define tile_full_steps SMC_K(tile_full_steps)
-#define tile_count SMC_K(tile_count)
-#define load_strided SMC_K(load_strided)
-#define store_strided SMC_K(store_strided)
-#define tile_load SMC_K(tile_load)
-#define tile_store SMC_K(tile_store)
-#define load_group SMC_K(load_group)
-#define store_group SMC_K(store_group)
-#define tile_load_row SMC_K(tile_load_row)
-#define tile_store_row SMC_K(tile_store_row)
-#define tile_element SMC_K(tile_element)
-#define tile_address SMC_K(tile_address)
-#define tile_row SMC_K(tile_row)
-#define tile_rows SMC_K(tile_rows)
-#define reduce_max SMC_K(reduce_max)
-#define reduce_sum SMC_K(reduce_sum)
+#define storage SMC_V(storage)
+#define batch SMC_V(batch)
+#define tile SMC_V(tile)
+#define tile_function SMC_V(tile_function)
+#define strand SMC_V(strand)
+#define strand_rows SMC_V(strand_rows)
+#define enter_block SMC_V(enter_block)
+#define leave_block SMC_V(leave_block)
+#define is_single_block SMC_V(is_single_block)
+#define reduce_max SMC_V(reduce_max)
+#define reduce_sum SMC_V(reduce_sum)
+#define store_by_row SMC_V(store_by_row)
+#define plan_tiles SMC_V(plan_tiles)
+#define for_tiles SMC_V(for_tiles)
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_PACKED_MAX = 64 };    /* the longest row worth packing */
-enum { SMC_ABREAST_MAX = 1024 }; /* the longest row that ABREAST takes: four of them stay near */
-enum { SMC_SUM_STEPS = 32 };     /* additions to an accumulator before it joins the running sum */
-enum { SMC_ALONG, SMC_ABREAST, SMC_ACROSS, SMC_NARROW, SMC_LAYOUT_COUNT };
-#define SMC_IS_ALONG(layout) ((layout) == SMC_ALONG || (layout) == SMC_ABREAST)
-#define SMC_IS_WIDE(layout) ((layout) == SMC_ABREAST || (layout) == SMC_ACROSS)
-#define SMC_WIDTH(layout) (SMC_IS_WIDE(layout) ? SMC_GROUP : 1) /* vectors of rows */
-#define SMC_STRIDE(layout)                                                                         \
-  (SMC_IS_WIDE(layout) ? (size_t)1 : (size_t)SMC_GROUP) /* steps in a group */
+enum { SMC_MAX_OPERANDS = 3 };    /* with an element for each class */
+enum { SMC_MAX_STRANDS = 16 };    /* in a tile */
+enum { SMC_PACKED_MAX = 128 };    /* the longest row worth packing */
+enum { SMC_NEAR_BYTES = 24576 };  /* that stay in the first-level cache from pass to pass */
+enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
+enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
+enum { SMC_STREAM_BYTES = 1 << 25 }; /* of output that go past the caches */
 
-typedef struct {
-  size_t k;    /* classes */
-  size_t rows; /* rows in the tile */
-  size_t row;  /* the first of them */
-  int strided; /* ALONG: some operand's elements do not lie side by side */
-  int padded;  /* NARROW: lanes without a row may be read and written all the same */
-} tile;
-
-/* One array's part of a tile. */
-typedef struct {
-  char *p;
-  ptrdiff_t step; /* bytes from one class to the next */
-  ptrdiff_t row;  /* bytes from one row to the next */
-} operand;
-
-typedef void tile_function(tile t, const operand *o, const void *extra);
-typedef tile_function *layouts[SMC_LAYOUT_COUNT];
+/* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
+ * data takes no part.  An output may be the very memory of an input, and is staged in the buffer of
+ * operand 0. */
+#define SMC_BATCH(storage_)                                                                        \
+  const storage_ *as;                                                                              \
+  smc_view operands[SMC_MAX_OPERANDS];                                                             \
+  int count, inputs;                                                                               \
+  size_t n, k
 #endif
 
-SMC_INLINE size_t tile_steps(const tile t, const int layout) {
-  return SMC_IS_ALONG(layout) ? (t.k + W - 1) / W : t.k;
+/* How elements of a stored type get into a strand, and back (storage.h).  Rows `row` to `row + rows`,
+ * classes `begin` to `begin + classes`; strands lie `apart` numbers from each other. */
+typedef struct {
+  size_t size; /* of an element, in bytes */
+  void (*fill_along)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
+                     size_t apart);
+  void (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
+                      size_t apart);
+  void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
+                      const real *from, size_t apart, int stream);
+  void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
+                       const real *from, size_t apart, int stream);
+  /* n elements, `step` bytes apart */
+  void (*get)(const char *p, ptrdiff_t step, size_t n, real *to);
+  void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);
+} storage;
+
+typedef struct {
+  SMC_BATCH(storage);
+} batch;
+
+typedef struct {
+  const batch *of;
+  int across, staged, stream;
+  size_t block;            /* classes in all blocks but the last */
+  size_t row, rows;        /* of this tile */
+  size_t strands;          /* rows, or vectors of W rows */
+  size_t begin, classes;   /* of the block at hand */
+  size_t length;           /* of its strands: classes, times W across */
+  real *at[SMC_MAX_OPERANDS];
+  ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
+  real *buffer[SMC_MAX_OPERANDS];
+} tile;
+
+typedef void tile_function(tile *t, const void *how);
+
+SMC_INLINE real *strand(const tile *t, int operand, size_t u) {
+  return (real *)((char *)t->at[operand] + (ptrdiff_t)u * t->apart[operand]);
 }
 
-/* The steps whose vectors are all full: they are taken a group at a time, and the rest one by one. */
-SMC_INLINE size_t tile_full_steps(const tile t, const int layout) {
-  if (SMC_IS_ALONG(layout)) return t.strided ? 0 : t.k / W;
-  return layout == SMC_ACROSS || t.padded ? t.k : 0;
+/* Rows in strand u, and the first of them. */
+SMC_INLINE size_t strand_rows(const tile *t, size_t u, size_t *first) {
+  *first = t->row + (t->across ? u * W : u);
+  size_t left = t->row + t->rows - *first;
+  return !t->across ? 1 : left < W ? left : W;
 }
 
-/* Lanes that hold data in step i. */
-SMC_INLINE size_t tile_count(const tile t, size_t i, const int layout, const int full) {
-  if (full || layout == SMC_ACROSS) return W;
-  if (layout == SMC_NARROW) return t.rows;
-  size_t left = t.k - i * W;
-  return left < W ? left : W;
-}
+SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
-SMC_INLINE vec load_strided(const char *p, ptrdiff_t step, size_t n, vec fill) {
-  real lane[SMC_V(lanes)];
-  SMC_V(store)(lane, fill);
-  for (size_t i = 0; i < n; ++i) lane[i] = SMC_K(get)(p + (ptrdiff_t)i * step);
-  return SMC_V(load)(lane);
-}
-
-SMC_INLINE void store_strided(char *p, ptrdiff_t step, vec a, size_t n) {
-  real lane[SMC_V(lanes)];
-  SMC_V(store)(lane, a);
-  for (size_t i = 0; i < n; ++i) SMC_K(put)(p + (ptrdiff_t)i * step, lane[i]);
-}
-
-/* Vector j of the group at step i: in a wide layout that of the j-th row (vector of rows), else that of
- * step i + j. */
-SMC_INLINE char *tile_address(const operand o, size_t i, size_t j, const int layout) {
-  switch (layout) {
-  case SMC_ALONG: return o.p + (ptrdiff_t)((i + j) * W) * o.step;
-  case SMC_ABREAST: return o.p + (ptrdiff_t)j * o.row + (ptrdiff_t)(i * W) * o.step;
-  case SMC_ACROSS: return o.p + (ptrdiff_t)i * o.step + j * W * sizeof(elem);
-  default: return o.p + (ptrdiff_t)(i + j) * o.step;
+/* The block that begins with that class: its inputs are in the strands. */
+static void enter_block(tile *t, size_t begin) {
+  const batch *b = t->of;
+  if (t->begin == begin) return;
+  t->begin = begin;
+  t->classes = b->k - begin < t->block ? b->k - begin : t->block;
+  t->length = t->across ? t->classes * W : t->classes;
+  for (int i = 0; i < b->count; ++i) {
+    const smc_view *o = &b->operands[i];
+    if (!o->data) continue;
+    if (!t->staged) {
+      t->at[i] = (real *)((char *)o->data + (ptrdiff_t)t->row * o->row) + begin;
+      t->apart[i] = o->row;
+      continue;
+    }
+    const size_t apart = t->block * (t->across ? W : 1);
+    t->at[i] = t->buffer[i];
+    t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
+    if (i < b->inputs) {
+      (t->across ? b->as->fill_across : b->as->fill_along)(*o, t->row, t->rows, begin, t->classes,
+                                                           t->at[i], apart);
+    }
   }
 }
 
-SMC_INLINE vec tile_load(const tile t, const operand o, size_t i, size_t j, vec fill,
-                         const int layout, const int full) {
-  const char *p = tile_address(o, i, j, layout);
-  if (full) return SMC_K(load)(p);
-  size_t n = tile_count(t, i, layout, full);
-  if (SMC_IS_ALONG(layout) && o.step != sizeof(elem)) return load_strided(p, o.step, n, fill);
-  return SMC_K(load_n)(p, n, fill);
-}
-
-SMC_INLINE void tile_store(const tile t, const operand o, size_t i, size_t j, vec a,
-                           const int layout, const int full) {
-  char *p = tile_address(o, i, j, layout);
-  size_t n = tile_count(t, i, layout, full);
-  if (full) {
-    SMC_K(store)(p, a);
-  } else if (SMC_IS_ALONG(layout) && o.step != sizeof(elem)) {
-    store_strided(p, o.step, a, n);
-  } else {
-    SMC_K(store_n)(p, a, n);
+/* Its outputs are in memory. */
+static void leave_block(tile *t) {
+  const batch *b = t->of;
+  for (int i = b->inputs; t->staged && i < b->count; ++i) {
+    if (!b->operands[i].data) continue;
+    (t->across ? b->as->spill_across : b->as->spill_along)(
+        b->operands[i], t->row, t->rows, t->begin, t->classes, t->at[i],
+        (size_t)t->apart[i] / sizeof(real), t->stream);
   }
-}
-
-/* The n vectors of a group (SMC_GROUP of them if full, else those of one step). */
-SMC_INLINE void load_group(const tile t, const operand o, size_t i, vec *a, vec fill, const int n,
-                           const int layout, const int full) {
-  SMC_EACH(j, n) a[j] = tile_load(t, o, i, (size_t)j, fill, layout, full);
-}
-
-SMC_INLINE void store_group(const tile t, const operand o, size_t i, const vec *a, const int n,
-                            const int layout, const int full) {
-  SMC_EACH(j, n) tile_store(t, o, i, (size_t)j, a[j], layout, full);
-}
-
-/* An operand with one value for each row. */
-SMC_INLINE vec tile_load_row(const tile t, const operand o, size_t u, const int layout) {
-  if (SMC_IS_ALONG(layout)) return v_set1(SMC_K(get)(o.p + (ptrdiff_t)u * o.row));
-  return tile_load(t, o, 0, u, v_set1(0), layout, layout == SMC_ACROSS);
-}
-
-SMC_INLINE void tile_store_row(const tile t, const operand o, size_t u, vec a, const int layout) {
-  if (SMC_IS_ALONG(layout)) {
-    SMC_K(store_n)(o.p + (ptrdiff_t)u * o.row, a, 1);
-  } else {
-    tile_store(t, o, 0, u, a, layout, layout == SMC_ACROSS);
-  }
-}
-
-/* Rows in vector u. */
-SMC_INLINE size_t tile_rows(const tile t, const int layout) {
-  return SMC_IS_ALONG(layout) ? 1 : layout == SMC_ACROSS ? W : t.rows;
-}
-
-/* The place in the tile of the row in lane l of vector u. */
-SMC_INLINE size_t tile_row(size_t u, size_t l, const int layout) {
-  return SMC_IS_ALONG(layout) ? u : u * W + l;
-}
-
-/* Where class c of the tile's row r is. */
-SMC_INLINE char *tile_element(const operand o, size_t c, size_t r, const int layout) {
-  ptrdiff_t row = SMC_IS_ALONG(layout) ? o.row : (ptrdiff_t)sizeof(elem);
-  return o.p + (ptrdiff_t)c * o.step + (ptrdiff_t)r * row;
 }
 
 /* From lanes along a row to the row's value, in every lane. */
-SMC_INLINE vec reduce_max(vec m, const int layout) {
-  if (!SMC_IS_ALONG(layout)) return m;
+SMC_INLINE vec reduce_max(const tile *t, vec m) {
+  if (t->across) return m;
   SMC_UNROLL for (size_t d = W / 2; d; d /= 2) m = v_max(m, v_xor_lanes(m, (int)d));
   return m;
 }
 
-SMC_INLINE pair reduce_sum(pair s, const int layout) {
-  if (SMC_IS_ALONG(layout)) {
+SMC_INLINE pair reduce_sum(const tile *t, pair s) {
+  if (!t->across) {
     SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
       pair other = {v_xor_lanes(s.hi, (int)d), v_xor_lanes(s.lo, (int)d)};
       s = pair_add(s, other);
     }
   }
   return normalized(s);
+}
+
+/* One value for each row of strand u, which hold it in their lanes (in all of them, along). */
+SMC_INLINE void store_by_row(const tile *t, size_t u, vec value,
+                             void (*put)(char *, ptrdiff_t, size_t, const real *), void *to,
+                             ptrdiff_t step) {
+  real lane[SMC_V(lanes)];
+  size_t first, rows = strand_rows(t, u, &first);
+  v_store(lane, value);
+  put((char *)to + (ptrdiff_t)first * step, step, rows, lane);
+}
+
+/* How the rows are cut into tiles and blocks; the strands of a whole tile. */
+static size_t plan_tiles(tile *t, const batch *b) {
+  const ptrdiff_t size = (ptrdiff_t)b->as->size;
+  const size_t room = SMC_STAGE_BYTES / sizeof(real);
+  int side_by_side = 1, dense = 1, operands = 0;
+  for (int i = 0; i < b->count; ++i) {
+    if (!b->operands[i].data) continue;
+    ++operands;
+    side_by_side &= b->operands[i].row == size;
+    dense &= b->operands[i].col == size;
+  }
+  t->across = W > 1 && ((side_by_side && !dense) || b->k <= SMC_PACKED_MAX);
+  t->staged = t->across || !dense || size != sizeof(real);
+  t->stream = b->count > b->inputs && b->n * b->k * b->as->size >= SMC_STREAM_BYTES;
+  t->block = b->k;
+  size_t strands;
+  if (t->across) {
+    if (b->k > SMC_PACKED_MAX) t->block = room / (SMC_MAX_STRANDS * W);
+    strands = room / (t->block * W);
+  } else if (t->staged) {
+    if (b->k > room) t->block = room;
+    strands = room / t->block;
+  } else {
+    const size_t bytes = b->k * sizeof(real);
+    if (bytes > SMC_KEEP_BYTES) t->block = room;
+    strands = SMC_NEAR_BYTES / ((size_t)operands * bytes);
+  }
+  if (t->block < b->k && !t->across) strands = 1;
+  return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
+}
+
+/* The operation, tile by tile. */
+static void for_tiles(tile_function *operation, const batch *b, const void *how) {
+  enum { ROOM = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
+  SMC_ALIGN(64) real buffers[2][ROOM];
+  tile t = {.of = b};
+  const size_t strands = plan_tiles(&t, b), rows = strands * (t.across ? W : 1);
+  for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
+  for (t.row = 0; t.row < b->n; t.row += t.rows) {
+    t.rows = b->n - t.row < rows ? b->n - t.row : rows;
+    t.strands = t.across ? (t.rows + W - 1) / W : t.rows;
+    t.begin = (size_t)-1; /* none yet */
+    operation(&t, how);
+  }
+#ifdef SMC_STREAMS
+  if (t.stream) SMC_STREAMS;
+#endif
 }

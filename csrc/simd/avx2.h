@@ -7,6 +7,7 @@
 #include "common.h"
 
 #define SMC_FUSED 1
+#define SMC_STREAMS _mm_sfence()
 #define f32_OCTAVE 8
 #define f64_OCTAVE 1
 
@@ -43,8 +44,11 @@ enum { f32_lanes = 8, f64_lanes = 4 };
   }                                                                                                \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return _mm256_and_##s(a, b); }             \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return _mm256_or_##s(a, b); }               \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return _mm256_andnot_##s(b, a); }       \
   SMC_INLINE T##_mask T##_none(void) { return _mm256_setzero_##s(); }                              \
+  SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
+    return _mm256_add_##s(a, _mm256_and_##s(m, b));                                                \
+  }                                                                                                \
+  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm256_stream_##s((T##_t *)p, a); }             \
   SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
     return (size_t)_mm_popcnt_u32((unsigned)_mm256_movemask_##s(m));                               \
   }                                                                                                \
@@ -159,34 +163,58 @@ SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
   }
 }
 
-SMC_INLINE void f32_transpose(f32_vec r[8]) {
-  f32_vec t[8];
-  SMC_UNROLL for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  SMC_UNROLL for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
-    t[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
-    t[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
-  }
-  SMC_UNROLL for (int j = 0; j < 8; ++j) r[j] = t[j];
+/* Rows j and 4 + j to the halves of register j: insertions from memory, which take no shuffle; then 4 x 4
+ * transpositions within the halves. */
+SMC_INLINE void f32_transpose_blocks(f32_vec r[4]) {
+  f32_vec t0 = _mm256_unpacklo_ps(r[0], r[1]), t1 = _mm256_unpackhi_ps(r[0], r[1]);
+  f32_vec t2 = _mm256_unpacklo_ps(r[2], r[3]), t3 = _mm256_unpackhi_ps(r[2], r[3]);
+  r[0] = _mm256_shuffle_ps(t0, t2, 0x44);
+  r[1] = _mm256_shuffle_ps(t0, t2, 0xee);
+  r[2] = _mm256_shuffle_ps(t1, t3, 0x44);
+  r[3] = _mm256_shuffle_ps(t1, t3, 0xee);
 }
 
-SMC_INLINE void f64_transpose(f64_vec r[4]) {
-  f64_vec t[4];
-  SMC_UNROLL for (int i = 0; i < 4; i += 2) {
-    t[i] = _mm256_unpacklo_pd(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_pd(r[i], r[i + 1]);
+SMC_INLINE void f32_load_quad(const char *p, ptrdiff_t step, f32_vec c[4]) {
+  SMC_UNROLL for (int j = 0; j < 4; ++j, p += step) {
+    f32_vec r = _mm256_castps128_ps256(_mm_loadu_ps((const float *)p));
+    c[j] = _mm256_insertf128_ps(r, _mm_loadu_ps((const float *)(p + 4 * step)), 1);
   }
-  SMC_UNROLL for (int j = 0; j < 2; ++j) {
-    r[j] = _mm256_permute2f128_pd(t[j], t[j + 2], 0x20);
-    r[j + 2] = _mm256_permute2f128_pd(t[j], t[j + 2], 0x31);
+  f32_transpose_blocks(c);
+}
+
+SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
+  f32_vec r[4] = {c[0], c[1], c[2], c[3]};
+  f32_transpose_blocks(r);
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    _mm_storeu_ps((float *)(p + j * step), _mm256_castps256_ps128(r[j]));
+  }
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    _mm_storeu_ps((float *)(p + (4 + j) * step), _mm256_extractf128_ps(r[j], 1));
+  }
+}
+
+/* Likewise rows j and 2 + j, two columns at a time. */
+SMC_INLINE void f64_load_quad(const char *p, ptrdiff_t step, f64_vec c[4]) {
+  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+    f64_vec r[2];
+    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+      const char *q = p + j * step;
+      r[j] = _mm256_castpd128_pd256(_mm_loadu_pd((const double *)q));
+      r[j] = _mm256_insertf128_pd(r[j], _mm_loadu_pd((const double *)(q + 2 * step)), 1);
+    }
+    c[h] = _mm256_unpacklo_pd(r[0], r[1]);
+    c[h + 1] = _mm256_unpackhi_pd(r[0], r[1]);
+  }
+}
+
+SMC_INLINE void f64_store_quad(char *p, ptrdiff_t step, const f64_vec c[4]) {
+  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+    f64_vec r[2] = {_mm256_unpacklo_pd(c[h], c[h + 1]), _mm256_unpackhi_pd(c[h], c[h + 1])};
+    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+      char *q = p + j * step;
+      _mm_storeu_pd((double *)q, _mm256_castpd256_pd128(r[j]));
+      _mm_storeu_pd((double *)(q + 2 * step), _mm256_extractf128_pd(r[j], 1));
+    }
   }
 }
 

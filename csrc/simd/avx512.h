@@ -7,6 +7,7 @@
 #include "common.h"
 
 #define SMC_FUSED 1
+#define SMC_STREAMS _mm_sfence()
 #define f32_OCTAVE 8
 #define f64_OCTAVE 8
 
@@ -49,8 +50,11 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   }                                                                                                \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return (T##_mask)(a & b); }                \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return (T##_mask)(a | b); }                 \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return (T##_mask)(a & ~b); }            \
   SMC_INLINE T##_mask T##_none(void) { return 0; }                                                 \
+  SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
+    return _mm512_mask_add_##s(a, m, a, b);                                                        \
+  }                                                                                                \
+  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm512_stream_##s((T##_t *)p, a); }             \
   SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                    \
   SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }    \
   SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                       \
@@ -106,48 +110,71 @@ SMC_INLINE f64_vec f64_step_power(f64_vec k, const f64_word steps[8]) {
   return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_slli_epi64(index, 49), step));
 }
 
-/* Swap off-diagonal blocks of 1, 2, 4, 8 lanes: log2(W) rounds of W shuffles. */
-SMC_INLINE void f32_transpose(f32_vec r[16]) {
-  f32_vec t[16];
-  SMC_UNROLL for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+/* Rows 4b + j to block b of 128 bits of register j: insertions from memory, which take no shuffle; then
+ * 4 x 4 transpositions within the blocks. */
+SMC_INLINE void f32_transpose_blocks(f32_vec r[4]) {
+  f32_vec t0 = _mm512_unpacklo_ps(r[0], r[1]), t1 = _mm512_unpackhi_ps(r[0], r[1]);
+  f32_vec t2 = _mm512_unpacklo_ps(r[2], r[3]), t3 = _mm512_unpackhi_ps(r[2], r[3]);
+  r[0] = _mm512_shuffle_ps(t0, t2, 0x44);
+  r[1] = _mm512_shuffle_ps(t0, t2, 0xee);
+  r[2] = _mm512_shuffle_ps(t1, t3, 0x44);
+  r[3] = _mm512_shuffle_ps(t1, t3, 0xee);
+}
+
+SMC_INLINE void f32_load_quad(const char *p, ptrdiff_t step, f32_vec c[4]) {
+  SMC_UNROLL for (int j = 0; j < 4; ++j, p += step) {
+    f32_vec r = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
+    r = _mm512_insertf32x4(r, _mm_loadu_ps((const float *)(p + 4 * step)), 1);
+    r = _mm512_insertf32x4(r, _mm_loadu_ps((const float *)(p + 8 * step)), 2);
+    c[j] = _mm512_insertf32x4(r, _mm_loadu_ps((const float *)(p + 12 * step)), 3);
   }
-  SMC_UNROLL for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  f32_transpose_blocks(c);
+}
+
+SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
+  f32_vec r[4] = {c[0], c[1], c[2], c[3]};
+  f32_transpose_blocks(r);
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    _mm_storeu_ps((float *)(p + j * step), _mm512_castps512_ps128(r[j]));
   }
-  SMC_UNROLL for (int i = 0; i < 16; i += 8) {
-    SMC_UNROLL for (int j = 0; j < 4; ++j) {
-      t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
-      t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
-    }
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    _mm_storeu_ps((float *)(p + (4 + j) * step), _mm512_extractf32x4_ps(r[j], 1));
   }
-  SMC_UNROLL for (int j = 0; j < 8; ++j) {
-    r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
-    r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    _mm_storeu_ps((float *)(p + (8 + j) * step), _mm512_extractf32x4_ps(r[j], 2));
+  }
+  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+    _mm_storeu_ps((float *)(p + (12 + j) * step), _mm512_extractf32x4_ps(r[j], 3));
   }
 }
 
-SMC_INLINE void f64_transpose(f64_vec r[8]) {
-  f64_vec t[8];
-  SMC_UNROLL for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm512_unpacklo_pd(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_pd(r[i], r[i + 1]);
-  }
-  SMC_UNROLL for (int i = 0; i < 8; i += 4) {
+/* Likewise rows 2b + j, two columns at a time. */
+SMC_INLINE void f64_load_quad(const char *p, ptrdiff_t step, f64_vec c[4]) {
+  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+    f64_vec r[2];
     SMC_UNROLL for (int j = 0; j < 2; ++j) {
-      r[i + j] = _mm512_shuffle_f64x2(t[i + j], t[i + j + 2], 0x88);
-      r[i + j + 2] = _mm512_shuffle_f64x2(t[i + j], t[i + j + 2], 0xdd);
+      const char *q = p + j * step;
+      r[j] = _mm512_castpd128_pd512(_mm_loadu_pd((const double *)q));
+      r[j] = _mm512_insertf64x2(r[j], _mm_loadu_pd((const double *)(q + 2 * step)), 1);
+      r[j] = _mm512_insertf64x2(r[j], _mm_loadu_pd((const double *)(q + 4 * step)), 2);
+      r[j] = _mm512_insertf64x2(r[j], _mm_loadu_pd((const double *)(q + 6 * step)), 3);
+    }
+    c[h] = _mm512_unpacklo_pd(r[0], r[1]);
+    c[h + 1] = _mm512_unpackhi_pd(r[0], r[1]);
+  }
+}
+
+SMC_INLINE void f64_store_quad(char *p, ptrdiff_t step, const f64_vec c[4]) {
+  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+    f64_vec r[2] = {_mm512_unpacklo_pd(c[h], c[h + 1]), _mm512_unpackhi_pd(c[h], c[h + 1])};
+    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+      char *q = p + j * step;
+      _mm_storeu_pd((double *)q, _mm512_castpd512_pd128(r[j]));
+      _mm_storeu_pd((double *)(q + 2 * step), _mm512_extractf64x2_pd(r[j], 1));
+      _mm_storeu_pd((double *)(q + 4 * step), _mm512_extractf64x2_pd(r[j], 2));
+      _mm_storeu_pd((double *)(q + 6 * step), _mm512_extractf64x2_pd(r[j], 3));
     }
   }
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
-    t[j] = _mm512_shuffle_f64x2(r[j], r[j + 4], 0x88);
-    t[j + 4] = _mm512_shuffle_f64x2(r[j], r[j + 4], 0xdd);
-  }
-  SMC_UNROLL for (int j = 0; j < 8; ++j) r[j] = t[j];
 }
 
 /* ---- half precisions: sixteen 16-bit elements to and from sixteen floats ------------------------ */

@@ -45,6 +45,9 @@
     "smcore: floats and doubles must be computed in their own precision (on x86: -msse2 -mfpmath=sse)"
 #endif
 
+/* A fence after stores that go past the caches (T_stream, to an aligned address), where there are any. */
+/* SMC_STREAMS is defined by the headers that have them. */
+
 /* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of them. */
 enum { SMC_GROUP = 4 };
 #define SMC_EACH(j, n) SMC_UNROLL for (int j = 0; j < (n); ++j)
@@ -134,6 +137,27 @@ SMC_INLINE void f16_put(void *p, float a) {
   memcpy(p, &out, sizeof out);
 }
 
+/* ---- four columns of as many rows as there are lanes: for a header that can transpose W x W ---------- */
+
+#define SMC_QUADS_BY_TRANSPOSITION(T)                                                              \
+  SMC_INLINE void T##_load_quad(const char *p, ptrdiff_t step, T##_vec c[4]) {                     \
+    SMC_UNROLL for (int h = 0; h < 4; h += T##_lanes) {                                            \
+      SMC_UNROLL for (int l = 0; l < T##_lanes; ++l) {                                             \
+        c[h + l] = T##_load((const T##_t *)(p + l * step) + h);                                    \
+      }                                                                                            \
+      T##_transpose(c + h);                                                                        \
+    }                                                                                              \
+  }                                                                                                \
+  SMC_INLINE void T##_store_quad(char *p, ptrdiff_t step, const T##_vec c[4]) {                    \
+    T##_vec r[4] = {c[0], c[1], c[2], c[3]};                                                       \
+    SMC_UNROLL for (int h = 0; h < 4; h += T##_lanes) {                                            \
+      T##_transpose(r + h);                                                                        \
+      SMC_UNROLL for (int l = 0; l < T##_lanes; ++l) {                                             \
+        T##_store((T##_t *)(p + l * step) + h, r[h + l]);                                          \
+      }                                                                                            \
+    }                                                                                              \
+  }
+
 /* ---- the unprefixed names that kernels/ is written in ------------------------------------------ */
 
 #define SMC_JOIN_(a, b) a##_##b
@@ -168,10 +192,15 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_select SMC_V(select) /* mask ? a : b */
 #define v_and SMC_V(and)       /* of masks */
 #define v_or SMC_V(or)
-#define v_andnot SMC_V(andnot)       /* a and not b */
 #define v_none SMC_V(none)           /* the empty mask */
 #define v_count SMC_V(count)         /* lanes set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
-#define v_transpose SMC_V(transpose) /* a W x W block held in W vectors */
+#define v_add_if SMC_V(add_if)       /* mask ? a + b : a */
+#define v_load SMC_V(load)
+#define v_store SMC_V(store)
+#define v_load_n SMC_V(load_n) /* the first n lanes, the others from a vector */
+#define v_store_n SMC_V(store_n)
+#define v_load_quad SMC_V(load_quad) /* lane l of c[0..3]: four numbers at p + l*step */
+#define v_store_quad SMC_V(store_quad)
 
 #endif

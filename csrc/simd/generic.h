@@ -86,7 +86,6 @@ SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return a == b; }                              \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return a & b; }                            \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                             \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return a & ~b; }                        \
   SMC_INLINE T##_mask T##_none(void) { return (T##_mask){0}; }                                     \
   SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
     size_t count = 0;                                                                              \
@@ -95,6 +94,9 @@ SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   }                                                                                                \
   SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                \
     return (T##_vec)((m & (T##_mask)a) | (~m & (T##_mask)b));                                      \
+  }                                                                                                \
+  SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
+    return a + (T##_vec)(m & (T##_mask)b);                                                         \
   }                                                                                                \
   SMC_INLINE T##_vec T##_max(T##_vec a, T##_vec b) { return SMC_GENERIC_MAX(T, a, b); }            \
   SMC_INLINE T##_vec T##_abs(T##_vec a) { return (T##_vec)((U)a << 1 >> 1); }                      \
@@ -214,5 +216,10 @@ SMC_GENERIC_MEMORY(f32, f32, f32_vec, , )
 SMC_GENERIC_MEMORY(f64, f64, f64_vec, , )
 SMC_GENERIC_MEMORY(f16, f32, smc_u16x4, smc_widen_f16, smc_narrow_f16)
 SMC_GENERIC_MEMORY(bf16, f32, smc_u16x4, smc_widen_bf16, smc_narrow_bf16)
+
+/* ---- four columns of as many rows as there are lanes ---------------------------------------------- */
+
+SMC_QUADS_BY_TRANSPOSITION(f32)
+SMC_QUADS_BY_TRANSPOSITION(f64)
 
 #endif

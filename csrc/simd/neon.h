@@ -36,8 +36,10 @@ enum { f32_lanes = 4, f64_lanes = 2 };
   SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return vbslq_##s(m, a, b); }   \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return vandq_##u(a, b); }                  \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return vorrq_##u(a, b); }                   \
-  SMC_INLINE T##_mask T##_andnot(T##_mask a, T##_mask b) { return vbicq_##u(a, b); }               \
   SMC_INLINE T##_mask T##_none(void) { return vdupq_n_##u(0); }                                    \
+  SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
+    return vaddq_##s(a, vreinterpretq_##s##_##u(vandq_##u(m, vreinterpretq_##u##_##s(b))));        \
+  }                                                                                                \
   SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)vaddvq_##u(vshrq_n_##u(m, bits - 1)); } \
   SMC_INLINE T##_vec T##_load(const void *p) { return vld1q_##s((const T##_t *)p); }               \
   SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \
@@ -112,6 +114,9 @@ SMC_INLINE void f32_transpose(f32_vec r[4]) {
     r[j + 2] = vreinterpretq_f32_f64(vtrn2q_f64(t[j], t[j + 2]));
   }
 }
+
+SMC_QUADS_BY_TRANSPOSITION(f32)
+SMC_QUADS_BY_TRANSPOSITION(f64)
 
 /* ---- half precisions: four 16-bit elements to and from four floats ------------------------------ */
 
