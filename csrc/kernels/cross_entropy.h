@@ -15,6 +15,7 @@
 #define label_place SMC_V(label_place)
 #define read_labels SMC_V(read_labels)
 #define distribution SMC_V(distribution)
+#define soft_strand SMC_V(soft_strand)
 #define sum_distribution SMC_V(sum_distribution)
 #define add_label SMC_V(add_label)
 #define store_values SMC_V(store_values)
@@ -58,7 +59,8 @@ SMC_INLINE int64_t row_label(const smc_targets *how, size_t row, size_t k) {
 
 /* Where the strand of a single block has that class of the row in lane l. */
 SMC_INLINE real *label_place(const tile *t, int operand, size_t u, size_t l, size_t label) {
-  return strand(t, operand, u) + (t->across ? label * W + l : label);
+  const strand s = strand_of(t, operand, u);
+  return t->across ? vector_at(s, label) + l : s.p + label;
 }
 
 /* Each row's label and its logit; along, in every lane. */
@@ -90,23 +92,30 @@ static targets read_labels(const tile *t, size_t u, const smc_targets *how) {
   return a;
 }
 
-/* The spread part of a at place i of a strand: w_c off or, without labels, w_c (on soft_c + off); 0 in
- * lanes beyond its end. */
-SMC_INLINE vec distribution(const tile *t, const real *soft, size_t i, const smc_targets *how) {
-  const size_t left = t->length - i;
+/* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in
+ * lanes beyond the end of a row. */
+SMC_INLINE vec distribution(const tile *t, const strand soft, size_t i, size_t lanes,
+                            const smc_targets *how) {
   vec a = v_set1((real)how->off);
-  if (soft) a = v_fma(v_set1((real)how->on), load_left(soft + i, left, v_set1(0)), a);
+  if (soft.p) a = v_fma(v_set1((real)how->on), load_lanes(ahead(soft, i), lanes, v_set1(0)), a);
   if (!how->weight) return a;
-  const real *w = (const real *)how->weight + t->begin;
-  return v_mul(a, t->across ? v_set1(w[i / W]) : load_left(w + i, left, v_set1(0)));
+  real *w = (real *)how->weight + t->begin;
+  if (t->across) return v_mul(a, v_set1(w[i]));
+  return v_mul(a, load_lanes((strand){w + i * W, 0}, lanes, v_set1(0)));
+}
+
+SMC_INLINE strand soft_strand(const tile *t, size_t u, const smc_targets *how) {
+  return how->labels ? (strand){NULL, 0} : strand_of(t, SMC_SOFT, u);
 }
 
 /* Of the block at hand, lane by lane. */
 static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *how, targets *a) {
-  const real *x = strand(t, SMC_X, u), *soft = how->labels ? NULL : strand(t, SMC_SOFT, u);
+  const strand x = strand_of(t, SMC_X, u), soft = soft_strand(t, u, how);
+  const extent n = extent_of(t, u);
   const vec zero = v_set1(0);
-  for (size_t i = 0; i < t->length; i += W) {
-    vec logit = load_left(x + i, t->length - i, m), d = distribution(t, soft, i, how);
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const size_t lanes = lanes_at(n, i);
+    vec logit = load_lanes(ahead(x, i), lanes, m), d = distribution(t, soft, i, lanes, how);
     mask peak = v_eq(logit, m);
     vec far = v_select(v_eq(d, zero), zero, v_mul(d, v_sub(m, logit)));
     add_term(&a->others, v_select(peak, zero, d), SMC_TAIL);
@@ -136,7 +145,7 @@ SMC_INLINE void store_values(const tile *t, size_t u, vec value, void *to, ptrdi
 /* The loss of the rows in strand u, and what their gradient will need. */
 static slope loss_and_slope(const tile *t, size_t u, const softmax_sums *s, const targets *a,
                             const smc_targets *how) {
-  const scaling scale = scaling_by(1);
+  const scaling scale = scaling_by(1, t->across);
   const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
   const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
@@ -173,38 +182,43 @@ SMC_INLINE vec gradient_of(vec x, vec e, vec a, vec m, const slope *g) {
   return v_select(v_and(v_eq(x, m), g->dominant), exact, plain);
 }
 
-/* Where the target is spread: n vectors at place i. */
-SMC_INLINE void gradient_group(const tile *t, const real *x, const real *soft, real *y, size_t i,
-                               const softmax_sums *s, const slope *g, const smc_targets *how,
-                               const int n, const int general) {
-  const scaling scale = scaling_by(1);
+/* Where the target is spread: n vectors from i on. */
+SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const softmax_sums *s,
+                               const slope *g, const smc_targets *how, const int n,
+                               const int general) {
+  const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
+  const strand soft = soft_strand(t, u, how);
+  const extent length = extent_of(t, u);
+  const scaling scale = scaling_by(1, t->across);
   vec a[SMC_GROUP], e[SMC_GROUP];
-  SMC_EACH(j, n) a[j] = load_left(x + i + (size_t)j * W, t->length - i - (size_t)j * W, v_set1(0));
+  SMC_EACH(j, n) {
+    const size_t at = i + (size_t)j;
+    a[j] = load_lanes(ahead(x, at), lanes_at(length, at), v_set1(0));
+  }
   exp_group(a, e, &s->sh, &scale, n, general);
   SMC_EACH(j, n) {
-    const size_t at = i + (size_t)j * W;
-    vec d = gradient_of(a[j], e[j], distribution(t, soft, at, how), s->m, g);
-    store_left(y + at, d, t->length - at);
+    const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
+    vec d = gradient_of(a[j], e[j], distribution(t, soft, at, lanes, how), s->m, g);
+    store_lanes(ahead(y, at), d, lanes);
   }
 }
 
 SMC_INLINE void spread_gradient(const tile *t, size_t u, const softmax_sums *s, const slope *g,
                                 const smc_targets *how, const int general) {
-  const real *x = strand(t, SMC_X, u), *soft = how->labels ? NULL : strand(t, SMC_SOFT, u);
-  real *y = strand(t, SMC_GRAD, u);
+  const extent n = extent_of(t, u);
   size_t i = 0;
-  for (; i + SMC_GROUP * W <= t->length; i += SMC_GROUP * W) {
-    gradient_group(t, x, soft, y, i, s, g, how, SMC_GROUP, general);
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+    gradient_group(t, u, i, s, g, how, SMC_GROUP, general);
   }
-  for (; i < t->length; i += W) gradient_group(t, x, soft, y, i, s, g, how, 1, general);
+  for (; i < steps_of(n); ++i) gradient_group(t, u, i, s, g, how, 1, general);
 }
 
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
 static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, const slope *g,
                             const targets *a, const smc_targets *how, int spread, int keep) {
-  const scaling scale = scaling_by(1);
-  const real *x = strand(t, SMC_X, u);
-  real *y = strand(t, SMC_GRAD, u);
+  const scaling scale = scaling_by(1, t->across);
+  const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
+  const extent n = extent_of(t, u);
   if (spread) {
     if (is_general(&scale, &s->sh)) {
       spread_gradient(t, u, s, g, how, 1);
@@ -212,14 +226,15 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
       spread_gradient(t, u, s, g, how, 0);
     }
   } else if (keep) {
-    scale_strand(y, t->length, g->per_exp);
+    scale_strand(y, n, g->per_exp);
   } else {
-    quotient_strand(x, y, t->length, &s->sh, &scale, g->per_exp);
+    quotient_strand(x, y, n, &s->sh, &scale, g->per_exp);
   }
   if (v_count(a->ignored) == 0) return;
-  for (size_t i = 0; i < t->length; i += W) {
-    vec d = v_select(a->ignored, v_set1(0), load_left(y + i, t->length - i, v_set1(0)));
-    store_left(y + i, d, t->length - i);
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const strand at = ahead(y, i);
+    const size_t lanes = lanes_at(n, i);
+    store_lanes(at, v_select(a->ignored, v_set1(0), load_lanes(at, lanes, v_set1(0))), lanes);
   }
 }
 
@@ -227,7 +242,7 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
  * memory. */
 static void gradient_at_labels(const tile *t, size_t u, const softmax_sums *s, const slope *g,
                                const targets *a, const smc_targets *how) {
-  const scaling scale = scaling_by(1);
+  const scaling scale = scaling_by(1, t->across);
   const smc_view *y = &t->of->operands[SMC_GRAD];
   real lane[SMC_V(lanes)];
   vec x = a->x_label, e = x;
@@ -249,10 +264,10 @@ static void gradient_at_labels(const tile *t, size_t u, const softmax_sums *s, c
 /* Whether the exponentials are kept in the gradient: where nothing else needs the logits there. */
 static void cross_entropy_tile(tile *t, const void *extra) {
   const smc_targets *how = extra;
-  const scaling scale = scaling_by(1);
+  const scaling scale = scaling_by(1, t->across);
   const int spread = !how->labels || how->off != 0;
   const int grad = t->of->operands[SMC_GRAD].data != NULL;
-  const int keep = grad && !spread && is_single_block(t);
+  const int keep = grad && !spread && !t->online;
   softmax_sums s[SMC_MAX_STRANDS];
   targets a[SMC_MAX_STRANDS];
   slope g[SMC_MAX_STRANDS];

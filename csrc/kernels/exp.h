@@ -76,6 +76,8 @@
 typedef struct {
   int active; /* scale is not 1 */
   vec sign, magnitude, rest;
+  vec vacant; /* what stands for x in a lane without data: nothing beside a row's maximum, along; across,
+               * where it would be the maximum, a harmless number */
 } scaling;
 
 typedef struct {
@@ -85,13 +87,13 @@ typedef struct {
   vec origin; /* ROUNDER + OCTAVE (BIAS + LIFT - N): n is rounded, and found, relative to it */
 } shift;
 
-SMC_INLINE scaling scaling_by(double factor) {
+SMC_INLINE scaling scaling_by(double factor, int across) {
   double size = factor < 0 ? -factor : factor, largest = sizeof(real) == 4 ? FLT_MAX : DBL_MAX;
   if (size > largest / 2)
     size = largest / 2; /* by then nothing but ties with the maximum is left */
-  real magnitude = (real)size;
-  return (scaling){factor != 1, v_set1(factor < 0 ? -1 : 1), v_set1(magnitude),
-                   v_set1((real)(size - magnitude))};
+  const real magnitude = (real)size, sign = factor < 0 ? -1 : 1;
+  return (scaling){factor != 1, v_set1(sign), v_set1(magnitude), v_set1((real)(size - magnitude)),
+                   v_set1(across ? 0 : -sign * (real)INFINITY)};
 }
 
 /* coefficients: highest degree first */

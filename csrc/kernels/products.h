@@ -28,33 +28,37 @@ SMC_INLINE vec add_product(vec sum, vec s, vec g, const smc_product which) {
   return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s) : s, g, sum);
 }
 
-/* Lane by lane; the order is that of the strand's length alone. */
-SMC_INLINE pair dot_sum(const real *s, const real *g, size_t n, const smc_product which) {
+/* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
+ * the strand's length alone. */
+SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product which) {
   const vec zero = v_set1(0);
-  pair total[SMC_GROUP];
+  vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
+  pair total = pair_of(0);
   size_t i = 0;
-  SMC_EACH(j, SMC_GROUP) total[j] = pair_of(0);
-  while (i + SMC_GROUP * W <= n) {
-    vec sum[SMC_GROUP];
+  do {
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
-    for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP * W <= n; ++q, i += SMC_GROUP * W) {
-      SMC_EACH(j, SMC_GROUP) {
-        const size_t at = i + (size_t)j * W;
-        sum[j] = add_product(sum[j], v_load(s + at), v_load(g + at), which);
-      }
+    for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
+      load_group(s, a, n.lanes, zero);
+      load_group(g, b, n.lanes, zero);
+      SMC_EACH(j, SMC_GROUP) sum[j] = add_product(sum[j], a[j], b[j], which);
+      s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
     }
-    SMC_EACH(j, SMC_GROUP) total[j] = pair_add(total[j], (pair){sum[j], zero});
-  }
-  for (; i < n; i += W) {
-    vec part = add_product(zero, load_left(s + i, n - i, zero), load_left(g + i, n - i, zero), which);
-    total[0] = pair_add(total[0], (pair){part, zero});
-  }
-  return pair_add(pair_add(total[0], total[1]), pair_add(total[2], total[3]));
+    for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
+      const size_t lanes = lanes_at(n, i);
+      a[0] = load_lanes(s, lanes, zero), b[0] = load_lanes(g, lanes, zero);
+      sum[0] = add_product(sum[0], a[0], b[0], which);
+      s = ahead(s, 1), g = ahead(g, 1);
+    }
+    total = pair_add(total, pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3])));
+  } while (i < steps_of(n));
+  return total;
 }
 
-static pair dot_of_strand(const real *s, const real *g, size_t n, smc_product which) {
+SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
   switch (which) {
-  case SMC_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
+  case SMC_SOFTMAX_VJP:
+    if (is_dense(s) && is_dense(g)) return dot_sum(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
+    return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
   }
@@ -68,28 +72,35 @@ SMC_INLINE vec product_of(vec s, vec g, vec dot, const smc_product which) {
   }
 }
 
-SMC_INLINE void product_pass(const real *s, const real *g, real *y, size_t n, vec dot,
+SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec dot,
                              const smc_product which) {
   const vec zero = v_set1(0);
+  vec a[SMC_GROUP], b[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
-    vec a[SMC_GROUP];
-    SMC_EACH(j, SMC_GROUP) {
-      const size_t at = i + (size_t)j * W;
-      a[j] = product_of(v_load(s + at), v_load(g + at), dot, which);
-    }
-    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, a[j]);
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+    load_group(s, a, n.lanes, zero);
+    load_group(g, b, n.lanes, zero);
+    SMC_EACH(j, SMC_GROUP) a[j] = product_of(a[j], b[j], dot, which);
+    store_group(y, a, n.lanes);
+    s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
-  for (; i < n; i += W) {
-    vec a = load_left(s + i, n - i, zero), b = load_left(g + i, n - i, zero);
-    store_left(y + i, product_of(a, b, dot, which), n - i);
+  for (; i < steps_of(n); ++i, s = ahead(s, 1), g = ahead(g, 1), y = ahead(y, 1)) {
+    const size_t lanes = lanes_at(n, i);
+    a[0] = load_lanes(s, lanes, zero), b[0] = load_lanes(g, lanes, zero);
+    store_lanes(y, product_of(a[0], b[0], dot, which), lanes);
   }
 }
 
-static void product_strand(const real *s, const real *g, real *y, size_t n, vec dot,
+SMC_INLINE void product_strand(const strand s, const strand g, const strand y, const extent n, vec dot,
                            smc_product which) {
   switch (which) {
-  case SMC_SOFTMAX_VJP: product_pass(s, g, y, n, dot, SMC_SOFTMAX_VJP); break;
+  case SMC_SOFTMAX_VJP:
+    if (is_dense(s) && is_dense(g) && is_dense(y)) {
+      product_pass(dense(s), dense(g), dense(y), whole(n), dot, SMC_SOFTMAX_VJP);
+    } else {
+      product_pass(s, g, y, n, dot, SMC_SOFTMAX_VJP);
+    }
+    break;
   case SMC_LOG_SOFTMAX_VJP: product_pass(s, g, y, n, dot, SMC_LOG_SOFTMAX_VJP); break;
   default: product_pass(s, g, y, n, dot, SMC_LOG_SOFTMAX_JVP);
   }
@@ -106,7 +117,7 @@ static void product_tile(tile *t, const void *extra) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      pair part = dot_of_strand(strand(t, SMC_S, u), strand(t, SMC_G, u), t->length, which);
+      pair part = dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), which);
       dot[u] = begin ? pair_add(dot[u], part) : part;
     }
   }
@@ -114,8 +125,8 @@ static void product_tile(tile *t, const void *extra) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      product_strand(strand(t, SMC_S, u), strand(t, SMC_G, u), strand(t, SMC_PRODUCT, u), t->length,
-                     dot[u].hi, which);
+      product_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), strand_of(t, SMC_PRODUCT, u),
+                     extent_of(t, u), dot[u].hi, which);
     }
     leave_block(t);
   }
@@ -136,12 +147,13 @@ static void lse_product_tile(tile *t, const void *extra) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
       const vec lse = load_by_row(t, u, &how->lse), g = load_by_row(t, u, &how->g);
-      const real *x = strand(t, SMC_X, u);
-      real *y = strand(t, SMC_Y, u);
-      for (size_t i = 0; i < t->length; i += W) {
-        vec a = load_left(x + i, t->length - i, v_set1(0));
+      strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
+      const extent n = extent_of(t, u);
+      for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+        const size_t lanes = lanes_at(n, i);
+        vec a = load_lanes(x, lanes, v_set1(0));
         pair d = two_sum(a, v_sub(v_set1(0), lse));
-        store_left(y + i, v_mul(exp_full(d.hi, d.lo), g), t->length - i);
+        store_lanes(y, v_mul(exp_full(d.hi, d.lo), g), lanes);
       }
     }
     leave_block(t);

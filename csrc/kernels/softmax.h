@@ -8,14 +8,13 @@
  * summed without one position k of the maximum: nothing cancels (SciPy issue 19521 shows what does).
  *
  * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax Algorithm",
- * 2020): each block has its own maximum, and sums about maxima that differ are added after a
- * multiplication by a power of two, which is exact, as what is taken away from exponents is an integer.
+ * 2020): sums are about the largest maximum so far and, when that rises, are multiplied by a power of two,
+ * which is exact, as what is taken away from exponents is an integer.
  * Included once for each type computed in (SMC_T).
  */
 
+#define max_of SMC_V(max_of)
 #define max_of_strand SMC_V(max_of_strand)
-#define load_left SMC_V(load_left)
-#define store_left SMC_V(store_left)
 #define exp_group SMC_V(exp_group)
 #define exp_part SMC_V(exp_part)
 #define add_term SMC_V(add_term)
@@ -29,9 +28,10 @@
 #define add_sums SMC_V(add_sums)
 #define finish_sums SMC_V(finish_sums)
 #define moved SMC_V(moved)
-#define select_shift SMC_V(select_shift)
-#define merge_sums SMC_V(merge_sums)
-#define sums_of_blocks SMC_V(sums_of_blocks)
+#define sums_so_far SMC_V(sums_so_far)
+#define raise_maximum SMC_V(raise_maximum)
+#define sums_with_maximum SMC_V(sums_with_maximum)
+#define sums_online SMC_V(sums_online)
 #define sums_about SMC_V(sums_about)
 #define log_of SMC_V(log_of)
 #define log_of_sum SMC_V(log_of_sum)
@@ -42,6 +42,7 @@
 #define sums_of_exp SMC_V(sums_of_exp)
 #define inverse_of SMC_V(inverse_of)
 #define times_inverse SMC_V(times_inverse)
+#define scale_values SMC_V(scale_values)
 #define scale_strand SMC_V(scale_strand)
 #define quotients SMC_V(quotients)
 #define quotient_strand SMC_V(quotient_strand)
@@ -53,36 +54,29 @@
 #define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP } smc_ending;
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
-enum { SMC_SUM_STEPS = 32 };     /* vectors to an accumulator before it joins the running sum */
 enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
 enum { SMC_X, SMC_Y };           /* operands */
 #endif
 
-/* A vector, of which n numbers are left. */
-SMC_INLINE vec load_left(const real *x, size_t n, vec fill) {
-  return n >= W ? v_load(x) : v_load_n(x, n, fill);
-}
-
-SMC_INLINE void store_left(real *y, vec a, size_t n) {
-  if (n >= W) {
-    v_store(y, a);
-  } else {
-    v_store_n(y, a, n);
-  }
-}
-
 /* ---- pass 1: the maximum of sign*x, lane by lane ------------------------------------------------- */
 
-static vec max_of_strand(const real *x, size_t n, vec sign) {
-  const vec none = v_set1((real)-INFINITY);
-  vec m[SMC_GROUP];
+SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
+  const vec sign = scale->sign;
+  vec m[SMC_GROUP], a[SMC_GROUP];
   size_t i = 0;
-  SMC_EACH(j, SMC_GROUP) m[j] = none;
-  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
-    SMC_EACH(j, SMC_GROUP) m[j] = v_max(m[j], v_mul(v_load(x + i + (size_t)j * W), sign));
+  SMC_EACH(j, SMC_GROUP) m[j] = v_set1((real)-INFINITY);
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP, x = ahead(x, SMC_GROUP)) {
+    load_group(x, a, n.lanes, scale->vacant);
+    SMC_EACH(j, SMC_GROUP) m[j] = v_max(m[j], v_mul(a[j], sign));
   }
-  for (; i < n; i += W) m[0] = v_max(m[0], v_mul(load_left(x + i, n - i, v_mul(none, sign)), sign));
+  for (; i < steps_of(n); ++i, x = ahead(x, 1)) {
+    m[0] = v_max(m[0], v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), sign));
+  }
   return v_max(v_max(m[0], m[1]), v_max(m[2], m[3]));
+}
+
+SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
+  return is_dense(x) ? max_of(dense(x), whole(n), scale) : max_of(x, n, scale);
 }
 
 /* ---- pass 2: sums of exponentials ------------------------------------------------------------------ */
@@ -115,30 +109,31 @@ SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const smc_sum which, int 
   }
 }
 
-/* The sum of 2^LIFT exp(x - max), which goes to y unless that is NULL. */
-SMC_INLINE pair whole_sum(const real *x, real *y, size_t n, const shift *sh, const scaling *scale,
-                          int paired, const int general) {
+/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere. */
+SMC_INLINE pair whole_sum(strand x, strand y, const extent n, const shift *sh,
+                          const scaling *scale, int paired, const int general) {
   const vec offset = v_set1(4 * SMC_C(LIFTED));
-  const vec fill = v_mul(v_set1((real)-INFINITY), scale->sign);
+  const int keep = y.p != NULL;
   pair total = pair_of(0);
-  for (size_t i = 0; i < n;) {
-    const size_t end = n - i < SMC_SUM_STEPS * W ? n : i + SMC_SUM_STEPS * W;
+  vec a[SMC_GROUP], e[SMC_GROUP];
+  for (size_t i = 0; i < steps_of(n);) {
+    const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
+    const size_t grouped = end < n.count ? end : n.count;
     pair sum = {offset, v_set1(0)};
-    for (; i + SMC_GROUP * W <= end; i += SMC_GROUP * W) {
-      vec a[SMC_GROUP], e[SMC_GROUP];
-      SMC_EACH(j, SMC_GROUP) a[j] = v_load(x + i + (size_t)j * W);
+    for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
+      load_group(x, a, n.lanes, scale->vacant);
       exp_group(a, e, sh, scale, SMC_GROUP, general);
-      if (y) {
-        SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, e[j]);
-      }
+      if (keep) store_group(y, e, n.lanes);
       add_two_terms(&sum, e[0], e[1], SMC_TOTAL, paired);
       add_two_terms(&sum, e[2], e[3], SMC_TOTAL, paired);
+      x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
     }
-    for (; i < end; i += W) {
-      vec a = load_left(x + i, n - i, fill), e;
-      exp_group(&a, &e, sh, scale, 1, general);
-      if (y) store_left(y + i, e, n - i);
-      add_term(&sum, e, SMC_TOTAL);
+    for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+      const size_t lanes = lanes_at(n, i);
+      a[0] = load_lanes(x, lanes, scale->vacant);
+      exp_group(a, e, sh, scale, 1, general);
+      if (keep) store_lanes(y, e[0], lanes);
+      add_term(&sum, e[0], SMC_TOTAL);
     }
     total = pair_add(total, (pair){v_sub(sum.hi, offset), sum.lo});
   }
@@ -146,22 +141,20 @@ SMC_INLINE pair whole_sum(const real *x, real *y, size_t n, const shift *sh, con
 }
 
 /* The same without maxima; how many there are, is added to `peaks`. */
-SMC_INLINE pair tail_sum(const real *x, real *y, size_t n, vec m, const shift *sh,
+SMC_INLINE pair tail_sum(strand x, strand y, const extent n, vec m, const shift *sh,
                          const scaling *scale, vec *peaks, const int general) {
   const vec zero = v_set1(0), one = v_set1(1);
-  const vec fill = v_mul(v_set1((real)-INFINITY), scale->sign);
+  const int keep = y.p != NULL;
   pair total = pair_of(0);
-  vec count = *peaks;
-  for (size_t i = 0; i < n;) {
-    const size_t end = n - i < SMC_SUM_STEPS * W ? n : i + SMC_SUM_STEPS * W;
+  vec count = *peaks, a[SMC_GROUP], e[SMC_GROUP];
+  for (size_t i = 0; i < steps_of(n);) {
+    const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
+    const size_t grouped = end < n.count ? end : n.count;
     pair sum = {zero, zero};
-    for (; i + SMC_GROUP * W <= end; i += SMC_GROUP * W) {
-      vec a[SMC_GROUP], e[SMC_GROUP];
-      SMC_EACH(j, SMC_GROUP) a[j] = v_load(x + i + (size_t)j * W);
+    for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
+      load_group(x, a, n.lanes, scale->vacant);
       exp_group(a, e, sh, scale, SMC_GROUP, general);
-      if (y) {
-        SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, e[j]);
-      }
+      if (keep) store_group(y, e, n.lanes);
       SMC_EACH(j, SMC_GROUP) {
         mask peak = v_eq(a[j], m);
         e[j] = v_select(peak, zero, e[j]);
@@ -169,14 +162,16 @@ SMC_INLINE pair tail_sum(const real *x, real *y, size_t n, vec m, const shift *s
       }
       add_term(&sum, v_add(e[0], e[1]), SMC_TAIL);
       add_term(&sum, v_add(e[2], e[3]), SMC_TAIL);
+      x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
     }
-    for (; i < end; i += W) {
-      vec a = load_left(x + i, n - i, fill), e;
-      exp_group(&a, &e, sh, scale, 1, general);
-      if (y) store_left(y + i, e, n - i);
-      mask peak = v_eq(a, m);
+    for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+      const size_t lanes = lanes_at(n, i);
+      a[0] = load_lanes(x, lanes, scale->vacant);
+      exp_group(a, e, sh, scale, 1, general);
+      if (keep) store_lanes(y, e[0], lanes);
+      mask peak = v_eq(a[0], m);
       count = v_add_if(peak, count, one);
-      add_term(&sum, v_select(peak, zero, e), SMC_TAIL);
+      add_term(&sum, v_select(peak, zero, e[0]), SMC_TAIL);
     }
     total = pair_add(total, sum);
   }
@@ -184,15 +179,21 @@ SMC_INLINE pair tail_sum(const real *x, real *y, size_t n, vec m, const shift *s
   return total;
 }
 
-static pair whole_of_strand(const real *x, real *y, size_t n, const shift *sh,
+SMC_INLINE pair whole_of_strand(const strand x, const strand y, const extent n, const shift *sh,
                             const scaling *scale, int paired) {
   if (is_general(scale, sh)) return whole_sum(x, y, n, sh, scale, paired, 1);
+  if (is_dense(x) && is_dense(y)) {
+    return whole_sum(dense(x), dense(y), whole(n), sh, scale, paired, 0);
+  }
   return whole_sum(x, y, n, sh, scale, paired, 0);
 }
 
-static pair tail_of_strand(const real *x, real *y, size_t n, vec m, const shift *sh,
+SMC_INLINE pair tail_of_strand(const strand x, const strand y, const extent n, vec m, const shift *sh,
                            const scaling *scale, vec *peaks) {
   if (is_general(scale, sh)) return tail_sum(x, y, n, m, sh, scale, peaks, 1);
+  if (is_dense(x) && is_dense(y)) {
+    return tail_sum(dense(x), dense(y), whole(n), m, sh, scale, peaks, 0);
+  }
   return tail_sum(x, y, n, m, sh, scale, peaks, 0);
 }
 
@@ -210,12 +211,11 @@ SMC_INLINE softmax_sums sums_about(vec m, shift sh) {
   return (softmax_sums){m, m, sh, pair_of(0), v_set1(0), v_set1(0)};
 }
 
-/* The maxima of the block at hand. */
-static void find_maxima(const tile *t, const scaling *scale, softmax_sums *s) {
+/* The maxima, in the block at hand, of each lane. */
+static void find_maxima(const tile *t, const scaling *scale, vec *m) {
   for (size_t u = 0; u < t->strands; ++u) {
-    s[u].m = max_of_strand(strand(t, SMC_X, u), t->length, scale->sign);
+    m[u] = v_max(m[u], max_of_strand(strand_of(t, SMC_X, u), extent_of(t, u), scale));
   }
-  for (size_t u = 0; u < t->strands; ++u) s[u].m = reduce_max(t, s[u].m);
 }
 
 /* The terms of the block at hand, lane by lane. */
@@ -224,11 +224,12 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
   const int precise = SMC_C(OCTAVE) > 1;
   const int paired = precise && !t->across && t->of->k > SMC_UNPAIRED_MAX;
   for (size_t u = 0; u < t->strands; ++u) {
-    const real *x = strand(t, SMC_X, u);
-    real *y = keep ? strand(t, t->of->inputs, u) : NULL;
+    const strand x = strand_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
+    const strand y = keep ? strand_of(t, t->of->inputs, u) : nowhere;
+    const extent n = extent_of(t, u);
     pair part = which == SMC_TOTAL
-                    ? whole_of_strand(x, y, t->length, &s[u].sh, scale, paired)
-                    : tail_of_strand(x, y, t->length, s[u].absent, &s[u].sh, scale, &s[u].peaks);
+                    ? whole_of_strand(x, y, n, &s[u].sh, scale, paired)
+                    : tail_of_strand(x, y, n, s[u].absent, &s[u].sh, scale, &s[u].peaks);
     s[u].sum = pair_add(s[u].sum, part);
   }
 }
@@ -257,27 +258,29 @@ SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
   return pair_times_power(a, v_ldexp(v_set1(1), v_sub(n, half)));
 }
 
-SMC_INLINE shift select_shift(mask m, const shift *a, const shift *b) {
-  return (shift){v_set1(0), v_select(m, a->peak, b->peak), v_select(m, a->floor, b->floor),
-                 v_select(m, a->origin, b->origin)};
+/* For a maximum that may still rise: no center, and no shift below one that has none. */
+SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
+  const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), peak = scaled_maximum(m, scale);
+  softmax_sums s = sums_about(m, shift_about(v_max(least, peak)));
+  s.absent = v_select(v_lt(peak, least), v_set1((real)INFINITY), m); /* too low: nothing is left out */
+  return s;
 }
 
-/* Of two parts of a row, whose shifts have no center. */
-static void merge_sums(softmax_sums *s, const softmax_sums *more, const scaling *scale,
-                       smc_sum which) {
-  mask higher = v_lt(s->m, more->m);
-  shift top = select_shift(higher, &more->sh, &s->sh), low = select_shift(higher, &s->sh, &more->sh);
-  pair sum = pair_add(moved(s->sum, &s->sh, &top), moved(more->sum, &more->sh, &top));
-  if (which == SMC_TAIL) { /* the lower maximum has been left out, if it was not too low for that */
-    vec m = v_select(higher, s->m, more->m), zero = v_set1(0);
-    mask counted = v_eq(v_select(higher, s->absent, more->absent), m);
-    pair e = moved(exp_of_peak(m, &low, scale), &low, &top);
-    sum = pair_add(sum, (pair){v_select(counted, e.hi, zero), v_select(counted, e.lo, zero)});
-  }
-  s->absent = v_select(higher, more->absent, s->absent);
-  s->m = v_select(higher, more->m, s->m);
-  s->sh = top;
-  s->sum = normalized(sum);
+/* The maximum is at least m: sums move to it, and terms that were left out join them. */
+static void raise_maximum(softmax_sums *s, vec m, const scaling *scale) {
+  const vec zero = v_set1(0);
+  mask higher = v_lt(s->m, m);
+  if (v_count(higher) == 0) return;
+  softmax_sums top = sums_so_far(v_select(higher, m, s->m), scale);
+  vec back = v_select(higher, s->peaks, zero);
+  pair e = exp_of_peak(s->m, &s->sh, scale);
+  vec product = v_mul(e.hi, back);
+  pair rest = {product, v_fma(e.lo, back, v_mul_err(e.hi, back, product))};
+  mask none = v_eq(back, zero); /* whatever e is */
+  rest = (pair){v_select(none, zero, rest.hi), v_select(none, zero, rest.lo)};
+  top.sum = moved(pair_add(s->sum, rest), &s->sh, &top.sh);
+  top.peaks = v_select(higher, zero, s->peaks);
+  *s = top;
 }
 
 /* What is 0, or NaN in a row that holds one, to be added to an infinite maximum; it is rare, so the row
@@ -287,9 +290,10 @@ static vec nan_if_held(tile *t, size_t u, vec m) {
   if (v_count(v_lt(v_abs(m), v_set1((real)INFINITY))) == W) return nan;
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
-    const real *x = strand(t, SMC_X, u);
-    for (size_t i = 0; i < t->length; i += W) {
-      vec a = load_left(x + i, t->length - i, v_set1(0));
+    strand x = strand_of(t, SMC_X, u);
+    const extent n = extent_of(t, u);
+    for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1)) {
+      vec a = load_lanes(x, lanes_at(n, i), v_set1(0));
       nan = v_select(v_eq(a, a), nan, a);
     }
   }
@@ -299,58 +303,67 @@ static vec nan_if_held(tile *t, size_t u, vec m) {
   return nan;
 }
 
-/* Of a row of many blocks: the sums about the maximum of each are merged.  Only where the maximum of
- * the row is so large that it has to be subtracted, all are about that, and the row is read once more. */
-static void sums_of_blocks(tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
-  softmax_sums part[SMC_MAX_STRANDS];
-  const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), none = v_set1((real)INFINITY);
-  int far = 0;
+/* Sums about a maximum that is known, block by block. */
+static void sums_with_maximum(tile *t, const scaling *scale, smc_sum which, int keep,
+                              softmax_sums *s) {
+  for (size_t u = 0; u < t->strands; ++u) s[u] = sums_about(s[u].m, make_shift(s[u].m, scale));
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    softmax_sums *now = begin ? part : s;
     enter_block(t, begin);
-    find_maxima(t, scale, now);
-    for (size_t u = 0; u < t->strands; ++u) {
-      vec peak = scaled_maximum(now[u].m, scale);
-      now[u] = sums_about(now[u].m, shift_about(v_max(least, peak)));
-      now[u].absent = v_select(v_lt(peak, least), none, now[u].m);
-    }
-    add_sums(t, scale, which, 0, now);
-    finish_sums(t, scale, which, now);
-    for (size_t u = 0; begin && u < t->strands; ++u) merge_sums(&s[u], &part[u], scale, which);
+    add_sums(t, scale, which, keep, s);
   }
+  finish_sums(t, scale, which, s);
+}
+
+/* Sums about the largest maximum so far.  Only where that of the row is so large that it has to be
+ * subtracted, all are about it, and the row is read once more. */
+static void sums_online(tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
+  softmax_sums exact[SMC_MAX_STRANDS];
+  int far = 0;
+  for (size_t u = 0; u < t->strands; ++u) s[u] = sums_so_far(v_set1((real)-INFINITY), scale);
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    vec m[SMC_MAX_STRANDS];
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
+    find_maxima(t, scale, m);
+    for (size_t u = 0; u < t->strands; ++u) raise_maximum(&s[u], reduce_max(t, m[u]), scale);
+    add_sums(t, scale, which, 0, s);
+  }
+  finish_sums(t, scale, which, s);
   for (size_t u = 0; u < t->strands; ++u) {
-    part[u] = sums_about(s[u].m, make_shift(s[u].m, scale));
-    if (which == SMC_TAIL) s[u].nan = nan_if_held(t, u, s[u].m);
-    far |= v_count(v_eq(part[u].sh.center, v_set1(0))) != W;
+    exact[u].m = s[u].m;
+    mask near = v_lt(v_abs(scaled_maximum(s[u].m, scale)), v_set1(SMC_C(SHIFT_LIMIT)));
+    far |= v_count(near) != W;
   }
   if (!far) return;
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    add_sums(t, scale, which, 0, part);
-  }
-  finish_sums(t, scale, which, part);
+  sums_with_maximum(t, scale, which, 0, exact);
   for (size_t u = 0; u < t->strands; ++u) {
-    mask near = v_eq(part[u].sh.center, v_set1(0));
-    s[u].sum.hi = v_select(near, s[u].sum.hi, part[u].sum.hi);
-    s[u].sum.lo = v_select(near, s[u].sum.lo, part[u].sum.lo);
-    s[u].sh = part[u].sh;
+    mask near = v_eq(exact[u].sh.center, v_set1(0));
+    s[u].sum.hi = v_select(near, s[u].sum.hi, exact[u].sum.hi);
+    s[u].sum.lo = v_select(near, s[u].sum.lo, exact[u].sum.lo);
+    s[u].sh = exact[u].sh;
   }
 }
 
-/* Passes 1 and 2.  The exponentials of a single block go to the output, if they are to be kept. */
+/* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
+ * is known. */
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
-  if (!is_single_block(t)) {
-    sums_of_blocks(t, scale, which, s);
+  vec m[SMC_MAX_STRANDS], nan[SMC_MAX_STRANDS];
+  if (t->online) {
+    sums_online(t, scale, which, s);
+    for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u) s[u].nan = nan_if_held(t, u, s[u].m);
     return;
   }
-  enter_block(t, 0);
-  find_maxima(t, scale, s);
-  for (size_t u = 0; u < t->strands; ++u) {
-    s[u] = sums_about(s[u].m, make_shift(s[u].m, scale));
-    if (which == SMC_TAIL) s[u].nan = nan_if_held(t, u, s[u].m);
+  for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    find_maxima(t, scale, m);
   }
-  add_sums(t, scale, which, keep, s);
-  finish_sums(t, scale, which, s);
+  for (size_t u = 0; u < t->strands; ++u) {
+    s[u].m = reduce_max(t, m[u]);
+    if (which == SMC_TAIL) nan[u] = nan_if_held(t, u, s[u].m);
+  }
+  sums_with_maximum(t, scale, which, keep, s);
+  for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u) s[u].nan = nan[u];
 }
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
@@ -374,39 +387,54 @@ SMC_INLINE vec times_inverse(vec e, const pair inverse) {
 }
 
 /* y = e/S, where e is in y already */
-static void scale_strand(real *y, size_t n, const pair inverse) {
+SMC_INLINE void scale_values(strand y, const extent n, const pair inverse) {
+  vec e[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
-    vec e[SMC_GROUP];
-    SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(v_load(y + i + (size_t)j * W), inverse);
-    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, e[j]);
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP, y = ahead(y, SMC_GROUP)) {
+    load_group(y, e, n.lanes, v_set1(0));
+    SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
+    store_group(y, e, n.lanes);
   }
-  for (; i < n; i += W) {
-    store_left(y + i, times_inverse(load_left(y + i, n - i, v_set1(0)), inverse), n - i);
+  for (; i < steps_of(n); ++i, y = ahead(y, 1)) {
+    const size_t lanes = lanes_at(n, i);
+    store_lanes(y, times_inverse(load_lanes(y, lanes, v_set1(0)), inverse), lanes);
+  }
+}
+
+SMC_INLINE void scale_strand(const strand y, const extent n, const pair inverse) {
+  if (is_dense(y)) {
+    scale_values(dense(y), whole(n), inverse);
+  } else {
+    scale_values(y, n, inverse);
   }
 }
 
 /* y = e/S, e computed once more */
-SMC_INLINE void quotients(const real *x, real *y, size_t n, const shift *sh, const scaling *scale,
-                          const pair inverse, const int general) {
+SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh,
+                          const scaling *scale, const pair inverse, const int general) {
+  vec a[SMC_GROUP], e[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
-    vec a[SMC_GROUP], e[SMC_GROUP];
-    SMC_EACH(j, SMC_GROUP) a[j] = v_load(x + i + (size_t)j * W);
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+    load_group(x, a, n.lanes, scale->vacant);
     exp_group(a, e, sh, scale, SMC_GROUP, general);
-    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, times_inverse(e[j], inverse));
+    SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
+    store_group(y, e, n.lanes);
+    x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
-  for (; i < n; i += W) {
-    vec a = load_left(x + i, n - i, v_set1(0)), e;
-    exp_group(&a, &e, sh, scale, 1, general);
-    store_left(y + i, times_inverse(e, inverse), n - i);
+  for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+    const size_t lanes = lanes_at(n, i);
+    a[0] = load_lanes(x, lanes, v_set1(0));
+    exp_group(a, e, sh, scale, 1, general);
+    store_lanes(y, times_inverse(e[0], inverse), lanes);
   }
 }
 
-static void quotient_strand(const real *x, real *y, size_t n, const shift *sh,
+SMC_INLINE void quotient_strand(const strand x, const strand y, const extent n, const shift *sh,
                             const scaling *scale, const pair inverse) {
   if (is_general(scale, sh)) {
     quotients(x, y, n, sh, scale, inverse, 1);
+  } else if (is_dense(x) && is_dense(y)) {
+    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 0);
   } else {
     quotients(x, y, n, sh, scale, inverse, 0);
   }
@@ -423,23 +451,27 @@ SMC_INLINE vec log_of(vec a, vec m, vec log, const scaling *scale, const int sca
   return v_fma(d, v_add(scale->magnitude, scale->magnitude), rest);
 }
 
-SMC_INLINE void logarithms(const real *x, real *y, size_t n, vec m, vec log, const scaling *scale,
-                           const int scaled) {
+SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log,
+                           const scaling *scale, const int scaled) {
+  vec a[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP * W <= n; i += SMC_GROUP * W) {
-    vec a[SMC_GROUP];
-    SMC_EACH(j, SMC_GROUP) a[j] = log_of(v_load(x + i + (size_t)j * W), m, log, scale, scaled);
-    SMC_EACH(j, SMC_GROUP) v_store(y + i + (size_t)j * W, a[j]);
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+    load_group(x, a, n.lanes, scale->vacant);
+    SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], m, log, scale, scaled);
+    store_group(y, a, n.lanes);
+    x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
-  for (; i < n; i += W) {
-    vec a = load_left(x + i, n - i, v_set1(0));
-    store_left(y + i, log_of(a, m, log, scale, scaled), n - i);
+  for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+    const size_t lanes = lanes_at(n, i);
+    store_lanes(y, log_of(load_lanes(x, lanes, v_set1(0)), m, log, scale, scaled), lanes);
   }
 }
 
-static void log_strand(const real *x, real *y, size_t n, vec m, vec log, const scaling *scale) {
+SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m, vec log, const scaling *scale) {
   if (scale->active) {
     logarithms(x, y, n, m, log, scale, 1);
+  } else if (is_dense(x) && is_dense(y)) {
+    logarithms(dense(x), dense(y), whole(n), m, log, scale, 0);
   } else {
     logarithms(x, y, n, m, log, scale, 0);
   }
@@ -458,8 +490,8 @@ typedef struct {
 
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
 static void softmax_tile(tile *t, const void *extra) {
-  const scaling scale = scaling_by(((const forward_how *)extra)->scale);
-  const int keep = is_single_block(t);
+  const scaling scale = scaling_by(((const forward_how *)extra)->scale, t->across);
+  const int keep = !t->online;
   softmax_sums s[SMC_MAX_STRANDS];
   pair inverse[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
@@ -467,12 +499,12 @@ static void softmax_tile(tile *t, const void *extra) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      const real *x = strand(t, SMC_X, u);
-      real *y = strand(t, SMC_Y, u);
+      const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
+      const extent n = extent_of(t, u);
       if (keep) {
-        scale_strand(y, t->length, inverse[u]);
+        scale_strand(y, n, inverse[u]);
       } else {
-        quotient_strand(x, y, t->length, &s[u].sh, &scale, inverse[u]);
+        quotient_strand(x, y, n, &s[u].sh, &scale, inverse[u]);
       }
     }
     leave_block(t);
@@ -480,7 +512,7 @@ static void softmax_tile(tile *t, const void *extra) {
 }
 
 static void log_softmax_tile(tile *t, const void *extra) {
-  const scaling scale = scaling_by(((const forward_how *)extra)->scale);
+  const scaling scale = scaling_by(((const forward_how *)extra)->scale, t->across);
   softmax_sums s[SMC_MAX_STRANDS];
   vec log[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
@@ -491,7 +523,8 @@ static void log_softmax_tile(tile *t, const void *extra) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      log_strand(strand(t, SMC_X, u), strand(t, SMC_Y, u), t->length, s[u].m, log[u], &scale);
+      log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u), s[u].m, log[u],
+                 &scale);
     }
     leave_block(t);
   }
@@ -499,7 +532,7 @@ static void log_softmax_tile(tile *t, const void *extra) {
 
 static void logsumexp_tile(tile *t, const void *extra) {
   const smc_view *lse = &((const forward_how *)extra)->lse;
-  const scaling scale = scaling_by(1);
+  const scaling scale = scaling_by(1, t->across);
   softmax_sums s[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t u = 0; u < t->strands; ++u) {

@@ -12,15 +12,16 @@
 #define spill_along SMC_K(spill_along)
 #define fill_columns SMC_K(fill_columns)
 #define spill_columns SMC_K(spill_columns)
-#define fill_transposed SMC_K(fill_transposed)
-#define spill_transposed SMC_K(spill_transposed)
+#define load_whole SMC_K(load_whole)
+#define store_whole SMC_K(store_whole)
+#define load_rows SMC_K(load_rows)
+#define store_rows SMC_K(store_rows)
+#define are_whole SMC_K(are_whole)
 #define fill_across SMC_K(fill_across)
 #define spill_across SMC_K(spill_across)
-#define stream_rows SMC_K(stream_rows)
 
 #ifndef SMC_STORAGE_CONSTANTS
 #define SMC_STORAGE_CONSTANTS
-enum { SMC_LINE = 64 };     /* bytes of a cache line */
 enum { SMC_SQUARE_MAX = 64 }; /* columns of a strand that are transposed by way of a buffer together */
 #endif
 
@@ -44,7 +45,7 @@ SMC_INLINE void load_elements(const char *p, ptrdiff_t step, size_t n, real *to)
     return;
   }
   for (; i + W <= n; i += W) v_store(to + i, SMC_K(load)(p + i * sizeof(elem)));
-  for (; i < n; ++i) to[i] = SMC_K(get)(p + i * sizeof(elem));
+  if (i < n) v_store_n(to + i, SMC_K(load_n)(p + i * sizeof(elem), n - i, v_set1(0)), n - i);
 }
 
 SMC_INLINE void store_elements(char *p, ptrdiff_t step, size_t n, const real *from) {
@@ -54,9 +55,8 @@ SMC_INLINE void store_elements(char *p, ptrdiff_t step, size_t n, const real *fr
     return;
   }
   for (; i + W <= n; i += W) SMC_K(store)(p + i * sizeof(elem), v_load(from + i));
-  for (; i < n; ++i) SMC_K(put)(p + i * sizeof(elem), from[i]);
+  if (i < n) SMC_K(store_n)(p + i * sizeof(elem), v_load_n(from + i, n - i, v_set1(0)), n - i);
 }
-
 
 /* ---- along ------------------------------------------------------------------------------------------ */
 
@@ -67,9 +67,8 @@ static void fill_along(smc_view from, size_t row, size_t rows, size_t begin, siz
   }
 }
 
-static void spill_along(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                        const real *from, size_t apart, int stream) {
-  (void)stream;
+static void spill_along(smc_view to, size_t row, size_t rows, size_t begin, size_t classes, const real *from,
+                        size_t apart) {
   for (size_t r = row; r < row + rows; ++r, from += apart) {
     store_elements(element_at(to, r, begin), to.col, classes, from);
   }
@@ -82,64 +81,107 @@ static void fill_columns(smc_view from, size_t row, size_t rows, size_t begin, s
                          real *to, size_t apart) {
   for (size_t c = 0; c < classes; ++c, to += W) {
     const char *p = element_at(from, row, begin + c);
-    size_t r = 0;
-    for (; r + W <= rows; r += W) v_store(to + r / W * apart, SMC_K(load)(p + r * sizeof(elem)));
-    if (r < rows) {
-      v_store(to + r / W * apart, SMC_K(load_n)(p + r * sizeof(elem), rows - r, v_set1(0)));
+    for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem)) {
+      v_store(to + r / W * apart,
+              rows - r < W ? SMC_K(load_n)(p, rows - r, v_set1(0)) : SMC_K(load)(p));
     }
   }
 }
 
 static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                          const real *from, size_t apart, int stream) {
-  (void)stream;
+                          const real *from, size_t apart) {
   for (size_t c = 0; c < classes; ++c, from += W) {
     char *p = element_at(to, row, begin + c);
-    size_t r = 0;
-    for (; r + W <= rows; r += W) SMC_K(store)(p + r * sizeof(elem), v_load(from + r / W * apart));
-    if (r < rows) SMC_K(store_n)(p + r * sizeof(elem), v_load(from + r / W * apart), rows - r);
+    for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem)) {
+      const vec a = v_load(from + r / W * apart);
+      if (rows - r < W) {
+        SMC_K(store_n)(p, a, rows - r);
+      } else {
+        SMC_K(store)(p, a);
+      }
+    }
   }
 }
 
 /* ---- across: rows transposed ---------------------------------------------------------------------------- */
 
-/* Up to W rows of k <= SMC_SQUARE_MAX classes to one strand, by way of a buffer in which they are whole
- * and of the type computed in; missing ones are 0. */
-static void fill_transposed(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t k,
-                            real *to) {
-  enum { WIDE = SMC_SQUARE_MAX + 4 };
-  real square[SMC_V(lanes)][WIDE];
-  const size_t quads = (k + 3) / 4;
-  for (size_t r = 0; r < W; ++r, p += row) {
-    SMC_UNROLL for (int j = 0; j < 4; ++j) square[r][4 * quads - 4 + (size_t)j] = 0;
-    if (r < rows) {
-      load_elements(p, col, k, square[r]);
-    } else {
-      memset(square[r], 0, 4 * quads * sizeof(real));
+/* W rows, at least four classes and no conversion: four classes at a time, the last four perhaps once
+ * more. */
+SMC_INLINE void load_whole(const char *p, ptrdiff_t row, size_t classes, real *to) {
+  for (size_t c = 0, next; c < classes; c = next) {
+    vec v[4];
+    v_load_quad(p + c * sizeof(real), row, v);
+    SMC_UNROLL for (size_t j = 0; j < 4; ++j) v_store(to + (c + j) * W, v[j]);
+    next = c + 8 <= classes || c + 4 == classes ? c + 4 : classes - 4;
+  }
+}
+
+SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *from) {
+  for (size_t c = 0, next; c < classes; c = next) {
+    vec v[4];
+    SMC_UNROLL for (size_t j = 0; j < 4; ++j) v[j] = v_load(from + (c + j) * W);
+    v_store_quad(p + c * sizeof(real), row, v);
+    next = c + 8 <= classes || c + 4 == classes ? c + 4 : classes - 4;
+  }
+}
+
+/* Any number of rows up to W, any strides.  A single row is in every lane; a few classes, or some apart
+ * from each other, are taken one element after the other; dense rows go by way of a buffer in which they
+ * are of the type computed in.  Missing numbers are 0. */
+static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
+                      real *to) {
+  if (rows == 1) {
+    for (size_t c = 0; c < classes; ++c, p += col) v_store(to + c * W, v_set1(SMC_K(get)(p)));
+    return;
+  }
+  if (col != sizeof(elem) || classes < 4) {
+    for (size_t c = 0; c < classes; ++c, p += col, to += W) {
+      if (rows < W) v_store(to, v_set1(0));
+      get_elements(p, row, rows, to);
+    }
+    return;
+  }
+  for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
+    real square[SMC_V(lanes)][SMC_SQUARE_MAX];
+    const size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
+    for (size_t r = 0; r < W; ++r) {
+      const char *from = p + (ptrdiff_t)r * row + c * sizeof(elem);
+      for (size_t i = 0; i < (k + 3) / 4 * 4; i += W) {
+        size_t left = r < rows && i < k ? k - i : 0;
+        vec a = left < W ? SMC_K(load_n)(from + i * sizeof(elem), left, v_set1(0))
+                         : SMC_K(load)(from + i * sizeof(elem));
+        v_store(&square[r][i], a);
+      }
+    }
+    load_whole((const char *)square, sizeof square[0], (k + 3) / 4 * 4, to + c * W);
+  }
+}
+
+static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
+                       const real *from) {
+  if (rows == 1) {
+    for (size_t c = 0; c < classes; ++c, p += col) SMC_K(put)(p, from[c * W]);
+    return;
+  }
+  if (col != sizeof(elem) || classes < 4) {
+    for (size_t c = 0; c < classes; ++c, p += col, from += W) put_elements(p, row, rows, from);
+    return;
+  }
+  for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
+    real square[SMC_V(lanes)][SMC_SQUARE_MAX];
+    const size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
+    store_whole((char *)square, sizeof square[0], (k + 3) / 4 * 4, from + c * W);
+    for (size_t r = 0; r < rows; ++r) {
+      store_elements(p + (ptrdiff_t)r * row + c * sizeof(elem), sizeof(elem), k, square[r]);
     }
   }
-  for (size_t q = 0; q < quads; ++q) {
-    vec c[4];
-    v_load_quad((const char *)&square[0][4 * q], sizeof square[0], c);
-    SMC_UNROLL for (int j = 0; j < 4; ++j) v_store(to + (4 * q + (size_t)j) * W, c[j]);
-  }
 }
 
-static void spill_transposed(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t k,
-                             const real *from) {
-  enum { WIDE = SMC_SQUARE_MAX + 4 };
-  real square[SMC_V(lanes)][WIDE];
-  const size_t quads = (k + 3) / 4;
-  for (size_t q = 0; q < quads; ++q) {
-    vec c[4];
-    SMC_UNROLL for (int j = 0; j < 4; ++j) c[j] = v_load(from + (4 * q + (size_t)j) * W);
-    v_store_quad((char *)&square[0][4 * q], sizeof square[0], c);
-  }
-  for (size_t r = 0; r < rows; ++r, p += row) store_elements(p, col, k, square[r]);
+/* Whether rows can be loaded and stored whole. */
+SMC_INLINE int are_whole(const smc_view v, size_t classes) {
+  return sizeof(elem) == sizeof(real) && v.col == sizeof(elem) && classes >= 4;
 }
 
-/* Whole vectors of rows that need no conversion go four classes at a time, the last four perhaps once
- * more. */
 static void fill_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                         real *to, size_t apart) {
   if (from.row == sizeof(elem)) {
@@ -148,45 +190,29 @@ static void fill_across(smc_view from, size_t row, size_t rows, size_t begin, si
   }
   for (size_t r = 0; r < rows; r += W, to += apart) {
     const char *p = element_at(from, row + r, begin);
-    size_t left = rows - r < W ? rows - r : W;
-    if (sizeof(elem) == sizeof(real) && from.col == sizeof(elem) && left == W && classes >= 4) {
-      for (size_t c = 0; c < classes; c = c + 8 > classes && c + 4 < classes ? classes - 4 : c + 4) {
-        vec v[4];
-        v_load_quad(p + c * sizeof(elem), from.row, v);
-        SMC_UNROLL for (int j = 0; j < 4; ++j) v_store(to + (c + (size_t)j) * W, v[j]);
-      }
-      continue;
-    }
-    for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
-      size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
-      fill_transposed(p + (ptrdiff_t)c * from.col, from.row, from.col, left, k, to + c * W);
+    if (rows - r >= W && are_whole(from, classes)) {
+      load_whole(p, from.row, classes, to);
+    } else {
+      load_rows(p, from.row, from.col, rows - r < W ? rows - r : W, classes, to);
     }
   }
 }
 
 static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                         const real *from, size_t apart, int stream) {
+                         const real *from, size_t apart) {
   if (to.row == sizeof(elem)) {
-    spill_columns(to, row, rows, begin, classes, from, apart, stream);
+    spill_columns(to, row, rows, begin, classes, from, apart);
     return;
   }
   for (size_t r = 0; r < rows; r += W, from += apart) {
     char *p = element_at(to, row + r, begin);
-    size_t left = rows - r < W ? rows - r : W;
-    if (sizeof(elem) == sizeof(real) && to.col == sizeof(elem) && left == W && classes >= 4) {
-      for (size_t c = 0; c < classes; c = c + 8 > classes && c + 4 < classes ? classes - 4 : c + 4) {
-        vec v[4];
-        SMC_UNROLL for (int j = 0; j < 4; ++j) v[j] = v_load(from + (c + (size_t)j) * W);
-        v_store_quad(p + c * sizeof(elem), to.row, v);
-      }
-      continue;
-    }
-    for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
-      size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
-      spill_transposed(p + (ptrdiff_t)c * to.col, to.row, to.col, left, k, from + c * W);
+    if (rows - r >= W && are_whole(to, classes)) {
+      store_whole(p, to.row, classes, from);
+    } else {
+      store_rows(p, to.row, to.col, rows - r < W ? rows - r : W, classes, from);
     }
   }
 }
 
 static const storage SMC_STORAGE = {sizeof(elem), fill_along,   fill_across, spill_along,
-                                           spill_across, get_elements, put_elements};
+                                    spill_across, get_elements, put_elements};

@@ -1,16 +1,17 @@
-/* From an operation on n rows to passes over dense arrays of the type computed in.
+/* From an operation on n rows to passes over vectors of the type computed in.
  *
- * A *strand* is such an array: either one row, ALONG which the lanes run, so that a reduction ends
- * across the lanes; or W rows, one to a lane (ACROSS), where it does not.  Short rows are packed
+ * A *strand* is a sequence of vectors: either one row, ALONG which the lanes run, so that a reduction
+ * ends across the lanes; or W rows, one to a lane (ACROSS), where it does not.  Short rows are packed
  * ACROSS, for no lane is idle then and no reduction across lanes needed, on which they would spend
- * their time; so are rows that lie side by side in memory (an axis other than the last).
+ * their time; rows that lie side by side in memory (an axis other than the last) are across by nature.
  *
  * A *tile* is as many strands as stay near between passes.  Its passes take one strand after the
  * other, so that the processor goes on with the next while a reduction waits for its latency.
  *
- * Rows of the type computed in, dense and not short, are strands where they lie.  All else is *staged*:
- * copied to a buffer on the stack, converted and in order, and back.  A long row is taken a *block* of
- * classes at a time.
+ * What lies in memory as such vectors, in the type computed in, is a strand there.  All else is *staged*:
+ * copied to a buffer on the stack, converted and in order, and back.  Rows that are long, or far from
+ * each other's elements, are taken a *block* of classes at a time; where the exponentials of a row cannot
+ * be kept from one pass to the next it is worked on *online*, with a maximum that may still rise.
  *
  * Whether lanes run along a row or across rows, and where blocks end, depends on the length and the
  * strides of a row alone, never on its place in the batch; so the bits of its result do not.
@@ -22,6 +23,21 @@
 #define tile SMC_V(tile)
 #define tile_function SMC_V(tile_function)
 #define strand SMC_V(strand)
+#define extent SMC_V(extent)
+#define strand_of SMC_V(strand_of)
+#define vector_at SMC_V(vector_at)
+#define is_dense SMC_V(is_dense)
+#define dense SMC_V(dense)
+#define whole SMC_V(whole)
+#define ahead SMC_V(ahead)
+#define load_group SMC_V(load_group)
+#define store_group SMC_V(store_group)
+#define load_lanes SMC_V(load_lanes)
+#define store_lanes SMC_V(store_lanes)
+#define lanes_at SMC_V(lanes_at)
+#define extent_of SMC_V(extent_of)
+#define steps_of SMC_V(steps_of)
+#define block_classes SMC_V(block_classes)
 #define strand_rows SMC_V(strand_rows)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
@@ -34,13 +50,16 @@
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
+enum { SMC_SUM_STEPS = 32 };      /* vectors to an accumulator before it joins the running sum */
 enum { SMC_MAX_OPERANDS = 3 };    /* with an element for each class */
 enum { SMC_MAX_STRANDS = 16 };    /* in a tile */
 enum { SMC_PACKED_MAX = 128 };    /* the longest row worth packing */
 enum { SMC_NEAR_BYTES = 24576 };  /* that stay in the first-level cache from pass to pass */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
+enum { SMC_BLOCK_BYTES = 2048 };  /* of a row that is read from memory: so little that, while it is
+                                   * computed with, the processor does not cease to fetch ahead */
+enum { SMC_FAR_STRANDS = 4 };      /* in a tile of packed rows from memory: for the same reason */
 enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
-enum { SMC_STREAM_BYTES = 1 << 25 }; /* of output that go past the caches */
 
 /* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
  * data takes no part.  An output may be the very memory of an input, and is staged in the buffer of
@@ -61,9 +80,9 @@ typedef struct {
   void (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
                       size_t apart);
   void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                      const real *from, size_t apart, int stream);
+                      const real *from, size_t apart);
   void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                       const real *from, size_t apart, int stream);
+                       const real *from, size_t apart);
   /* n elements, `step` bytes apart */
   void (*get)(const char *p, ptrdiff_t step, size_t n, real *to);
   void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);
@@ -74,23 +93,76 @@ typedef struct {
 } batch;
 
 typedef struct {
+  real *p;
+  ptrdiff_t step; /* bytes from one vector to the next */
+} strand;
+
+/* Vectors of a strand.  Of two words, which are passed in registers. */
+typedef struct {
+  size_t count;
+  uint32_t lanes; /* in use in each: W, unless rows that lie side by side are left over */
+  uint32_t rest;  /* in use in one more, at the end of a row; or 0 */
+} extent;
+
+typedef struct {
   const batch *of;
-  int across, staged, stream;
-  size_t block;            /* classes in all blocks but the last */
-  size_t row, rows;        /* of this tile */
-  size_t strands;          /* rows, or vectors of W rows */
-  size_t begin, classes;   /* of the block at hand */
-  size_t length;           /* of its strands: classes, times W across */
-  real *at[SMC_MAX_OPERANDS];
+  int across, staged, online;
+  size_t block;     /* classes in all blocks but the last */
+  size_t row, rows; /* of this tile */
+  size_t strands;   /* rows, or vectors of W rows */
+  size_t begin;     /* the first class of the block at hand */
+  strand first[SMC_MAX_OPERANDS];
   ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
   real *buffer[SMC_MAX_OPERANDS];
 } tile;
 
 typedef void tile_function(tile *t, const void *how);
 
-SMC_INLINE real *strand(const tile *t, int operand, size_t u) {
-  return (real *)((char *)t->at[operand] + (ptrdiff_t)u * t->apart[operand]);
+SMC_INLINE strand strand_of(const tile *t, int operand, size_t u) {
+  const strand *s = &t->first[operand];
+  return (strand){(real *)((char *)s->p + (ptrdiff_t)u * t->apart[operand]), s->step};
 }
+
+/* Vector i of a strand. */
+SMC_INLINE real *vector_at(const strand s, size_t i) {
+  return (real *)((char *)s.p + (ptrdiff_t)i * s.step);
+}
+
+/* Whether whole vectors lie side by side; then said in a way that the compiler sees: that is worth an
+ * instance of its own. */
+SMC_INLINE int is_dense(const strand s) { return s.step == (ptrdiff_t)sizeof(vec); }
+SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
+SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
+
+/* The strand from there on. */
+SMC_INLINE strand ahead(const strand s, size_t i) { return (strand){vector_at(s, i), s.step}; }
+
+/* The first vector. */
+SMC_INLINE vec load_lanes(const strand s, size_t lanes, vec fill) {
+  return lanes >= W ? v_load(s.p) : v_load_n(s.p, lanes, fill);
+}
+
+SMC_INLINE void store_lanes(const strand s, vec a, size_t lanes) {
+  if (lanes >= W) {
+    v_store(s.p, a);
+  } else {
+    v_store_n(s.p, a, lanes);
+  }
+}
+
+/* The first SMC_GROUP. */
+SMC_INLINE void load_group(const strand s, vec *a, size_t lanes, vec fill) {
+  SMC_EACH(j, SMC_GROUP) a[j] = load_lanes(ahead(s, (size_t)j), lanes, fill);
+}
+
+SMC_INLINE void store_group(const strand s, const vec *a, size_t lanes) {
+  SMC_EACH(j, SMC_GROUP) store_lanes(ahead(s, (size_t)j), a[j], lanes);
+}
+
+SMC_INLINE size_t steps_of(const extent n) { return n.count + (n.rest > 0); }
+
+/* Lanes in use in vector i. */
+SMC_INLINE size_t lanes_at(const extent n, size_t i) { return i < n.count ? n.lanes : n.rest; }
 
 /* Rows in strand u, and the first of them. */
 SMC_INLINE size_t strand_rows(const tile *t, size_t u, size_t *first) {
@@ -101,27 +173,40 @@ SMC_INLINE size_t strand_rows(const tile *t, size_t u, size_t *first) {
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
+SMC_INLINE size_t block_classes(const tile *t) {
+  const size_t left = t->of->k - t->begin;
+  return left < t->block ? left : t->block;
+}
+
+/* Of strand u in the block at hand. */
+SMC_INLINE extent extent_of(const tile *t, size_t u) {
+  const size_t classes = block_classes(t);
+  if (!t->across) return (extent){classes / W, W, classes % W};
+  size_t first, rows = strand_rows(t, u, &first);
+  return (extent){classes, t->staged ? W : (uint32_t)rows, 0};
+}
+
 /* The block that begins with that class: its inputs are in the strands. */
 static void enter_block(tile *t, size_t begin) {
   const batch *b = t->of;
   if (t->begin == begin) return;
   t->begin = begin;
-  t->classes = b->k - begin < t->block ? b->k - begin : t->block;
-  t->length = t->across ? t->classes * W : t->classes;
+  const size_t classes = block_classes(t);
   for (int i = 0; i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
     if (!o->data) continue;
     if (!t->staged) {
-      t->at[i] = (real *)((char *)o->data + (ptrdiff_t)t->row * o->row) + begin;
-      t->apart[i] = o->row;
+      char *p = (char *)o->data + (ptrdiff_t)t->row * o->row + (ptrdiff_t)begin * o->col;
+      t->first[i] = (strand){(real *)p, t->across ? o->col : (ptrdiff_t)sizeof(vec)};
+      t->apart[i] = t->across ? (ptrdiff_t)sizeof(vec) : o->row;
       continue;
     }
     const size_t apart = t->block * (t->across ? W : 1);
-    t->at[i] = t->buffer[i];
+    t->first[i] = (strand){t->buffer[i], sizeof(vec)};
     t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
     if (i < b->inputs) {
-      (t->across ? b->as->fill_across : b->as->fill_along)(*o, t->row, t->rows, begin, t->classes,
-                                                           t->at[i], apart);
+      (t->across ? b->as->fill_across : b->as->fill_along)(*o, t->row, t->rows, begin, classes,
+                                                           t->buffer[i], apart);
     }
   }
 }
@@ -132,8 +217,8 @@ static void leave_block(tile *t) {
   for (int i = b->inputs; t->staged && i < b->count; ++i) {
     if (!b->operands[i].data) continue;
     (t->across ? b->as->spill_across : b->as->spill_along)(
-        b->operands[i], t->row, t->rows, t->begin, t->classes, t->at[i],
-        (size_t)t->apart[i] / sizeof(real), t->stream);
+        b->operands[i], t->row, t->rows, t->begin, block_classes(t), t->buffer[i],
+        (size_t)t->apart[i] / sizeof(real));
   }
 }
 
@@ -168,30 +253,39 @@ SMC_INLINE void store_by_row(const tile *t, size_t u, vec value,
 static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
   const size_t room = SMC_STAGE_BYTES / sizeof(real);
-  int side_by_side = 1, dense = 1, operands = 0;
+  int side_by_side = 1, whole_rows = 1, operands = 0;
   for (int i = 0; i < b->count; ++i) {
     if (!b->operands[i].data) continue;
     ++operands;
     side_by_side &= b->operands[i].row == size;
-    dense &= b->operands[i].col == size;
+    whole_rows &= b->operands[i].col == size;
   }
-  t->across = W > 1 && ((side_by_side && !dense) || b->k <= SMC_PACKED_MAX);
-  t->staged = t->across || !dense || size != sizeof(real);
-  t->stream = b->count > b->inputs && b->n * b->k * b->as->size >= SMC_STREAM_BYTES;
+  const int columns = W > 1 && side_by_side && !whole_rows;
+  t->across = columns || (W > 1 && b->k <= SMC_PACKED_MAX);
+  t->staged = size != sizeof(real) || (t->across ? !columns : !whole_rows);
   t->block = b->k;
   size_t strands;
+  if (!t->staged && t->across) {
+    /* At a distance of whole pages all classes fall into one set of the first-level cache. */
+    if (b->k > SMC_SUM_STEPS) t->block = b->operands[0].col % 4096 ? 16 : 8;
+    return SMC_MAX_STRANDS;
+  }
   if (t->across) {
     if (b->k > SMC_PACKED_MAX) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
+    if (b->n * b->k * b->as->size > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) {
+      strands = SMC_FAR_STRANDS;
+    }
   } else if (t->staged) {
     if (b->k > room) t->block = room;
     strands = room / t->block;
   } else {
     const size_t bytes = b->k * sizeof(real);
-    if (bytes > SMC_KEEP_BYTES) t->block = room;
+    if (bytes > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
     strands = SMC_NEAR_BYTES / ((size_t)operands * bytes);
   }
-  if (t->block < b->k && !t->across) strands = 1;
+  t->online = t->block < b->k;
+  if (t->online && !t->across) return 1;
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
@@ -208,7 +302,4 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
     t.begin = (size_t)-1; /* none yet */
     operation(&t, how);
   }
-#ifdef SMC_STREAMS
-  if (t.stream) SMC_STREAMS;
-#endif
 }
