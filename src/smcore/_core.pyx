@@ -1,16 +1,21 @@
-# cython: boundscheck=False, wraparound=False, freethreading_compatible=True
+# cython: boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic, auto_pickle=False
 """The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
 
-The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` gives some of the
-public functions an entry of their own: a C-contiguous float32 or float64 array along its last axis,
-with nothing else asked for, goes to the kernel with no Python-level work at all.
+The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` puts a short way
+before some of the public functions: C-contiguous float32 or float64 arrays along their last axis,
+with nothing else asked for, go to the kernel with no Python-level work at all.
 """
 
 import functools
 import os
+import types
 
 cimport cython
 cimport numpy as cnp
+from cpython.exc cimport PyErr_Clear
+from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool, PyTypeObject
+from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int64_t, uint16_t
 
@@ -92,6 +97,7 @@ cdef extern from "pool.h" nogil:
 
 
 cdef extern from "numpy/arrayobject.h":
+    PyObject *PyArray_EMPTY(int ndim, cnp.npy_intp *shape, int number, int fortran)
     object PyArray_Scalar(void *data, cnp.PyArray_Descr *descr, object base)
 
 
@@ -100,8 +106,9 @@ ctypedef fused stored:
     float
     double
     uint16_t
+    int64_t
 
-# Below this many elements the work is over before another thread could have had the GIL.
+# Less work than this, in elements, is over before another thread could have had the GIL.
 cdef enum:
     RELEASE_GIL_FROM = 8192
 
@@ -169,27 +176,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-# ---- arrays --------------------------------------------------------------------------------------
-
-cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
-    """The table for the dtype of x."""
-    cdef int number = cnp.PyArray_TYPE(x)
-    if number == cnp.NPY_FLOAT32:
-        return &active.kernels[<int>SMC_F32]
-    if number == cnp.NPY_FLOAT64:
-        return &active.kernels[<int>SMC_F64]
-    if number == cnp.NPY_FLOAT16:
-        return &active.kernels[<int>SMC_F16]
-    if x.dtype.name == "bfloat16":
-        return &active.kernels[<int>SMC_BF16]
-    raise TypeError(f"no native kernels for dtype {x.dtype}")
-
-
-cdef object elements(cnp.ndarray x):
-    """x, or the bits of its 16-bit floats: what a memoryview of `stored` takes."""
-    return x.view(np.uint16) if cnp.PyArray_ITEMSIZE(x) == 2 else x
-
-
 # ---- loops over rows, spread over threads --------------------------------------------------------
 
 # An operand (A, B, ...) as it lies in memory: steps in bytes along A, along B and along a row.
@@ -200,31 +186,6 @@ cdef struct operand:
     ptrdiff_t col
 
 
-cdef inline operand rows(const stored[:, :, :] x) noexcept nogil:
-    return operand(<char *>&x[0, 0, 0], x.strides[0], x.strides[1], x.strides[2])
-
-
-cdef inline operand singles(const stored[:, :] x) noexcept nogil:
-    """One value for each row."""
-    return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
-
-
-cdef inline operand label_of_each(const int64_t[:, :] x) noexcept nogil:
-    return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
-
-
-cdef inline operand result_of_each(const cython.floating[:, :] x) noexcept nogil:
-    return operand(<char *>&x[0, 0], x.strides[0], x.strides[1], 0)
-
-
-cdef inline operand matrices(const stored[:, :, :, :] x) noexcept nogil:
-    """One dense block for each row."""
-    return operand(<char *>&x[0, 0, 0, 0], x.strides[0], x.strides[1], x.strides[3])
-
-
-cdef operand nothing = operand(NULL, 0, 0, 0)
-
-
 # A kernel with all that it is called with.
 ctypedef void (*any_kernel)() noexcept nogil
 
@@ -232,7 +193,7 @@ cdef struct loop:
     void (*part)(const loop *, size_t, size_t, size_t) noexcept nogil
     any_kernel kernel
     operand[6] operands
-    size_t blocks, rows, k, j  # (A, B, K); J of a layer
+    Py_ssize_t blocks, rows, k, j  # (A, B, K); J of a layer
     double work  # for a row, as in worth_a_thread
     double scale
     smc_targets targets
@@ -247,11 +208,14 @@ cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexc
 cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
     """Rows begin to end of the A * B, block by block."""
     cdef const loop *self = <const loop *>context
-    cdef size_t row, n
+    cdef size_t row, n, rows = self.rows
+    if self.blocks == 1:
+        self.part(self, 0, begin, end - begin)
+        return
     while begin < end:
-        row = begin % self.rows
-        n = min(self.rows - row, end - begin)
-        self.part(self, begin // self.rows, row, n)
+        row = begin % rows
+        n = min(rows - row, end - begin)
+        self.part(self, begin // rows, row, n)
         begin += n
 
 
@@ -265,80 +229,29 @@ cdef size_t grain(const loop *self) noexcept nogil:
 
 
 cdef void run(loop *self) noexcept:
+    cdef Py_ssize_t count = self.blocks * self.rows
+    cdef double work = count * self.work
+    if work < RELEASE_GIL_FROM and work < worth_a_thread:
+        walk(self, 0, count)
+        return
     # Rows are what threads share: a few very long ones stay with the thread that calls.
     cdef size_t share = 1 + <size_t>(worth_a_thread / self.work)
     with nogil:
-        smc_parallel_for(self.blocks * self.rows, share, grain(self), walk, self)
+        smc_parallel_for(count, share, grain(self), walk, self)
 
 
-# Each family of kernels has a `part`, its call for n rows from one on; a `run` for the loop over
-# operands; a `sweep` that runs over typed memoryviews; and a `call` that finds the sweep for the
-# stored type by hand: the dispatch of a fused `def` would cost 350 ns.
+# Each family of kernels has a `part`, its call for n rows from one on, and a `run` for a loop whose
+# operands and shape are there: by `take` or by `take_plain`, below.
 
 cdef void scaled_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     (<scaled_kernel>self.kernel)(
         at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.scale)
 
 
-cdef void run_scaled(
-    scaled_kernel kernel, operand x, operand out, size_t blocks, size_t rows, size_t k, double scale
-) noexcept:
-    cdef loop work
-    work.part, work.kernel, work.scale = scaled_part, <any_kernel>kernel, scale
-    work.operands[0], work.operands[1] = x, out
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k
-    run(&work)
-
-
-cdef void sweep_scaled(
-    scaled_kernel kernel, const stored[:, :, :] x, stored[:, :, :] out, double scale
-) noexcept:
-    run_scaled(kernel, rows(x), rows(out), x.shape[0], x.shape[1], x.shape[2], scale)
-
-
-cdef call_scaled(scaled_kernel kernel, cnp.ndarray x, cnp.ndarray out, double scale):
-    if cnp.PyArray_ITEMSIZE(x) == 4:
-        sweep_scaled[float](kernel, x, out, scale)
-    elif cnp.PyArray_ITEMSIZE(x) == 8:
-        sweep_scaled[double](kernel, x, out, scale)
-    else:
-        sweep_scaled[uint16_t](kernel, elements(x), elements(out), scale)
-
-
-cdef void product_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
-    (<product_kernel>self.kernel)(
-        at(self, 0, block, row), at(self, 1, block, row), at(self, 2, block, row), n, self.k)
-
-
-cdef void run_product(
-    product_kernel kernel,
-    operand s,
-    operand g,
-    operand out,
-    size_t blocks,
-    size_t rows,
-    size_t k,
-) noexcept:
-    cdef loop work
-    work.part, work.kernel = product_part, <any_kernel>kernel
-    work.operands[0], work.operands[1], work.operands[2] = s, g, out
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k / 2.0
-    run(&work)
-
-
-cdef void sweep_product(
-    product_kernel kernel, const stored[:, :, :] s, const stored[:, :, :] g, stored[:, :, :] out
-) noexcept:
-    run_product(kernel, rows(s), rows(g), rows(out), s.shape[0], s.shape[1], s.shape[2])
-
-
-cdef call_product(product_kernel kernel, cnp.ndarray s, cnp.ndarray g, cnp.ndarray out):
-    if cnp.PyArray_ITEMSIZE(s) == 4:
-        sweep_product[float](kernel, s, g, out)
-    elif cnp.PyArray_ITEMSIZE(s) == 8:
-        sweep_product[double](kernel, s, g, out)
-    else:
-        sweep_product[uint16_t](kernel, elements(s), elements(g), elements(out))
+cdef void run_scaled(loop *self, scaled_kernel kernel, double scale) noexcept:
+    self.part, self.kernel, self.scale = scaled_part, <any_kernel>kernel, scale
+    self.work = ROW + self.k
+    run(self)
 
 
 cdef void reducing_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -346,45 +259,25 @@ cdef void reducing_part(const loop *self, size_t block, size_t row, size_t n) no
         at(self, 0, block, row), at(self, 1, block, row), n, self.k)
 
 
-cdef void run_reducing(
-    reducing_kernel kernel,
-    operand x,
-    operand out,
-    size_t blocks,
-    size_t rows,
-    size_t k,
-    double work_of_row,
-) noexcept:
-    cdef loop work
-    work.part, work.kernel = reducing_part, <any_kernel>kernel
-    work.operands[0], work.operands[1] = x, out
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, work_of_row
-    run(&work)
+cdef void run_reduction(loop *self, reducing_kernel kernel) noexcept:
+    self.part, self.kernel, self.work = reducing_part, <any_kernel>kernel, ROW + self.k
+    run(self)
 
 
-cdef void sweep_jacobian(
-    reducing_kernel kernel, const stored[:, :, :] s, stored[:, :, :, :] out
-) noexcept:
-    cdef double k = s.shape[2]
-    run_reducing(
-        kernel, rows(s), matrices(out), s.shape[0], s.shape[1], s.shape[2], ROW + k * k / 4)
+cdef void run_jacobian(loop *self, reducing_kernel kernel) noexcept:
+    self.part, self.kernel = reducing_part, <any_kernel>kernel
+    self.work = ROW + <double>self.k * self.k / 4
+    run(self)
 
 
-cdef call_jacobian(reducing_kernel kernel, cnp.ndarray s, cnp.ndarray out):
-    s = np.ascontiguousarray(s)  # K numbers, read K times
-    if cnp.PyArray_ITEMSIZE(s) == 4:
-        sweep_jacobian[float](kernel, s, out)
-    elif cnp.PyArray_ITEMSIZE(s) == 8:
-        sweep_jacobian[double](kernel, s, out)
-    else:
-        sweep_jacobian[uint16_t](kernel, elements(s), elements(out))
+cdef void product_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<product_kernel>self.kernel)(
+        at(self, 0, block, row), at(self, 1, block, row), at(self, 2, block, row), n, self.k)
 
 
-cdef void sweep_logsumexp(
-    reducing_kernel kernel, const stored[:, :, :] x, stored[:, :] out
-) noexcept:
-    run_reducing(
-        kernel, rows(x), singles(out), x.shape[0], x.shape[1], x.shape[2], ROW + x.shape[2])
+cdef void run_product(loop *self, product_kernel kernel) noexcept:
+    self.part, self.kernel, self.work = product_part, <any_kernel>kernel, ROW + self.k / 2.0
+    run(self)
 
 
 cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -398,20 +291,9 @@ cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t 
     )
 
 
-cdef void sweep_logsumexp_vjp(
-    logsumexp_vjp_kernel kernel,
-    const stored[:, :, :] x,
-    const stored[:, :] lse,
-    const stored[:, :] g,
-    stored[:, :, :] out,
-) noexcept:
-    cdef loop work
-    work.part, work.kernel = logsumexp_vjp_part, <any_kernel>kernel
-    work.operands[0], work.operands[1] = rows(x), singles(lse)
-    work.operands[2], work.operands[3] = singles(g), rows(out)
-    work.blocks, work.rows, work.k = x.shape[0], x.shape[1], x.shape[2]
-    work.work = ROW + work.k
-    run(&work)
+cdef void run_logsumexp_vjp(loop *self, logsumexp_vjp_kernel kernel) noexcept:
+    self.part, self.kernel, self.work = logsumexp_vjp_part, <any_kernel>kernel, ROW + self.k
+    run(self)
 
 
 cdef void layer_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -425,20 +307,10 @@ cdef void layer_part(const loop *self, size_t block, size_t row, size_t n) noexc
     )
 
 
-cdef void sweep_layer(
-    layer_kernel kernel,
-    const stored[:, ::1] s,
-    const stored[:, ::1] x,
-    stored[:, :, ::1] out,
-) noexcept:
-    cdef loop work
-    work.part, work.kernel = layer_part, <any_kernel>kernel
-    work.operands[0] = operand(<char *>&s[0, 0], 0, s.strides[0], s.strides[1])
-    work.operands[1] = operand(<char *>&x[0, 0], 0, x.strides[0], x.strides[1])
-    work.operands[2] = operand(<char *>&out[0, 0, 0], 0, out.strides[0], out.strides[2])
-    work.blocks, work.rows, work.k, work.j = 1, s.shape[0], s.shape[1], x.shape[1]
-    work.work = ROW + <double>work.k * work.k * work.j / 4
-    run(&work)
+cdef void run_layer(loop *self, layer_kernel kernel, Py_ssize_t j) noexcept:
+    self.part, self.kernel, self.j = layer_part, <any_kernel>kernel, j
+    self.work = ROW + <double>self.k * self.k * j / 4
+    run(self)
 
 
 cdef void cross_entropy_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -458,185 +330,366 @@ cdef void cross_entropy_part(const loop *self, size_t block, size_t row, size_t 
     )
 
 
-cdef void run_cross_entropy(
-    cross_entropy_kernel kernel,
-    operand x,
-    operand soft,
-    operand grad,
-    operand labels,
-    operand loss,
-    operand lse,
-    size_t blocks,
-    size_t rows,
-    size_t k,
-    const smc_targets *targets,
-) noexcept:
-    """With labels, losses and logsumexps of the operands in place of those of targets."""
-    cdef loop work
-    work.part, work.kernel, work.targets = cross_entropy_part, <any_kernel>kernel, targets[0]
-    work.operands[0], work.operands[1], work.operands[2] = x, soft, grad
-    work.operands[3], work.operands[4], work.operands[5] = labels, loss, lse
-    work.blocks, work.rows, work.k, work.work = blocks, rows, k, ROW + k
-    run(&work)
-
-
-cdef void sweep_cross_entropy(
-    cross_entropy_kernel kernel,
-    const stored[:, :, :] x,
-    const int64_t[:, :] labels,
-    const stored[:, :, :] soft,
-    const cython.floating[::1] weight,
-    double on,
-    double off,
-    double z_loss,
-    double factor,
-    cython.floating[:, :] loss,
-    cython.floating[:, :] lse,
-    stored[:, :, :] grad,
-) noexcept:
-    """Without labels, soft, weight, lse or grad: None in its place."""
-    cdef smc_targets targets
-    targets.on, targets.off, targets.z_loss, targets.factor = on, off, z_loss, factor
-    targets.weight = NULL
-    if weight is not None:
-        targets.weight = &weight[0]
-    run_cross_entropy(
-        kernel,
-        rows(x),
-        nothing if soft is None else rows(soft),
-        nothing if grad is None else rows(grad),
-        nothing if labels is None else label_of_each(labels),
-        result_of_each(loss),
-        nothing if lse is None else result_of_each(lse),
-        x.shape[0],
-        x.shape[1],
-        x.shape[2],
-        &targets,
-    )
+cdef void run_cross_entropy(loop *self, cross_entropy_kernel kernel) noexcept:
+    """Operands: x, soft, grad, labels, loss, lse; data is NULL where one is not wanted."""
+    self.part, self.kernel, self.work = cross_entropy_part, <any_kernel>kernel, ROW + self.k
+    run(self)
 
 
 # ---- the interface of a backend ------------------------------------------------------------------
 
+cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
+    """The table for the dtype of x."""
+    cdef int number = cnp.PyArray_TYPE(x)
+    if number == cnp.NPY_FLOAT32:
+        return &active.kernels[<int>SMC_F32]
+    if number == cnp.NPY_FLOAT64:
+        return &active.kernels[<int>SMC_F64]
+    if number == cnp.NPY_FLOAT16:
+        return &active.kernels[<int>SMC_F16]
+    if x.dtype.name == "bfloat16":
+        return &active.kernels[<int>SMC_BF16]
+    raise TypeError(f"no native kernels for dtype {x.dtype}")
+
+
+# A typed memoryview sees to it that an operand is what it should be: of its dtype, native, with so
+# many dimensions.  It does so here alone, and lets go at once: the caller holds the array.  One for
+# each argument of each function made the module twice as large, and a fused `def` takes 350 ns to
+# find its type.
+
+cdef operand seen(cnp.ndarray x, const stored *kind) except *:
+    """An operand (A, B), one value for each row; (A, B, K), rows; (A, B, M, N), a matrix each."""
+    cdef const stored[:, :] values
+    cdef const stored[:, :, :] rows
+    cdef const stored[:, :, :, :] matrices
+    if cnp.PyArray_NDIM(x) == 2:
+        values = x
+        return operand(<char *>&values[0, 0], values.strides[0], values.strides[1], 0)
+    if cnp.PyArray_NDIM(x) == 3:
+        rows = x
+        return operand(<char *>&rows[0, 0, 0], rows.strides[0], rows.strides[1], rows.strides[2])
+    matrices = x
+    return operand(
+        <char *>&matrices[0, 0, 0, 0],
+        matrices.strides[0],
+        matrices.strides[1],
+        matrices.strides[3],
+    )
+
+
+cdef int take(loop *work, int i, object array) except -1:
+    """Make it operand i; None is none.  The loop is over the rows of the first."""
+    if array is None:
+        work.operands[i] = operand(NULL, 0, 0, 0)
+        return 0
+    cdef cnp.ndarray x = array, bits
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32:
+        work.operands[i] = seen(x, <const float *>NULL)
+    elif cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64:
+        work.operands[i] = seen(x, <const double *>NULL)
+    elif cnp.PyArray_ITEMSIZE(x) == 2:
+        bits = x.view(np.uint16)
+        work.operands[i] = seen(bits, <const uint16_t *>NULL)
+    else:
+        work.operands[i] = seen(x, <const int64_t *>NULL)
+    if i == 0:
+        work.blocks, work.rows = cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1)
+        work.k = cnp.PyArray_DIM(x, 2)
+    return 0
+
+
+cdef fill_scaled(scaled_kernel kernel, x, out, double scale):
+    cdef loop work
+    take(&work, 0, x)
+    take(&work, 1, out)
+    run_scaled(&work, kernel, scale)
+
+
+cdef fill_product(product_kernel kernel, s, g, out):
+    cdef loop work
+    take(&work, 0, s)
+    take(&work, 1, g)
+    take(&work, 2, out)
+    run_product(&work, kernel)
+
+
+cdef fill_jacobian(reducing_kernel kernel, s, out):
+    cdef loop work
+    s = np.ascontiguousarray(s)  # K numbers, read K times
+    take(&work, 0, s)
+    take(&work, 1, out)
+    run_jacobian(&work, kernel)
+
+
 def softmax(x, out, scale):
-    call_scaled(kernels_for(x).softmax, x, out, scale)
+    fill_scaled(kernels_for(x).softmax, x, out, scale)
 
 
 def log_softmax(x, out, scale):
-    call_scaled(kernels_for(x).log_softmax, x, out, scale)
+    fill_scaled(kernels_for(x).log_softmax, x, out, scale)
 
 
 def logsumexp(x, out):
-    cdef const smc_kernels *kernels = kernels_for(x)
-    if cnp.PyArray_ITEMSIZE(x) == 4:
-        sweep_logsumexp[float](kernels.logsumexp, x, out)
-    elif cnp.PyArray_ITEMSIZE(x) == 8:
-        sweep_logsumexp[double](kernels.logsumexp, x, out)
-    else:
-        sweep_logsumexp[uint16_t](kernels.logsumexp, elements(x), elements(out))
+    cdef loop work
+    take(&work, 0, x)
+    take(&work, 1, out)
+    run_reduction(&work, kernels_for(x).logsumexp)
 
 
 def softmax_jacobian(s, out):
-    call_jacobian(kernels_for(s).softmax_jacobian, s, out)
+    fill_jacobian(kernels_for(s).softmax_jacobian, s, out)
 
 
 def softmax_vjp(s, g, out):
-    call_product(kernels_for(s).softmax_vjp, s, g, out)
+    fill_product(kernels_for(s).softmax_vjp, s, g, out)
 
 
 def log_softmax_jacobian(log_s, out):
-    call_jacobian(kernels_for(log_s).log_softmax_jacobian, log_s, out)
+    fill_jacobian(kernels_for(log_s).log_softmax_jacobian, log_s, out)
 
 
 def log_softmax_vjp(log_s, g, out):
-    call_product(kernels_for(log_s).log_softmax_vjp, log_s, g, out)
+    fill_product(kernels_for(log_s).log_softmax_vjp, log_s, g, out)
 
 
 def log_softmax_jvp(log_s, v, out):
-    call_product(kernels_for(log_s).log_softmax_jvp, log_s, v, out)
+    fill_product(kernels_for(log_s).log_softmax_jvp, log_s, v, out)
 
 
 def logsumexp_vjp(x, lse, g, out):
-    cdef logsumexp_vjp_kernel kernel = kernels_for(x).logsumexp_vjp
-    if cnp.PyArray_ITEMSIZE(x) == 4:
-        sweep_logsumexp_vjp[float](kernel, x, lse, g, out)
-    elif cnp.PyArray_ITEMSIZE(x) == 8:
-        sweep_logsumexp_vjp[double](kernel, x, lse, g, out)
-    else:
-        sweep_logsumexp_vjp[uint16_t](
-            kernel, elements(x), elements(lse), elements(g), elements(out))
+    cdef loop work
+    take(&work, 0, x)
+    take(&work, 1, lse)
+    take(&work, 2, g)
+    take(&work, 3, out)
+    run_logsumexp_vjp(&work, kernels_for(x).logsumexp_vjp)
 
 
 def softmax_layer_jacobian(s, x, out):
-    cdef layer_kernel kernel = kernels_for(s).softmax_layer_jacobian
+    cdef loop work
     if out.size == 0:
         return
     s, x = np.ascontiguousarray(s), np.ascontiguousarray(x)
-    if cnp.PyArray_ITEMSIZE(s) == 4:
-        sweep_layer[float](kernel, s, x, out)
-    elif cnp.PyArray_ITEMSIZE(s) == 8:
-        sweep_layer[double](kernel, s, x, out)
-    else:
-        sweep_layer[uint16_t](kernel, elements(s), elements(x), elements(out))
+    take(&work, 0, s[np.newaxis])
+    take(&work, 1, x[np.newaxis])
+    take(&work, 2, out[np.newaxis])
+    run_layer(&work, kernels_for(s).softmax_layer_jacobian, x.shape[1])
 
 
 def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad):
-    cdef cross_entropy_kernel kernel = kernels_for(x).cross_entropy
+    cdef loop work
     if weight is None and off != 0:
         weight = np.ones(x.shape[2], loss.dtype)  # what the kernels ask for with smoothing
-    if cnp.PyArray_ITEMSIZE(x) == 4:
-        sweep_cross_entropy[float, float](
-            kernel, x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad)
-    elif cnp.PyArray_ITEMSIZE(x) == 8:
-        sweep_cross_entropy[double, double](
-            kernel, x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad)
-    else:
-        soft = None if soft is None else elements(soft)
-        grad = None if grad is None else elements(grad)
-        sweep_cross_entropy[uint16_t, float](
-            kernel, elements(x), labels, soft, weight, on, off, z_loss, factor, loss, lse, grad)
+    work.targets.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
+    work.targets.on, work.targets.off = on, off
+    work.targets.z_loss, work.targets.factor = z_loss, factor
+    for i, array in enumerate((x, soft, grad, labels, loss, lse)):
+        take(&work, i, array)
+    run_cross_entropy(&work, kernels_for(x).cross_entropy)
 
 
-# ---- small calls ---------------------------------------------------------------------------------
+# ---- small calls: the public functions -----------------------------------------------------------
 
-cdef object LAST = -1  # the default of every axis, compared by identity: small integers are unique
-cdef object ONE = 1.0
+# A short way takes those arguments of a public function that the table at the end names, in that
+# order, and returns what the function would; or None where a case is not plain, and then nothing
+# has been written.
+ctypedef object (*short_way)(PyObject **given)
 
-# The public functions that the entries below stand before.
-cdef object general_softmax
-cdef object general_log_softmax
-cdef object general_logsumexp
-cdef object general_softmax_vjp
-cdef object general_softmax_jvp
-cdef object general_cross_entropy
-cdef object general_cross_entropy_with_grad
-cdef object general_linear_cross_entropy
-cdef object general_linear_cross_entropy_with_grad
-
-cdef object matmul = np.matmul, add = np.add, errstate = np.errstate
+cdef enum:
+    MOST = 16  # parameters of a function
 
 
-cdef inline const smc_kernels *kernels_if_plain(object x) noexcept:
-    """The table for a C-contiguous ndarray of float32 or float64 with rows in it, else NULL."""
+ctypedef object (*vectorcall)(object, PyObject *const *, size_t, PyObject *)
+
+
+cdef extern from "Python.h":
+    object PyObject_Vectorcall(object, PyObject *const *, size_t, PyObject *)
+    Py_ssize_t PyVectorcall_NARGS(size_t)
+    Py_ssize_t length "PyTuple_GET_SIZE"(PyObject *)
+    PyObject *item "PyTuple_GET_ITEM"(PyObject *, Py_ssize_t)
+    PyTypeObject *Py_TYPE(PyObject *)
+
+
+cdef extern from *:
+    """
+    /* What Cython has no word for: calls that pass the arguments as they lie, without a tuple. */
+    static void call_by_vector(PyTypeObject *type, Py_ssize_t offset) {
+      type->tp_vectorcall_offset = offset;
+      type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+      PyType_Modified(type);
+    }
+    """
+    void call_by_vector(PyTypeObject *type, Py_ssize_t offset)
+
+
+@cython.final
+cdef class _PublicFunction:
+    """A public function with a short way before it.
+
+    What is not plain, wrong calls included, goes on to the function as it came.
+    """
+
+    cdef vectorcall entry
+    cdef short_way way
+    cdef object general  # the function
+    cdef tuple names, defaults  # of its parameters, held for the pointers below
+    cdef PyObject *name[MOST]
+    cdef PyObject *default[MOST]  # NULL: must be given
+    cdef signed char place[MOST]  # among what the short way takes; -1: has to be the default
+    cdef PyObject *initial[MOST]  # what the short way takes, as long as nothing is given
+    cdef Py_ssize_t taken, positional, count
+    cdef dict __dict__
+    cdef object __weakref__
+
+    def __call__(self, *arguments, **keywords):
+        return self.general(*arguments, **keywords)  # calls by vector do not come here
+
+    def __get__(self, instance, owner):
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self):
+        return repr(self.general)
+
+    def __reduce__(self):
+        return self.__qualname__  # by its name, as functions are pickled
+
+
+cdef _PublicFunction function_with(short_way way, str parameters):
+    """A function that is there when `stand_before` has been called."""
+    cdef _PublicFunction self = _PublicFunction.__new__(_PublicFunction)
+    self.entry, self.way, self.names = enter, way, tuple(parameters.split())
+    return self
+
+
+cdef int stand_before(_PublicFunction self, function) except -1:
+    cdef Py_ssize_t i
+    code = function.__code__
+    named = self.names
+    self.general, self.taken, self.positional = function, len(named), code.co_argcount
+    self.count = code.co_argcount + code.co_kwonlyargcount
+    self.names = code.co_varnames[:self.count]
+    values = (function.__defaults__ or ())
+    defaults = dict(zip(self.names[self.positional - len(values):self.positional], values))
+    defaults.update(function.__kwdefaults__ or {})
+    self.defaults = tuple(defaults.values())
+    if self.count > MOST or not set(named) <= set(self.names):
+        raise SystemError(f"the short way of {function.__name__} does not suit it")
+    for i, name in enumerate(self.names):
+        self.name[i] = <PyObject *>name
+        self.default[i] = <PyObject *>defaults[name] if name in defaults else NULL
+        self.place[i] = named.index(name) if name in named else -1
+        if self.place[i] >= 0:
+            self.initial[self.place[i]] = self.default[i]
+    return 0
+
+
+cdef inline bint put(
+    _PublicFunction self, Py_ssize_t i, PyObject *value, PyObject **given
+) noexcept:
+    """Take the argument for parameter i; False if the short way cannot do with it."""
+    cdef PyObject *default = self.default[i]
+    if self.place[i] >= 0:
+        given[self.place[i]] = value
+        return True
+    return value == default or (
+        default != NULL
+        and Py_TYPE(value) == Py_TYPE(default)
+        and PyObject_RichCompareBool(<object>value, <object>default, Py_EQ) > 0
+    )
+
+
+cdef inline bint bind(
+    _PublicFunction self, PyObject *const *args, Py_ssize_t n, PyObject *keywords, PyObject **given
+) noexcept:
+    """Sort the arguments; False for those that only the function itself can judge."""
+    cdef Py_ssize_t i, j
+    if n > self.positional:
+        return False
+    for i in range(self.taken):
+        given[i] = self.initial[i]
+    for i in range(n):
+        if not put(self, i, args[i], given):
+            return False
+    if keywords != NULL:
+        for j in range(length(keywords)):
+            i = n
+            while i < self.count and self.name[i] != item(keywords, j):
+                i += 1
+            if i == self.count or not put(self, i, args[n + j], given):
+                return False
+    for i in range(self.taken):
+        if given[i] == NULL:
+            return False
+    return True
+
+
+cdef object enter(function, PyObject *const *args, size_t flagged, PyObject *keywords):
+    """The call: as PEP 590 has it."""
+    cdef _PublicFunction self = <_PublicFunction>function
+    cdef PyObject *given[MOST]
+    if bind(self, args, PyVectorcall_NARGS(flagged), keywords, given):
+        result = self.way(given)
+        if result is not None:
+            return result
+    return PyObject_Vectorcall(self.general, args, flagged, keywords)
+
+
+# ---- small calls: plain arrays -------------------------------------------------------------------
+
+cdef smc_kernels no_kernels  # NULL, all of them
+
+# From this many bytes on a result may not fit: the function itself asks the system.
+cdef enum:
+    SURELY_FITS = 1 << 26
+
+
+cdef inline Py_ssize_t row_length(cnp.ndarray x) noexcept:
+    return cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
+
+
+cdef inline Py_ssize_t row_count(cnp.ndarray x) noexcept:
+    cdef Py_ssize_t axis, count = 1
+    for axis in range(cnp.PyArray_NDIM(x) - 1):
+        count *= cnp.PyArray_DIM(x, axis)
+    return count
+
+
+cdef inline const smc_kernels *plain_kernels(object x) noexcept:
+    """The table for a C-contiguous ndarray of float32 or float64 with rows in it, or no_kernels."""
     if not cnp.PyArray_CheckExact(x) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x):
-        return NULL
+        return &no_kernels
     cdef cnp.ndarray array = <cnp.ndarray>x
-    cdef int ndim = cnp.PyArray_NDIM(array)
-    if ndim == 0 or cnp.PyArray_SIZE(array) == 0:
-        return NULL
+    if cnp.PyArray_NDIM(array) == 0 or row_count(array) == 0 or row_length(array) == 0:
+        return &no_kernels
     if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32:
         return &active.kernels[<int>SMC_F32]
     if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64:
         return &active.kernels[<int>SMC_F64]
-    return NULL
+    return &no_kernels
+
+
+cdef inline bint are_alike(
+    const cnp.npy_intp *shape, const cnp.npy_intp *other, int ndim
+) noexcept:
+    cdef int axis
+    for axis in range(ndim):
+        if shape[axis] != other[axis]:
+            return False
+    return True
+
+
+cdef bint is_plain(object x, int number, int ndim, const cnp.npy_intp *shape) noexcept:
+    """Whether x is plain, of that type and shape."""
+    return (
+        plain_kernels(x) != &no_kernels
+        and cnp.PyArray_TYPE(<cnp.ndarray>x) == number
+        and cnp.PyArray_NDIM(<cnp.ndarray>x) == ndim
+        and are_alike(cnp.PyArray_DIMS(<cnp.ndarray>x), shape, ndim)
+    )
 
 
 cdef inline bint is_like(object other, cnp.ndarray x) noexcept:
-    """Whether other is plain, of the dtype and shape of x."""
-    return (
-        kernels_if_plain(other) != NULL
-        and cnp.PyArray_TYPE(<cnp.ndarray>other) == cnp.PyArray_TYPE(x)
-        and cnp.PyArray_SAMESHAPE(<cnp.ndarray>other, x)
-    )
+    return is_plain(other, cnp.PyArray_TYPE(x), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x))
 
 
 cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
@@ -646,17 +699,33 @@ cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
     return start + cnp.PyArray_NBYTES(a) <= other or other + cnp.PyArray_NBYTES(b) <= start
 
 
-cdef inline bint may_hold_result(object out, cnp.ndarray x) noexcept:
-    """Whether out is_like x, writeable, and x itself or apart from it."""
-    if not is_like(out, x) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out):
-        return False
-    cdef cnp.ndarray array = <cnp.ndarray>out
-    return cnp.PyArray_DATA(array) == cnp.PyArray_DATA(x) or are_apart(array, x)
+cdef inline bint are_one_or_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """The same, or whether they are the same elements, if they have the same shape."""
+    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b) or are_apart(a, b)
 
 
-cdef inline cnp.ndarray new_like(cnp.ndarray x):
-    return cnp.PyArray_EMPTY(
-        cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+cdef object result_in(object out, int number, int ndim, const cnp.npy_intp *shape):
+    """A new array, or out if it is plain, writeable and of that shape; or None."""
+    cdef PyObject *new
+    if out is None:
+        new = PyArray_EMPTY(ndim, <cnp.npy_intp *>shape, number, 0)
+        if new == NULL:
+            PyErr_Clear()  # the function itself will say what did not fit
+            return None
+        result = <object>new
+        Py_DECREF(result)
+        return result
+    if is_plain(out, number, ndim, shape) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out):
+        return out
+    return None
+
+
+cdef object result_like(object out, cnp.ndarray x):
+    """The same for the type and shape of x; out is x itself or apart from it."""
+    result = result_in(out, cnp.PyArray_TYPE(x), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x))
+    if out is None or result is None or are_one_or_apart(x, out):
+        return result
+    return None
 
 
 cdef inline cnp.ndarray new_by_row(cnp.ndarray x):
@@ -664,136 +733,185 @@ cdef inline cnp.ndarray new_by_row(cnp.ndarray x):
         cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
 
 
-cdef inline size_t row_length(cnp.ndarray x) noexcept:
-    return cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
+cdef inline object number_or(cnp.ndarray x):
+    """x, or its element if it is 0-d."""
+    return x if cnp.PyArray_NDIM(x) else x[()]
 
 
-cdef inline smc_view dense(cnp.ndarray x) noexcept:
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    return smc_view(cnp.PyArray_DATA(x), <ptrdiff_t>row_length(x) * item, item)
+cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
+    """Make it operand i; the loop is over the rows of the first."""
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x), k = row_length(x)
+    work.operands[i] = operand(<char *>cnp.PyArray_DATA(x), 0, k * item, item)
+    if i == 0:
+        work.blocks, work.rows, work.k = 1, row_count(x), k
 
 
-cdef inline operand plain(cnp.ndarray x) noexcept:
-    cdef smc_view view = dense(x)
-    return operand(<char *>view.data, 0, view.row, view.col)
+cdef inline void take_values(loop *work, int i, void *data, ptrdiff_t step) noexcept:
+    """The same for one value a row."""
+    work.operands[i] = operand(<char *>data, 0, step, 0)
 
 
-cdef inline operand plain_singles(cnp.ndarray x) noexcept:
-    return operand(<char *>cnp.PyArray_DATA(x), 0, cnp.PyArray_ITEMSIZE(x), 0)
+cdef inline void take_matrices(loop *work, int i, cnp.ndarray x) noexcept:
+    """The same for one matrix a row; after operand 0."""
+    cdef ptrdiff_t size = cnp.PyArray_NBYTES(x)
+    work.operands[i] = operand(
+        <char *>cnp.PyArray_DATA(x), 0, size // <ptrdiff_t>work.rows, cnp.PyArray_ITEMSIZE(x))
 
 
-cdef inline object fast_scaled(scaled_kernel kernel, cnp.ndarray x, object out):
-    """The result, or None if out wants the general path."""
-    if out is None:
-        out = new_like(x)
-    elif not may_hold_result(out, x):
+cdef object short_scaled(scaled_kernel kernel, PyObject **given):
+    cdef loop work
+    if kernel == NULL:
         return None
-    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
-    if size < RELEASE_GIL_FROM:
-        kernel(dense(x), dense(<cnp.ndarray>out), size // k, k, 1.0)
-    else:
-        run_scaled(kernel, plain(x), plain(<cnp.ndarray>out), 1, size // k, k, 1.0)
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    out = result_like(<object>given[1], x)
+    if out is None:
+        return None
+    take_plain(&work, 0, x)
+    take_plain(&work, 1, out)
+    run_scaled(&work, kernel, 1.0)
     return out
 
 
-cdef inline object fast_product(product_kernel kernel, cnp.ndarray s, object g, object out):
-    """The result, or None if g or out wants the general path."""
-    if not is_like(g, s):
-        return None
-    if out is None:
-        out = new_like(s)
-    elif not may_hold_result(out, s) or not may_hold_result(out, <cnp.ndarray>g):
-        return None
-    cdef cnp.ndarray right = <cnp.ndarray>g, target = <cnp.ndarray>out
-    cdef size_t k = row_length(s), size = cnp.PyArray_SIZE(s)
-    if size < RELEASE_GIL_FROM:
-        kernel(dense(s), dense(right), dense(target), size // k, k)
-    else:
-        run_product(kernel, plain(s), plain(right), plain(target), 1, size // k, k)
-    return out
+cdef object short_softmax(PyObject **given):
+    return short_scaled(plain_kernels(<object>given[0]).softmax, given)
 
 
-def fast_softmax(x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None):
-    cdef const smc_kernels *kernels = kernels_if_plain(x)
-    if kernels != NULL and axis is LAST and where is None and scale is ONE and dtype is None:
-        result = fast_scaled(kernels.softmax, x, out)
-        if result is not None:
-            return result
-    return general_softmax(x, axis, where=where, scale=scale, dtype=dtype, out=out)
+cdef object short_log_softmax(PyObject **given):
+    return short_scaled(plain_kernels(<object>given[0]).log_softmax, given)
 
 
-def fast_log_softmax(x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None):
-    cdef const smc_kernels *kernels = kernels_if_plain(x)
-    if kernels != NULL and axis is LAST and where is None and scale is ONE and dtype is None:
-        result = fast_scaled(kernels.log_softmax, x, out)
-        if result is not None:
-            return result
-    return general_log_softmax(x, axis, where=where, scale=scale, dtype=dtype, out=out)
-
-
-def fast_logsumexp(
-    x,
-    axis=-1,
-    *,
-    b=None,
-    where=None,
-    keepdims=False,
-    return_sign=False,
-    dtype=None,
-    out=None,
-):
-    cdef const smc_kernels *kernels = kernels_if_plain(x)
-    cdef bint default = axis is LAST and b is None and where is None and dtype is None
-    if (kernels != NULL and default and out is None
-            and keepdims is False and return_sign is False):
-        return fast_reduction(kernels.logsumexp, x)
-    return general_logsumexp(
-        x,
-        axis,
-        b=b,
-        where=where,
-        keepdims=keepdims,
-        return_sign=return_sign,
-        dtype=dtype,
-        out=out,
-    )
-
-
-cdef inline object fast_reduction(reducing_kernel kernel, cnp.ndarray x):
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
+cdef object short_logsumexp(PyObject **given):
+    cdef loop work
     cdef double value  # room for either type
-    if cnp.PyArray_NDIM(x) == 1 and size < RELEASE_GIL_FROM:
-        kernel(dense(x), smc_view(&value, item, 0), 1, k)
+    cdef reducing_kernel kernel = plain_kernels(<object>given[0]).logsumexp
+    if kernel == NULL:
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    take_plain(&work, 0, x)
+    if cnp.PyArray_NDIM(x) == 1:
+        take_values(&work, 1, &value, 0)
+        run_reduction(&work, kernel)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
-    cdef cnp.ndarray out = new_by_row(x)
-    if size < RELEASE_GIL_FROM:
-        kernel(dense(x), smc_view(cnp.PyArray_DATA(out), item, 0), size // k, k)
+    out = new_by_row(x)
+    take_values(&work, 1, cnp.PyArray_DATA(out), cnp.PyArray_ITEMSIZE(x))
+    run_reduction(&work, kernel)
+    return out
+
+
+cdef object short_product(product_kernel kernel, PyObject **given):
+    cdef loop work
+    if kernel == NULL:
+        return None
+    cdef cnp.ndarray s = <cnp.ndarray>given[0], g
+    if not is_like(<object>given[1], s):
+        return None
+    g = <cnp.ndarray>given[1]
+    out = result_like(<object>given[2], s)
+    if out is None or not are_one_or_apart(g, out):
+        return None
+    take_plain(&work, 0, s)
+    take_plain(&work, 1, g)
+    take_plain(&work, 2, out)
+    run_product(&work, kernel)
+    return out
+
+
+cdef object short_softmax_product(PyObject **given):
+    return short_product(plain_kernels(<object>given[0]).softmax_vjp, given)
+
+
+cdef object short_log_softmax_vjp(PyObject **given):
+    return short_product(plain_kernels(<object>given[0]).log_softmax_vjp, given)
+
+
+cdef object short_log_softmax_jvp(PyObject **given):
+    return short_product(plain_kernels(<object>given[0]).log_softmax_jvp, given)
+
+
+cdef bint take_numbers(
+    loop *work, int i, object value, cnp.ndarray x, double *room, bint one_for_all
+) noexcept:
+    """Take one number of the type of x for each of its rows: an array, or a scalar, put in room."""
+    cdef int number = cnp.PyArray_TYPE(x)
+    if is_plain(value, number, cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x)):
+        take_values(work, i, cnp.PyArray_DATA(<cnp.ndarray>value), cnp.PyArray_ITEMSIZE(x))
+        return True
+    if not one_for_all and cnp.PyArray_NDIM(x) > 1:
+        return False
+    if type(value) is (FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64):
+        cnp.PyArray_ScalarAsCtype(value, room)
+    elif type(value) is not float:
+        return False
+    elif number == cnp.NPY_FLOAT32:
+        (<float *>room)[0] = <float><double>value
     else:
-        run_reducing(kernel, plain(x), plain_singles(out), 1, size // k, k, ROW + k)
-    return out if cnp.PyArray_NDIM(out) else out[()]
+        room[0] = <double>value
+    take_values(work, i, room, 0)
+    return True
 
 
-def fast_softmax_vjp(s, g, axis=-1, *, out=None):
-    cdef const smc_kernels *kernels = kernels_if_plain(s)
-    if kernels != NULL and axis is LAST:
-        result = fast_product(kernels.softmax_vjp, s, g, out)
-        if result is not None:
-            return result
-    return general_softmax_vjp(s, g, axis, out=out)
+cdef object short_logsumexp_vjp(PyObject **given):
+    cdef loop work
+    cdef double lse, g  # room for either type
+    cdef logsumexp_vjp_kernel kernel = plain_kernels(<object>given[0]).logsumexp_vjp
+    if kernel == NULL:
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    if not take_numbers(&work, 1, <object>given[1], x, &lse, False):
+        return None
+    if not take_numbers(&work, 2, <object>given[2], x, &g, True):
+        return None
+    out = result_like(<object>given[3], x)
+    if out is None:
+        return None
+    for i in range(1, 3):
+        if cnp.PyArray_Check(<object>given[i]) and not are_apart(<cnp.ndarray>given[i], out):
+            return None
+    take_plain(&work, 0, x)
+    take_plain(&work, 3, out)
+    run_logsumexp_vjp(&work, kernel)
+    return out
 
 
-def fast_softmax_jvp(s, v, axis=-1, *, out=None):
-    cdef const smc_kernels *kernels = kernels_if_plain(s)
-    if kernels != NULL and axis is LAST:
-        result = fast_product(kernels.softmax_vjp, s, v, out)
-        if result is not None:
-            return result
-    return general_softmax_jvp(s, v, axis, out=out)
+cdef object matrices_in(object out, cnp.ndarray s, cnp.npy_intp columns):
+    """As result_in, for a matrix of so many columns for each row of s; out apart from s."""
+    cdef cnp.npy_intp[32] shape
+    cdef int axis, ndim = cnp.PyArray_NDIM(s)
+    if ndim >= 32 or cnp.PyArray_NBYTES(s) * <double>columns > SURELY_FITS:
+        return None
+    for axis in range(ndim):
+        shape[axis] = cnp.PyArray_DIM(s, axis)
+    shape[ndim] = columns
+    result = result_in(out, cnp.PyArray_TYPE(s), ndim + 1, shape)
+    return None if result is None or not are_apart(s, result) else result
 
 
-cdef object MEAN = "mean"  # interned, as the default of `reduction` is
-cdef object ZERO = 0.0  # the default of `label_smoothing`
+cdef object short_jacobian(reducing_kernel kernel, PyObject **given):
+    cdef loop work
+    if kernel == NULL:
+        return None
+    cdef cnp.ndarray s = <cnp.ndarray>given[0]
+    out = matrices_in(<object>given[1], s, row_length(s))
+    if out is None:
+        return None
+    take_plain(&work, 0, s)
+    take_matrices(&work, 1, out)
+    run_jacobian(&work, kernel)
+    return out
+
+
+cdef object short_softmax_jacobian(PyObject **given):
+    return short_jacobian(plain_kernels(<object>given[0]).softmax_jacobian, given)
+
+
+cdef object short_log_softmax_jacobian(PyObject **given):
+    return short_jacobian(plain_kernels(<object>given[0]).log_softmax_jacobian, given)
+
+
+# ---- small calls: losses -------------------------------------------------------------------------
+
+cdef enum:
+    AT_HAND = 128  # losses for which no array is made
 
 
 cdef Py_ssize_t count_labels(const int64_t *labels, Py_ssize_t n, int64_t k) noexcept nogil:
@@ -819,297 +937,414 @@ cdef double sum_of_losses(const cython.floating *losses, Py_ssize_t n) noexcept 
     return total + error if error == error else total
 
 
-cdef inline bint is_default(ignore_index) noexcept:
-    return type(ignore_index) is int and <object>ignore_index == -100
-
-
-cdef inline bint are_plain_labels(object target, cnp.ndarray x) noexcept:
+cdef bint are_plain_labels(object target, cnp.ndarray x) noexcept:
     """Whether target holds one int64 for each row of x, C-contiguous."""
     if not cnp.PyArray_CheckExact(target) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>target):
         return False
     cdef cnp.ndarray labels = <cnp.ndarray>target
-    cdef int axis, ndim = cnp.PyArray_NDIM(labels)
-    if not cnp.PyArray_ISSIGNED(labels) or cnp.PyArray_ITEMSIZE(labels) != 8:
-        return False
-    if ndim != cnp.PyArray_NDIM(x) - 1:
-        return False
-    for axis in range(ndim):
-        if cnp.PyArray_DIM(labels, axis) != cnp.PyArray_DIM(x, axis):
-            return False
-    return True
+    cdef int ndim = cnp.PyArray_NDIM(labels)
+    return (
+        cnp.PyArray_ISSIGNED(labels)
+        and cnp.PyArray_ITEMSIZE(labels) == 8
+        and ndim == cnp.PyArray_NDIM(x) - 1
+        and are_alike(cnp.PyArray_DIMS(labels), cnp.PyArray_DIMS(x), ndim)
+    )
 
 
-cdef inline bint is_plain_factor(z_loss) noexcept:
-    return type(z_loss) is float and 0 <= <double>z_loss < INFINITY
+cdef object number_like(cnp.ndarray x, double value):
+    """A NumPy scalar of the type of x."""
+    cdef float single = <float>value
+    return PyArray_Scalar(
+        <void *>&single if cnp.PyArray_ITEMSIZE(x) == 4 else <void *>&value,
+        cnp.PyArray_DESCR(x),
+        None,
+    )
 
 
-cdef object fast_mean_loss(
-    const smc_kernels *kernels, cnp.ndarray x, object target, double z_loss, object lse, object out
+cdef object mean_loss(
+    const smc_kernels *kernels, cnp.ndarray x, object target, object z_loss, object lse, object out
 ):
-    """The mean loss; None for the general path.  Fills in lse and the gradient out unless None."""
+    """The mean loss, or None.  Fills in lse and the gradient out unless None."""
+    cdef loop work
+    cdef double[AT_HAND] at_hand
+    cdef void *losses = at_hand
+    if type(z_loss) is not float or not 0 <= <double>z_loss < INFINITY:
+        return None
     if not are_plain_labels(target, x):
         return None
-    if out is not None and not are_apart(<cnp.ndarray>target, <cnp.ndarray>out):
-        return None
-    cdef smc_targets targets
-    cdef operand grad = nothing if out is None else plain(<cnp.ndarray>out)
-    cdef size_t k = row_length(x), size = cnp.PyArray_SIZE(x)
-    cdef cnp.npy_intp n = size // k
-    cdef const int64_t *labels = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>target)
-    cdef Py_ssize_t counted = count_labels(labels, n, k)
+    cdef cnp.ndarray labels = <cnp.ndarray>target
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    take_plain(&work, 0, x)
+    cdef cnp.npy_intp n = work.rows
+    cdef Py_ssize_t counted = count_labels(<int64_t *>cnp.PyArray_DATA(labels), n, work.k)
     if counted <= 0:
         return None
-    cdef cnp.ndarray losses = cnp.PyArray_EMPTY(1, &n, cnp.PyArray_TYPE(x), 0)
-    targets.labels, targets.labels_row = labels, sizeof(int64_t)
-    targets.weight, targets.on, targets.off, targets.factor = NULL, 1, 0, 1.0 / counted
-    targets.z_loss, targets.lse, targets.lse_row = z_loss, NULL, cnp.PyArray_ITEMSIZE(x)
+    if n > AT_HAND:
+        more = cnp.PyArray_EMPTY(1, &n, cnp.PyArray_TYPE(x), 0)
+        losses = cnp.PyArray_DATA(more)
+    take_values(&work, 1, NULL, 0)
+    take_values(&work, 2, NULL, 0)
+    take_values(&work, 3, cnp.PyArray_DATA(labels), sizeof(int64_t))
+    take_values(&work, 4, losses, item)
+    take_values(&work, 5, NULL, 0)
+    if out is not None:
+        if not are_apart(labels, out):
+            return None
+        take_plain(&work, 2, out)
     if lse is not None:
-        targets.lse = cnp.PyArray_DATA(<cnp.ndarray>lse)
-    targets.loss, targets.loss_row = cnp.PyArray_DATA(losses), cnp.PyArray_ITEMSIZE(losses)
-    if size < RELEASE_GIL_FROM:
-        kernels.cross_entropy(
-            dense(x),
-            smc_view(NULL, 0, 0),
-            smc_view(grad.data, grad.row, grad.col),
-            n,
-            k,
-            &targets,
-        )
-    else:
-        run_cross_entropy(
-            kernels.cross_entropy,
-            plain(x),
-            nothing,
-            grad,
-            plain_singles(<cnp.ndarray>target),
-            plain_singles(losses),
-            nothing if lse is None else plain_singles(<cnp.ndarray>lse),
-            1,
-            n,
-            k,
-            &targets,
-        )
-    if cnp.PyArray_ITEMSIZE(x) == 4:
-        return np.float32(sum_of_losses(<const float *>targets.loss, n) / counted)
-    return np.float64(sum_of_losses(<const double *>targets.loss, n) / counted)
+        take_values(&work, 5, cnp.PyArray_DATA(lse), item)
+    work.targets.weight, work.targets.on, work.targets.off = NULL, 1, 0
+    work.targets.z_loss, work.targets.factor = z_loss, 1.0 / counted
+    run_cross_entropy(&work, kernels.cross_entropy)
+    if item == 4:
+        return number_like(x, sum_of_losses(<const float *>losses, n) / counted)
+    return number_like(x, sum_of_losses(<const double *>losses, n) / counted)
 
 
-def fast_cross_entropy(
-    x,
-    target,
-    *,
-    axis=-1,
-    weight=None,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    z_loss=0.0,
-    return_lse=False,
-):
-    cdef const smc_kernels *kernels = kernels_if_plain(x)
-    if (kernels != NULL and axis is LAST and weight is None and is_default(ignore_index)
-            and reduction is MEAN and label_smoothing is ZERO
-            and is_plain_factor(z_loss)):
-        lse = new_by_row(x) if return_lse else None
-        loss = fast_mean_loss(kernels, x, target, z_loss, lse, None)
-        if loss is not None:
-            return (loss, lse[()]) if return_lse else loss
-    return general_cross_entropy(
-        x,
-        target,
-        axis=axis,
-        weight=weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss,
-        return_lse=return_lse,
-    )
+cdef object short_cross_entropy(PyObject **given):
+    cdef const smc_kernels *kernels = plain_kernels(<object>given[0])
+    if kernels == &no_kernels:
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    lse = new_by_row(x) if <object>given[3] else None
+    loss = mean_loss(kernels, x, <object>given[1], <object>given[2], lse, None)
+    return loss if loss is None or lse is None else (loss, number_or(lse))
 
 
-def fast_cross_entropy_with_grad(
-    x,
-    target,
-    *,
-    axis=-1,
-    weight=None,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    z_loss=0.0,
-    return_lse=False,
-    out=None,
-):
-    cdef const smc_kernels *kernels = kernels_if_plain(x)
-    if (kernels != NULL and axis is LAST and weight is None and is_default(ignore_index)
-            and reduction is MEAN and label_smoothing is ZERO
-            and is_plain_factor(z_loss)
-            and (out is None or may_hold_result(out, x))):
-        gradient = new_like(x) if out is None else out
-        lse = new_by_row(x) if return_lse else None
-        loss = fast_mean_loss(kernels, x, target, z_loss, lse, gradient)
-        if loss is not None:
-            return (loss, gradient, lse[()]) if return_lse else (loss, gradient)
-    return general_cross_entropy_with_grad(
-        x,
-        target,
-        axis=axis,
-        weight=weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss,
-        return_lse=return_lse,
-        out=out,
-    )
+cdef object short_cross_entropy_with_grad(PyObject **given):
+    cdef const smc_kernels *kernels = plain_kernels(<object>given[0])
+    if kernels == &no_kernels:
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    out = result_like(<object>given[4], x)
+    if out is None:
+        return None
+    lse = new_by_row(x) if <object>given[3] else None
+    loss = mean_loss(kernels, x, <object>given[1], <object>given[2], lse, out)
+    if loss is None:
+        return None
+    return (loss, out) if lse is None else (loss, out, number_or(lse))
 
+
+# ---- small calls: layers -------------------------------------------------------------------------
+
+# Products by the loop of np.matmul itself, called as NumPy's ufuncs call it, which knows BLAS: the
+# function around it costs 1 us and, with the warnings turned off for it, another.
+
+ctypedef void (*ufunc_loop)(
+    char **, const cnp.npy_intp *, const cnp.npy_intp *, void *) noexcept nogil
+
+cdef ufunc_loop[2] matmul_loops  # for float, for double
+cdef void *matmul_data[2]
 
 cdef enum:
     SMALL_LAYER = 1 << 17  # logits, above which it does not matter what a call costs
+    SMALL_PRODUCT = 1 << 15  # multiplications in less than 1 us or 2
 
 
-cdef cnp.ndarray small_logits(object X, object W, object b):
-    """``X @ W + b`` of plain arrays of one dtype; None for the general path."""
-    if kernels_if_plain(X) == NULL or kernels_if_plain(W) == NULL:
-        return None
-    cdef cnp.ndarray x = <cnp.ndarray>X, weights = <cnp.ndarray>W
-    if cnp.PyArray_NDIM(x) != 2 or cnp.PyArray_NDIM(weights) != 2:
-        return None
-    cdef cnp.npy_intp n = cnp.PyArray_DIM(x, 0), k = cnp.PyArray_DIM(weights, 1)
-    if (cnp.PyArray_DIM(x, 1) != cnp.PyArray_DIM(weights, 0) or n * k > SMALL_LAYER
-            or cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(weights)):
-        return None
-    if b is not None and not (
-            kernels_if_plain(b) != NULL and cnp.PyArray_NDIM(<cnp.ndarray>b) == 1
-            and cnp.PyArray_DIM(<cnp.ndarray>b, 0) == k
-            and cnp.PyArray_TYPE(<cnp.ndarray>b) == cnp.PyArray_TYPE(x)):
-        return None
-    z = matmul(X, W)
-    return z if b is None else add(z, b, z)
+cdef int find_matmul() except -1:
+    """Find the loops; without them the layers' short ways are not taken."""
+    cdef cnp.ufunc matmul = np.matmul
+    cdef int i, kind
+    cdef int[2] numbers = [cnp.NPY_FLOAT32, cnp.NPY_FLOAT64]
+    cdef const char *number
+    if matmul.nin != 2 or matmul.nout != 1 or matmul.signature != "(n?,k),(k,m?)->(n?,m?)":
+        return 0
+    for i in range(matmul.ntypes):
+        number = matmul.types + 3 * i
+        for kind in range(2):
+            if number[0] == number[1] == number[2] == numbers[kind]:
+                matmul_loops[kind] = <ufunc_loop><void *>matmul.functions[i]
+                matmul_data[kind] = matmul.data[i]
+    return 0
 
 
-cdef void add_columns(const cython.floating *x, double *sums, size_t n, size_t k) noexcept nogil:
+find_matmul()
+
+
+cdef struct matrix:
+    char *data
+    cnp.npy_intp rows, columns, row, column  # and steps in bytes
+
+
+cdef inline matrix matrix_of(cnp.ndarray x) noexcept:
+    """A plain array; a vector is one row."""
+    cdef cnp.npy_intp k = row_length(x), item = cnp.PyArray_ITEMSIZE(x)
+    return matrix(<char *>cnp.PyArray_DATA(x), row_count(x), k, k * item, item)
+
+
+cdef inline matrix transposed(matrix x) noexcept:
+    return matrix(x.data, x.columns, x.rows, x.column, x.row)
+
+
+cdef void multiply(matrix a, matrix b, cnp.ndarray out) noexcept:
+    """out = a b"""
+    cdef bint kind = cnp.PyArray_ITEMSIZE(out) == 8
+    cdef matrix c = matrix_of(out)
+    cdef char *data[3]
+    data[:] = [a.data, b.data, c.data]
+    cdef cnp.npy_intp[4] sizes = [1, a.rows, a.columns, b.columns]
+    cdef cnp.npy_intp[9] steps = [
+        0, 0, 0, a.row, a.column, b.row, b.column, b.columns * c.column, c.column]
+    if a.rows * a.columns * b.columns < SMALL_PRODUCT:
+        matmul_loops[kind](data, sizes, steps, matmul_data[kind])
+        return
+    with nogil:
+        matmul_loops[kind](data, sizes, steps, matmul_data[kind])
+
+
+cdef void add_bias(cython.floating *z, const cython.floating *b, size_t n, size_t k) noexcept nogil:
     cdef size_t i, j
     for i in range(n):
         for j in range(k):
-            sums[j] += x[i * k + j]
+            z[i * k + j] += b[j]
 
 
-cdef object column_sums(cnp.ndarray x):
+cdef void add_rows(cnp.ndarray z, cnp.ndarray b) noexcept:
+    """Add b, or its one row, to each row of z."""
+    cdef matrix m = matrix_of(z), terms = matrix_of(b)
+    cdef size_t n = m.rows, k = m.columns
+    if terms.rows == m.rows:
+        n, k = 1, n * k
+    if cnp.PyArray_ITEMSIZE(z) == 4:
+        add_bias(<float *>m.data, <const float *>terms.data, n, k)
+    else:
+        add_bias(<double *>m.data, <const double *>terms.data, n, k)
+
+
+cdef void sum_rows(
+    const cython.floating *x, double *room, cython.floating *sums, size_t n, size_t k
+) noexcept nogil:
+    cdef size_t i, j
+    for j in range(k):
+        room[j] = 0
+    for i in range(n):
+        for j in range(k):
+            room[j] += x[i * k + j]
+    for j in range(k):
+        sums[j] = <cython.floating>room[j]
+
+
+cdef cnp.ndarray column_sums(cnp.ndarray x):
     cdef cnp.npy_intp k = row_length(x)
-    cdef size_t n = cnp.PyArray_DIM(x, 0)
-    cdef cnp.ndarray sums = cnp.PyArray_ZEROS(1, &k, cnp.NPY_FLOAT64, 0)
-    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64:
-        add_columns[double](<const double *>cnp.PyArray_DATA(x), <double *>sums.data, n, k)
-        return sums
-    add_columns[float](<const float *>cnp.PyArray_DATA(x), <double *>sums.data, n, k)
-    return sums.astype(np.float32)
+    cdef size_t n = matrix_of(x).rows
+    cdef cnp.ndarray sums = cnp.PyArray_EMPTY(1, &k, cnp.PyArray_TYPE(x), 0)
+    cdef cnp.ndarray wide = cnp.PyArray_EMPTY(1, &k, cnp.NPY_FLOAT64, 0)
+    cdef double *room = <double *>cnp.PyArray_DATA(wide)
+    if cnp.PyArray_ITEMSIZE(x) == 4:
+        sum_rows(<const float *>cnp.PyArray_DATA(x), room, <float *>cnp.PyArray_DATA(sums), n, k)
+    else:
+        sum_rows(<const double *>cnp.PyArray_DATA(x), room, <double *>cnp.PyArray_DATA(sums), n, k)
+    return sums
 
 
-def fast_linear_cross_entropy(
-    X,
-    W,
-    target,
-    b=None,
-    *,
-    weight=None,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    z_loss=0.0,
-    return_lse=False,
-    block_bytes=None,
-):
-    if (weight is None and is_default(ignore_index) and reduction is MEAN
-            and label_smoothing is ZERO and is_plain_factor(z_loss) and block_bytes is None):
-        with errstate(all="ignore"):
-            z = small_logits(X, W, b)
-        if z is not None:
-            lse = new_by_row(z) if return_lse else None
-            loss = fast_mean_loss(kernels_if_plain(z), z, target, z_loss, lse, None)
-            if loss is not None:
-                return (loss, lse) if return_lse else loss
-    return general_linear_cross_entropy(
-        X,
-        W,
-        target,
-        b,
-        weight=weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss,
-        return_lse=return_lse,
-        block_bytes=block_bytes,
-    )
+cdef struct layer:
+    int number, ndim  # type and dimensions of input and output
+    cnp.npy_intp[2] inputs, outputs, weights  # shapes, of which those of a vector begin at 1
+    const smc_kernels *kernels
 
 
-def fast_linear_cross_entropy_with_grad(
-    X,
-    W,
-    target,
-    b=None,
-    *,
-    weight=None,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    z_loss=0.0,
-    return_lse=False,
-    block_bytes=None,
-):
-    if (weight is None and is_default(ignore_index) and reduction is MEAN
-            and label_smoothing is ZERO and is_plain_factor(z_loss) and block_bytes is None):
-        with errstate(all="ignore"):
-            z = small_logits(X, W, b)
-            if z is not None:
-                lse = new_by_row(z) if return_lse else None
-                loss = fast_mean_loss(kernels_if_plain(z), z, target, z_loss, lse, z)
-                if loss is not None:
-                    dX, dW = matmul(z, W.T), matmul(X.T, z)
-                    found = dX, dW, None if b is None else column_sums(z)
-                    return (loss, found, lse) if return_lse else (loss, found)
-    return general_linear_cross_entropy_with_grad(
-        X,
-        W,
-        target,
-        b,
-        weight=weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss,
-        return_lse=return_lse,
-        block_bytes=block_bytes,
-    )
+cdef bint is_plain_layer(layer *self, object x, object W) noexcept:
+    """Whether x and W are plain, and fit; fills in self."""
+    if plain_kernels(W) == &no_kernels or plain_kernels(x) == &no_kernels:
+        return False
+    cdef cnp.ndarray X = <cnp.ndarray>x, weights = <cnp.ndarray>W
+    self.kernels = plain_kernels(x)
+    self.number, self.ndim = cnp.PyArray_TYPE(X), cnp.PyArray_NDIM(X)
+    if (self.ndim > 2 or cnp.PyArray_NDIM(weights) != 2
+            or cnp.PyArray_TYPE(weights) != self.number
+            or matmul_loops[cnp.PyArray_ITEMSIZE(X) == 8] == NULL):
+        return False
+    cdef matrix m = matrix_of(X)
+    self.weights[0], self.weights[1] = cnp.PyArray_DIM(weights, 0), cnp.PyArray_DIM(weights, 1)
+    self.inputs[0], self.inputs[1] = m.rows, m.columns
+    self.outputs[0], self.outputs[1] = m.rows, self.weights[1]
+    return self.weights[0] == m.columns and m.rows * self.weights[1] <= SMALL_LAYER
+
+
+cdef inline const cnp.npy_intp *shape_of(const layer *self, const cnp.npy_intp *rows) noexcept:
+    """The shape of inputs or outputs."""
+    return rows + 2 - self.ndim
+
+
+cdef inline bint is_plain_bias(const layer *self, object b) noexcept:
+    return b is None or is_plain(b, self.number, 1, &self.weights[1])
+
+
+cdef object logits_in(object out, const layer *self, object x, object W, object b):
+    """``x @ W + b``, with out as result_in has it; or None."""
+    z = result_in(out, self.number, self.ndim, shape_of(self, self.outputs))
+    if z is None:
+        return None
+    if out is not None:
+        if not are_apart(x, out) or not are_apart(W, out):
+            return None
+        if b is not None and not are_apart(b, out):
+            return None
+    multiply(matrix_of(x), matrix_of(W), z)
+    if b is not None:
+        add_rows(z, b)
+    return z
+
+
+cdef object short_layer(PyObject **given):
+    cdef layer self
+    cdef loop work
+    x, W, b = <object>given[0], <object>given[1], <object>given[2]
+    if not is_plain_layer(&self, x, W) or not is_plain_bias(&self, b):
+        return None
+    z = logits_in(<object>given[3], &self, x, W, b)
+    if z is None:
+        return None
+    take_plain(&work, 0, z)
+    take_plain(&work, 1, z)
+    run_scaled(&work, self.kernels.softmax, 1.0)
+    return z
+
+
+cdef object short_layer_jacobian(PyObject **given):
+    cdef loop work
+    cdef layer_kernel kernel = plain_kernels(<object>given[0]).softmax_layer_jacobian
+    if kernel == NULL or plain_kernels(<object>given[1]).softmax_layer_jacobian != kernel:
+        return None
+    cdef cnp.ndarray s = <cnp.ndarray>given[0], x = <cnp.ndarray>given[1]
+    cdef int ndim = cnp.PyArray_NDIM(s)
+    if (ndim > 2 or cnp.PyArray_NDIM(x) != ndim
+            or not are_alike(cnp.PyArray_DIMS(s), cnp.PyArray_DIMS(x), ndim - 1)):
+        return None
+    out = matrices_in(<object>given[2], s, row_length(s) * row_length(x))
+    if out is None or not are_apart(x, out):
+        return None
+    take_plain(&work, 0, s)
+    take_plain(&work, 1, x)
+    take_matrices(&work, 2, out)
+    run_layer(&work, kernel, row_length(x))
+    return out
+
+
+cdef void through_softmax(const layer *self, cnp.ndarray s, cnp.ndarray g, cnp.ndarray out):
+    cdef loop work
+    take_plain(&work, 0, s)
+    take_plain(&work, 1, g)
+    take_plain(&work, 2, out)
+    run_product(&work, self.kernels.softmax_vjp)
+
+
+cdef object layer_gradients(const layer *self, cnp.ndarray x, cnp.ndarray W, cnp.ndarray dz):
+    """``dW`` and ``dx``, in new arrays."""
+    dW = cnp.PyArray_EMPTY(2, <cnp.npy_intp *>self.weights, self.number, 0)
+    dx = cnp.PyArray_EMPTY(self.ndim, cnp.PyArray_DIMS(x), self.number, 0)
+    multiply(transposed(matrix_of(x)), matrix_of(dz), dW)
+    multiply(matrix_of(dz), transposed(matrix_of(W)), dx)
+    return dW, dx
+
+
+cdef object short_layer_vjp(PyObject **given):
+    cdef layer self
+    s, x, W, g = <object>given[0], <object>given[1], <object>given[2], <object>given[3]
+    if not is_plain_layer(&self, x, W):
+        return None
+    cdef const cnp.npy_intp *shape = shape_of(&self, self.outputs)
+    if not is_plain(s, self.number, self.ndim, shape) or not is_like(g, s):
+        return None
+    dz = result_like(None, s)
+    through_softmax(&self, s, g, dz)
+    dW, dx = layer_gradients(&self, x, W, dz)
+    return dW, column_sums(dz), dx
+
+
+cdef object short_layer_jvp(PyObject **given):
+    cdef layer self
+    s, x, W = <object>given[0], <object>given[1], <object>given[2]
+    dW, db, dx = <object>given[3], <object>given[4], <object>given[5]
+    if not is_plain_layer(&self, x, W) or not is_plain_bias(&self, db):
+        return None
+    cdef const cnp.npy_intp *shape = shape_of(&self, self.outputs)
+    if (not is_plain(s, self.number, self.ndim, shape)
+            or dW is not None and not is_like(dW, W)
+            or dx is not None and not is_like(dx, x)):
+        return None
+    dz = cnp.PyArray_ZEROS(self.ndim, <cnp.npy_intp *>shape, self.number, 0)
+    if dW is not None:
+        multiply(matrix_of(x), matrix_of(dW), dz)
+    if db is not None:
+        add_rows(dz, db)
+    if dx is not None:
+        more = result_like(None, dz)
+        multiply(matrix_of(dx), matrix_of(W), more)
+        add_rows(dz, more)
+    through_softmax(&self, s, dz, dz)
+    return dz
+
+
+cdef object layer_loss(PyObject **given, bint with_gradient):
+    cdef layer self
+    X, W, target, b = <object>given[0], <object>given[1], <object>given[2], <object>given[3]
+    if not is_plain_layer(&self, X, W) or not is_plain_bias(&self, b):
+        return None
+    z = logits_in(None, &self, X, W, b)
+    if z is None:
+        return None
+    lse = new_by_row(z) if <object>given[5] else None
+    loss = mean_loss(
+        self.kernels, z, target, <object>given[4], lse, z if with_gradient else None)
+    if loss is None:
+        return None
+    lse = None if lse is None else number_or(lse)
+    if not with_gradient:
+        return loss if lse is None else (loss, lse)
+    dW, dX = layer_gradients(&self, X, W, z)
+    found = dX, dW, None if b is None else column_sums(z)
+    return (loss, found) if lse is None else (loss, found, lse)
+
+
+cdef object short_layer_loss(PyObject **given):
+    return layer_loss(given, False)
+
+
+cdef object short_layer_loss_with_grad(PyObject **given):
+    return layer_loss(given, True)
+
+
+# ---- small calls: which functions have a short way, and what it takes ----------------------------
+
+cdef object FLOAT32 = np.float32, FLOAT64 = np.float64
+
+cdef dict short_ways = {
+    "softmax": function_with(short_softmax, "x out"),
+    "log_softmax": function_with(short_log_softmax, "x out"),
+    "logsumexp": function_with(short_logsumexp, "x"),
+    "softmax_jacobian": function_with(short_softmax_jacobian, "s out"),
+    "softmax_vjp": function_with(short_softmax_product, "s g out"),
+    "softmax_jvp": function_with(short_softmax_product, "s v out"),
+    "log_softmax_jacobian": function_with(short_log_softmax_jacobian, "log_s out"),
+    "log_softmax_vjp": function_with(short_log_softmax_vjp, "log_s g out"),
+    "log_softmax_jvp": function_with(short_log_softmax_jvp, "log_s v out"),
+    "logsumexp_vjp": function_with(short_logsumexp_vjp, "x lse g out"),
+    "softmax_layer": function_with(short_layer, "x W b out"),
+    "softmax_layer_jacobian": function_with(short_layer_jacobian, "s x out"),
+    "softmax_layer_vjp": function_with(short_layer_vjp, "s x W g"),
+    "softmax_layer_jvp": function_with(short_layer_jvp, "s x W dW db dx"),
+    "cross_entropy": function_with(short_cross_entropy, "x target z_loss return_lse"),
+    "cross_entropy_with_grad": function_with(
+        short_cross_entropy_with_grad, "x target z_loss return_lse out"),
+    "linear_cross_entropy": function_with(short_layer_loss, "X W target b z_loss return_lse"),
+    "linear_cross_entropy_with_grad": function_with(
+        short_layer_loss_with_grad, "X W target b z_loss return_lse"),
+}
 
 
 def fast_path(function):
-    """The accelerated twin of a public function, if it has one, which falls back on it."""
-    global general_softmax, general_log_softmax, general_logsumexp
-    global general_softmax_vjp, general_softmax_jvp
-    global general_cross_entropy, general_cross_entropy_with_grad
-    global general_linear_cross_entropy, general_linear_cross_entropy_with_grad
-    name = function.__name__
-    if name == "softmax":
-        general_softmax, twin = function, fast_softmax
-    elif name == "log_softmax":
-        general_log_softmax, twin = function, fast_log_softmax
-    elif name == "logsumexp":
-        general_logsumexp, twin = function, fast_logsumexp
-    elif name == "softmax_vjp":
-        general_softmax_vjp, twin = function, fast_softmax_vjp
-    elif name == "softmax_jvp":
-        general_softmax_jvp, twin = function, fast_softmax_jvp
-    elif name == "cross_entropy":
-        general_cross_entropy, twin = function, fast_cross_entropy
-    elif name == "cross_entropy_with_grad":
-        general_cross_entropy_with_grad, twin = function, fast_cross_entropy_with_grad
-    elif name == "linear_cross_entropy":
-        general_linear_cross_entropy, twin = function, fast_linear_cross_entropy
-    elif name == "linear_cross_entropy_with_grad":
-        general_linear_cross_entropy_with_grad = function
-        twin = fast_linear_cross_entropy_with_grad
-    else:
+    """The public function with its short way before it, if it has one."""
+    found = short_ways.get(function.__name__)
+    if found is None:
         return function
-    return functools.update_wrapper(twin, function)
+    stand_before(found, function)
+    return functools.update_wrapper(found, function)
+
+
+cdef _PublicFunction any_function = function_with(NULL, "")
+call_by_vector(
+    <PyTypeObject *>_PublicFunction,
+    <char *>&any_function.entry - <char *><PyObject *>any_function,
+)

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 
+@core.fast_path
 def softmax_layer(
     x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: Array | None = None
 ) -> Array:
@@ -224,6 +225,7 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
     return deliver(result, out)
 
 
+@core.fast_path
 def softmax_layer_vjp(
     s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
 ) -> tuple[Array, Array, Array]:
@@ -289,6 +291,7 @@ def softmax_layer_vjp(
     return linear_vjp(x, W, softmax_vjp(s, g), dtype)
 
 
+@core.fast_path
 def softmax_layer_jvp(
     s: ArrayLike,
     x: ArrayLike,

@@ -1,0 +1,322 @@
+"""The short ways of the native backend do what the functions behind them do.
+
+A public function with a short way has the function itself as its `__wrapped__`. (On the NumPy
+backend there are none, and a function is compared with itself.)
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import numpy as np
+import pytest
+from cases import OPERATIONS, WITH_OUT, assert_identical, every, results
+from test_memory import assert_same_values
+
+import smcore
+
+
+def both(sm, operation):
+    """The public function, and the one behind its short way."""
+    function = getattr(sm, operation.name)
+    return function, inspect.unwrap(function)
+
+
+def outcome(function, *arguments, **keywords):
+    """What it returns, or its error."""
+    try:
+        return function(*arguments, **keywords)
+    except Exception as error:
+        return type(error), str(error)
+
+
+def assert_alike(operation, got, expected):
+    """The same values or the same error; scalars are scalars, arrays arrays."""
+    if isinstance(expected, tuple) and isinstance(expected[0], type):
+        assert got == expected
+        return
+    if operation.name.startswith("cross_entropy"):  # a mean: its sum in another order
+        for one, other in zip(results(got), results(expected), strict=True):
+            assert one.dtype == other.dtype
+            tolerance = 2 * np.finfo(one.dtype).eps
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=0)
+    else:
+        assert_same_values(operation, got, expected)
+    if not isinstance(expected, tuple):
+        assert type(got) is type(expected)
+        return
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
+        assert_alike(operation, one, other)
+
+
+PLAIN = [((), 1), ((), 5), ((), 300), ((1,), 4), ((4,), 1), ((3,), 10), ((200,), 17)]
+
+
+def keywords_of(operation):
+    """Those of the table, and none at all: a reduction, say, is a case for the function itself."""
+    without = {k: v for k, v in operation.keywords.items() if k != "reduction"}
+    return [operation.keywords] if without == operation.keywords else [operation.keywords, without]
+
+
+def draw_all(operation, rng, dtype):
+    for lead, k in PLAIN:
+        yield operation.draw(rng, dtype, lead, operation.keywords.get("K", k))
+    if operation.rowwise:
+        yield operation.draw(rng, dtype, (2, 3, 2), 5)
+
+
+# ---- Values --------------------------------------------------------------------------------------
+
+
+@every(OPERATIONS)
+def test_plain_calls(sm, native_dtype, rng, operation):
+    function, general = both(sm, operation)
+    for operands in draw_all(operation, rng, native_dtype):
+        for keywords in keywords_of(operation):
+            got = outcome(function, *operands.values(), **keywords)
+            assert_alike(operation, got, outcome(general, *operands.values(), **keywords))
+            by_name = outcome(function, **operands, **keywords)
+            assert_alike(operation, by_name, got)
+
+
+@every(OPERATIONS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 0.0])
+def test_values_that_are_not_ordinary(sm, native_dtype, rng, operation, value):
+    """Without a warning, too."""
+    function, general = both(sm, operation)
+    for operands in draw_all(operation, rng, native_dtype):
+        for name, a in operands.items():
+            if a.dtype.kind == "f" and a.ndim:
+                changed = {**operands, name: a.copy()}
+                changed[name][..., ::2] = value
+                got, expected = (
+                    outcome(f, *changed.values(), **operation.keywords) for f in (function, general)
+                )
+                for one, other in zip(results(got), results(expected), strict=True):
+                    if one.dtype.kind == "f":
+                        np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
+
+
+@every(OPERATIONS)
+def test_optional_arguments_given_as_their_defaults(sm, native_dtype, rng, operation):
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, native_dtype)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not parameter.empty and name not in operands
+    }
+    # equal, but other objects
+    defaults = {
+        name: float(str(value)) if type(value) is float else value
+        for name, value in defaults.items()
+    }
+    expected = general(*operands.values(), **{**defaults, **operation.keywords})
+    assert_same_values(
+        operation, function(*operands.values(), **{**defaults, **operation.keywords}), expected
+    )
+
+
+@pytest.mark.parametrize("return_lse", [False, True, 0, 1])
+@pytest.mark.parametrize("z_loss", [0.0, 0.5, 0, np.float64(0.5), -1.0, np.nan, "much"])
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.endswith(("py", "_grad"))])
+def test_options_of_the_losses(sm, native_dtype, rng, name, z_loss, return_lse):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    for lead in [(), (3,), (200,)]:
+        operands = operation.draw(rng, native_dtype, lead)
+        arguments = (*operands.values(),)
+        got, expected = (
+            outcome(f, *arguments, z_loss=z_loss, return_lse=return_lse)
+            for f in (function, general)
+        )
+        assert_alike(operation, got, expected)
+
+
+@pytest.mark.parametrize("name", ["softmax_layer", "linear_cross_entropy_with_grad"])
+@pytest.mark.parametrize("bias", ["none", "plain", "wide", "scalar", "strided"])
+def test_bias(sm, native_dtype, rng, name, bias):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, native_dtype)
+    b = operands.pop("b")
+    b = {
+        "none": None,
+        "plain": b,
+        "wide": b.astype(np.longdouble),
+        "scalar": b[0],
+        "strided": np.repeat(b, 2)[::2],
+    }[bias]
+    got = outcome(function, *operands.values(), b)
+    assert_alike(operation, got, outcome(general, *operands.values(), b))
+
+
+@pytest.mark.parametrize("given", [set(c) for c in ("", "W", "b", "x", "Wb", "Wx", "bx", "Wbx")])
+def test_directions_of_a_layer(sm, native_dtype, rng, given):
+    operation = OPERATIONS["softmax_layer_jvp"]
+    function, general = both(sm, operation)
+    for lead in [(), (1,), (5,)]:
+        operands = operation.draw(rng, native_dtype, lead)
+        for name in ("W", "b", "x"):
+            if name not in given:
+                operands["d" + name] = None
+        expected = general(**operands)
+        assert_same_values(operation, function(**operands), expected)
+
+
+@pytest.mark.parametrize("lse", ["array", "kept", "scalar", "float", "other scalar"])
+@pytest.mark.parametrize("g", ["array", "scalar", "float", "other scalar", "int"])
+@pytest.mark.parametrize("lead", [(), (4,)])
+def test_numbers_of_logsumexp_vjp(sm, native_dtype, rng, lse, g, lead):
+    operation = OPERATIONS["logsumexp_vjp"]
+    function, general = both(sm, operation)
+    x, a, b = operation.draw(rng, native_dtype, lead).values()
+    other = np.float64 if native_dtype == np.float32 else np.float32
+
+    def form(array, kind):
+        number = array.reshape(-1)[0]
+        return {
+            "array": array,
+            "kept": array[..., np.newaxis],
+            "scalar": number,
+            "float": float(number),
+            "other scalar": other(number),
+            "int": 2,
+        }[kind]
+
+    arguments = x, form(a, lse), form(b, g)
+    assert_alike(operation, outcome(function, *arguments), outcome(general, *arguments))
+
+
+# ---- out -----------------------------------------------------------------------------------------
+
+
+@every(WITH_OUT)
+def test_out(sm, native_dtype, rng, operation):
+    """Filled and returned where it can be; the same error, and nothing written, where not."""
+    function, general = both(sm, operation)
+    for operands in draw_all(operation, rng, native_dtype):
+        expected = operation.buffer(general(*operands.values(), **operation.keywords))
+        shape, dtype = expected.shape, expected.dtype
+        space = np.zeros((2, *shape), dtype)
+        for out in [
+            np.zeros(shape, dtype),
+            np.zeros(shape, dtype, order="F"),
+            space.reshape(*shape, 2)[..., 0] if shape else space[0],
+            np.zeros((*shape, 1), dtype),
+            np.zeros(shape, np.float16),
+            np.zeros(shape, dtype.newbyteorder()),
+            np.broadcast_to(dtype.type(0), shape),
+            [],
+        ]:
+            before = np.array(out)
+            got, error = (
+                outcome(f, *operands.values(), **operation.keywords, out=out)
+                for f in (function, general)
+            )
+            if isinstance(error, tuple) and isinstance(error[0], type):
+                assert got == error
+                np.testing.assert_array_equal(out, before)
+            else:
+                assert (got[-1] if isinstance(got, tuple) else got) is out
+                assert_same_values(operation, out.astype(dtype), expected)
+
+
+@every(WITH_OUT)
+def test_out_over_an_operand(sm, native_dtype, rng, operation):
+    """At the same place, one element on, one element before."""
+    function, _ = both(sm, operation)
+    operands = operation.draw(rng, native_dtype, (3,), 5)
+    expected = function(*operands.values(), **operation.keywords)
+    buffer = operation.buffer(expected)
+    for name, a in operands.items():
+        if a.dtype != native_dtype:
+            continue
+        for shift in (-1, 0, 1):
+            space = np.zeros(a.size + buffer.size + 2, native_dtype)
+            at = space[1 : 1 + a.size].reshape(a.shape)
+            at[...] = a
+            out = space[1 + shift : 1 + shift + buffer.size].reshape(buffer.shape)
+            got = function(*{**operands, name: at}.values(), **operation.keywords, out=out)
+            assert_same_values(operation, got, expected)
+            assert (got[-1] if isinstance(got, tuple) else got) is out
+
+
+# ---- Wrong calls ---------------------------------------------------------------------------------
+
+
+@every(OPERATIONS)
+def test_wrong_calls(sm, native_dtype, rng, operation):
+    """The errors, and their words, are those of the function itself."""
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, native_dtype)
+    first, *others = operands
+    values = list(operands.values())
+    for arguments, keywords in [
+        ((), {}),
+        (values[:-1], {}),
+        (values, {"colour": 1}),
+        (values, {first: operands[first]}),
+        ([*values, *[None] * 20], {}),
+        (values, {"axis": 7}),
+        (values, {"axis": True}),
+        (values, {"out": 3}),
+    ]:
+        got, expected = (outcome(f, *arguments, **keywords) for f in (function, general))
+        assert_alike(operation, got, expected)
+    assert_alike(
+        operation,
+        outcome(function, *values[1:], **{first: values[0]}),
+        outcome(general, *values[1:], **{first: values[0]}),
+    )
+    for name in (first, *others):
+        for wrong in (None, "text", values[0][..., :0], values[0][np.newaxis], object()):
+            changed = {**operands, name: wrong}
+            got, expected = (
+                outcome(f, *changed.values(), **operation.keywords) for f in (function, general)
+            )
+            assert_alike(operation, got, expected)
+
+
+@pytest.mark.parametrize("label", [-101, -1, 5, 2**40])
+@pytest.mark.parametrize("name", ["cross_entropy_with_grad", "linear_cross_entropy_with_grad"])
+def test_wrong_labels(sm, native_dtype, rng, name, label):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, native_dtype)
+    operands["target"][2] = label
+    out = {"out": np.full((4, 5), 7, native_dtype)} if operation.has_out else {}
+    error = outcome(function, *operands.values(), **out)
+    assert error == outcome(general, *operands.values())
+    assert error[0] is ValueError
+    assert all((a == 7).all() for a in out.values())
+
+
+# ---- What a function is --------------------------------------------------------------------------
+
+
+@every(OPERATIONS)
+def test_is_like_a_function(operation):
+    function, general = both(smcore, operation)
+    assert function.__name__ == operation.name and operation.name in repr(function)
+    assert inspect.isroutine(function)
+    assert inspect.signature(function) == inspect.signature(general)
+    assert function.__doc__ == general.__doc__ and function.__module__ == general.__module__
+    assert copy.deepcopy(function) is function
+
+    class Holder:
+        method = function
+
+    assert Holder.method is function
+    assert Holder().method.__self__.__class__ is Holder
+
+
+def test_by_call(sm, rng):
+    """What `map`, `apply` and a tuple of arguments come down to."""
+    x = rng.standard_normal((3, 5))
+    expected = sm.softmax(x)
+    assert_identical(sm.softmax.__call__(x, axis=-1), expected)
+    assert_identical(np.stack(list(map(sm.softmax, x))), expected)
+    assert_identical(sm.softmax(*(x,), **{"out": None}), expected)
