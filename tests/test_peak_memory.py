@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tracemalloc
 from contextlib import contextmanager
@@ -102,7 +103,26 @@ def test_matrices_that_numpy_cannot_allocate(sm, monkeypatch):
 
     monkeypatch.setattr(np, "empty", fail)
     with pytest.raises(MemoryError, match="SoftmaxJacobian"):
-        sm.softmax_jacobian(np.ones((2, 3)))
+        sm.softmax_jacobian(np.ones((2, 6))[:, ::2])  # not plain, as a short way wants it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere RLIMIT_AS is not kept to, or is not")
+def test_matrices_that_the_process_may_not_have(environment):
+    """Less than what is thought to fit anywhere, so that it is tried."""
+    code = """
+import resource
+import numpy as np, smcore
+s = np.full(4000, 1 / 4000, np.float32)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**25,) * 2)
+try:
+    smcore.softmax_jacobian(s)
+except MemoryError as error:
+    assert "SoftmaxJacobian" in str(error), error
+else:
+    raise AssertionError("no error")
+"""
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="NumPy's own error is early enough there")
