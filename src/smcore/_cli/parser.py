@@ -11,7 +11,8 @@ from typing import NoReturn, TypeVar
 
 import smcore
 
-from .bench.card import CARDS, ITEMSIZE, OPS
+from .bench.card import CARDS, ITEMSIZE
+from .bench.ops import OPS
 from .bench.peers import PEERS
 from .errors import CliError
 
@@ -190,7 +191,7 @@ def _add_bench_arguments(parser: Parser) -> None:
         "--card", choices=CARDS, default="quick", help="what to measure (default: %(default)s)"
     )
     for name, names, text in (
-        ("--ops", OPS, "operations, separated by commas"),
+        ("--ops", tuple(OPS), "operations, separated by commas"),
         ("--dtype", tuple(ITEMSIZE), "dtypes, separated by commas"),
     ):
         parser.add_argument(

@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
 
+from .ops import OPS
+
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
-OPS = (
-    "softmax",
-    "log_softmax",
-    "logsumexp",
-    "softmax_vjp",
-    "softmax_jacobian",
-    "softmax_layer_jacobian",
-    "cross_entropy_with_grad",
-    "linear_cross_entropy_with_grad",
-)
 ITEMSIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 
 # Bytes of x at each level of the memory: x and the result fit into the cache of that name on
@@ -27,6 +19,25 @@ ITEMSIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 SIZES = {"L1": 12 * 2**10, "L2": 256 * 2**10, "LLC": 4 * 2**20, "beyond": 64 * 2**20}
 SIZE_NAMES = ("call", *SIZES)
 
+# Beside the functions that the shapes of the cards are about: by rows, losses, layers
+OTHER_ROWWISE = (
+    "log_softmax_vjp",
+    "log_softmax_jvp",
+    "logsumexp_vjp",
+    "softmax_from_lse",
+    "logsumexp_partial",
+    "SoftmaxJacobian.matvec",
+)
+OTHER_LOSSES = ("cross_entropy", "cross_entropy_hvp")
+LAYERS = (
+    "softmax_layer",
+    "softmax_layer_vjp",
+    "softmax_layer_jvp",
+    "linear_cross_entropy",
+    "linear_cross_entropy_hvp",
+)
+MATRICES: Shapes = ((64, 10), (4096, 10), (128, 1000), (512, 32000))
+SMALL_TO_LARGE: Shapes = ((64, 64, 10), (256, 784, 10), (512, 768, 32000))
 CLASSES = (2, 3, 5, 8, 10, 16, 17, 31, 33, 64, 100, 127, 1000, 1023, 4097, 50257, 128256)
 
 
@@ -39,8 +50,7 @@ class Cell:
     op : str
         One of `OPS`.
     shape : tuple of int
-        That of the logits (of `s`, for the derivatives). ``(J, K)`` for the Jacobian of the layer,
-        ``(N, J, K)`` for the linear cross-entropy.
+        That of the logits (of `s`, for the derivatives). ``(J, K)`` or ``(N, J, K)`` for a layer.
     dtype : str
         One of `ITEMSIZE`.
     axis : int or tuple of int
@@ -61,10 +71,8 @@ class Cell:
     @property
     def logits_shape(self) -> tuple[int, ...]:
         """The shape of the softmax that the work is about."""
-        if self.op == "softmax_layer_jacobian":
-            return self.shape[1:]
-        if self.op == "linear_cross_entropy_with_grad":
-            return (self.shape[0], self.shape[2])
+        if OPS[self.op].layer:
+            return (*self.shape[:-2], self.shape[-1])
         return self.shape
 
     @property
@@ -77,10 +85,8 @@ class Cell:
     def elements(self) -> int:
         """What a time per element is divided by: entries of a Jacobian, else of the logits."""
         entries = math.prod(self.logits_shape)
-        if self.op == "softmax_jacobian":
-            return entries * self.classes
-        if self.op == "softmax_layer_jacobian":
-            return entries * self.classes * self.shape[0]
+        if OPS[self.op].jacobian:
+            entries *= self.classes * (self.shape[-2] if OPS[self.op].layer else 1)
         return entries
 
     @property
@@ -125,7 +131,13 @@ def _quick() -> Iterator[Cell]:
         yield Cell(op, (128, 1000))
     yield Cell("softmax_jacobian", (256, 10))
     yield Cell("softmax_jacobian", (1000,))
+    yield Cell("log_softmax_jacobian", (256, 10))
     yield Cell("softmax_layer_jacobian", (784, 10))
+    for op in (*OTHER_ROWWISE, *OTHER_LOSSES):
+        yield Cell(op, (128, 100))
+    yield Cell("logsumexp_merge", (4096, 2))
+    for op in LAYERS:
+        yield Cell(op, (64, 64, 10))
     yield Cell("linear_cross_entropy_with_grad", (64, 784, 10))
 
 
@@ -151,10 +163,15 @@ def _perf() -> Iterator[Cell]:
         for op in ("log_softmax", "logsumexp", "softmax_vjp"):
             for shape in ((10,), (4096, 10), (128, 1000)):
                 yield Cell(op, shape, dtype)
-        for shape in ((256, 10), (1000,), (64, 1000)):
-            yield Cell("softmax_jacobian", shape, dtype)
-        yield Cell("softmax_layer_jacobian", (784, 10), dtype)
-        for shape in ((64, 10), (4096, 10), (128, 1000), (512, 32000)):
+        for op in ("softmax_jacobian", "log_softmax_jacobian"):
+            for shape in ((5,), (10,), (256, 10), (1000,), (64, 1000)):
+                yield Cell(op, shape, dtype)
+        for shape in ((3, 5), (784, 10), (256, 100)):
+            yield Cell("softmax_layer_jacobian", shape, dtype)
+        for op in ("softmax_layer_vjp", "softmax_layer_jvp"):
+            for shape in SMALL_TO_LARGE:
+                yield Cell(op, shape, dtype)
+        for shape in MATRICES:
             yield Cell("cross_entropy_with_grad", shape, dtype)
         layers: Shapes = ((64, 64, 10), (64, 784, 10), (256, 784, 10), (512, 256, 1000))
         large: Shapes = ((512, 256, 8000), (512, 768, 32000), (1024, 512, 32000))
@@ -163,8 +180,15 @@ def _perf() -> Iterator[Cell]:
 
 
 def _full() -> Iterator[Cell]:
-    """All of `_perf`; every row length at every level of memory; every layout and dtype."""
+    """All of `_perf`; every function; every row length at every level; every layout and dtype."""
     yield from _perf()
+    for dtype in ("float32", "float64"):
+        yield from (Cell(op, (10,), dtype) for op in OTHER_ROWWISE)
+        for op, shape in product((*OTHER_ROWWISE, *OTHER_LOSSES), MATRICES):
+            yield Cell(op, shape, dtype)
+        yield from (Cell("logsumexp_merge", (rows, 2), dtype) for rows in (1, 64, 4096, 2**20))
+        for op, layer in product(LAYERS, SMALL_TO_LARGE):
+            yield Cell(op, layer, dtype)
     by_rows = ("softmax", "log_softmax", "logsumexp", "softmax_vjp", "cross_entropy_with_grad")
     yield from _grid(by_rows, ("float32", "float64"), CLASSES, SIZE_NAMES)
     yield from _grid(by_rows[:4], ("float16", "bfloat16"), (10, 100, 1000, 50257), ("L2", "LLC"))

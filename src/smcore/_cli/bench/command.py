@@ -73,7 +73,7 @@ def measure_cell(cell: Cell, peers: Sequence[Peer], seconds: float) -> Result:
     for peer in peers:
         try:
             call = peer.prepare(cell, operands)
-            found = peer.sample(call())
+            found = peer.sample(cell, call())
         except Exception as error:
             if peer.name == OURS:
                 raise

@@ -14,7 +14,8 @@ import numpy as np
 
 from .card import Cell
 from .measure import Call
-from .operands import Operands
+from .operands import Operands, arrays_of
+from .ops import OPS
 
 BLOCK = 2048  # exponentials at a time: they stay in the first-level cache
 
@@ -29,32 +30,28 @@ class Limit:
 
 def make_limits(cell: Cell, operands: Operands) -> dict[str, Limit]:
     """Return the limits of a cell by name; the slowest of them is the one that counts."""
-    if cell.op in ("softmax_jacobian", "softmax_layer_jacobian"):
-        return {"fill": _fill(cell, operands)}
-    if cell.op == "linear_cross_entropy_with_grad":
-        return {"matmul": _matmul(cell, operands), "exp": _exp(cell)}
-    if cell.op == "softmax_vjp":
-        s, g = operands["s"], operands["g"]
-        if cell.dtype in ("float16", "bfloat16"):  # their product is arithmetic by itself
-            return {"copy": _copy(operands, "s")}
-        return {"multiply": Limit(partial(np.multiply, s, g, out=operands.get("out")))}
-    if cell.op == "logsumexp":
-        return {"exp": _exp(cell)}
-    return {"copy": _copy(operands, "x"), "exp": _exp(cell)}
+    names = OPS[cell.op].limits
+    if cell.dtype in ("float16", "bfloat16"):  # whose product is arithmetic by itself
+        names = tuple("copy" if name == "multiply" else name for name in names)
+    return {name: LIMITS[name](cell, operands) for name in names}
 
 
-def _copy(operands: Operands, name: str) -> Limit:
-    source = operands[name]
+def _copy(cell: Cell, operands: Operands) -> Limit:
+    source = arrays_of(cell, operands)[0]
     if "out" in operands:
         return Limit(partial(np.copyto, operands["out"], source))
     return Limit(partial(source.copy, order="C"))
 
 
+def _multiply(cell: Cell, operands: Operands) -> Limit:
+    return Limit(partial(np.multiply, *arrays_of(cell, operands), out=operands.get("out")))
+
+
 def _fill(cell: Cell, operands: Operands) -> Limit:
-    return Limit(partial(np.full, cell.elements, 0.5, operands["s"].dtype))
+    return Limit(partial(np.full, cell.elements, 0.5, arrays_of(cell, operands)[0].dtype))
 
 
-def _exp(cell: Cell) -> Limit:
+def _exp(cell: Cell, _: Operands) -> Limit:
     """NumPy's exponential of as many values, but in the cache, block after block."""
     block = np.linspace(-8, 0, BLOCK, dtype="float64" if cell.dtype == "float64" else "float32")
     call = partial(np.exp, block, np.empty_like(block))
@@ -62,14 +59,17 @@ def _exp(cell: Cell) -> Limit:
 
 
 def _matmul(cell: Cell, operands: Operands) -> Limit:
-    """Compute the three matrix products of the loss and its gradients, and nothing else."""
+    """Compute the matrix products of the layer, and nothing else."""
     X, W = operands["X"], operands["W"]
-    Z, dX, dW = np.empty(cell.logits_shape, X.dtype), np.empty_like(X), np.empty_like(W)
+    Z, dX, dW = np.zeros(cell.logits_shape, X.dtype), np.empty_like(X), np.empty_like(W)
+    products = {"Z": (X, W, Z), "dX": (Z, W.T, dX), "dW": (X.T, Z, dW)}
+    arrays = [products[name] for name in OPS[cell.op].products]
 
-    def products() -> None:
-        np.matmul(X, W, out=Z)
-        np.matmul(Z, W.T, out=dX)
-        np.matmul(X.T, Z, out=dW)
+    def multiply() -> None:
+        for a, b, out in arrays:
+            np.matmul(a, b, out=out)
 
-    np.matmul(X, W, out=Z)  # from here on, finite
-    return Limit(products)
+    return Limit(multiply)
+
+
+LIMITS = {"copy": _copy, "multiply": _multiply, "fill": _fill, "exp": _exp, "matmul": _matmul}

@@ -13,7 +13,8 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
-from .card import OPS, SIZE_NAMES
+from .card import SIZE_NAMES
+from .ops import OPS
 from .peers import OURS
 from .results import Result
 
@@ -100,7 +101,7 @@ def _curves(results: Sequence[Result]) -> Curves:
 
 def _grid(keys: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Return the rows and the columns of the curves, in the order of the card."""
-    ops = sorted({op for op, _ in keys}, key=lambda op: OPS.index(op.partition(",")[0]))
+    ops = sorted({op for op, _ in keys}, key=lambda op: list(OPS).index(op.partition(",")[0]))
     return ops, [size for size in SIZE_NAMES if any(key[1] == size for key in keys)]
 
 

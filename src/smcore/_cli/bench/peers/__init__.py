@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from ..card import Cell
 from ..measure import Call
 from ..operands import Array, Operands, sample
+from ..ops import OPS
 
 Prepare: TypeAlias = Callable[[Cell, Operands], Call]
 
@@ -53,9 +54,10 @@ class Peer:
             raise UnsupportedError("has no such function")
         return self.table[cell.op](cell, operands)
 
-    def sample(self, result: Any) -> list[Array]:
-        """Take some entries of each array of a result."""
-        return sample([self.to_numpy(array) for array in _flat(result)])
+    def sample(self, cell: Cell, result: Any) -> list[Array]:
+        """Take some entries of each array of a result that the others have as well."""
+        arrays = _flat(result)[: OPS[cell.op].compared]
+        return sample([self.to_numpy(array) for array in arrays])
 
 
 def load(names: Iterable[str]) -> tuple[list[Peer], dict[str, str]]:

@@ -79,6 +79,44 @@ def _softmax_vjp(s: Array, g: Array, out: Array) -> Array:
 
 
 @jit
+def _log_softmax_vjp(log_s: Array, g: Array, out: Array) -> Array:
+    for i in range(len(log_s)):
+        total = log_s.dtype.type(0)
+        for k in range(log_s.shape[1]):
+            total += g[i, k]
+        for k in range(log_s.shape[1]):
+            out[i, k] = g[i, k] - np.exp(log_s[i, k]) * total
+    return out
+
+
+@jit
+def _log_softmax_jvp(log_s: Array, v: Array, out: Array) -> Array:
+    for i in range(len(log_s)):
+        total = log_s.dtype.type(0)
+        for k in range(log_s.shape[1]):
+            total += np.exp(log_s[i, k]) * v[i, k]
+        for k in range(log_s.shape[1]):
+            out[i, k] = v[i, k] - total
+    return out
+
+
+@jit
+def _softmax_from_lse(x: Array, lse: Array, out: Array) -> Array:
+    for i in range(len(x)):
+        for k in range(x.shape[1]):
+            out[i, k] = np.exp(x[i, k] - lse[i])
+    return out
+
+
+@jit
+def _logsumexp_vjp(x: Array, lse: Array, g: Array, out: Array) -> Array:
+    for i in range(len(x)):
+        for k in range(x.shape[1]):
+            out[i, k] = np.exp(x[i, k] - lse[i]) * g[i]
+    return out
+
+
+@jit
 def _softmax_jacobian(s: Array, out: Array) -> Array:
     for i in range(len(s)):
         for t in range(s.shape[1]):
@@ -89,50 +127,136 @@ def _softmax_jacobian(s: Array, out: Array) -> Array:
 
 
 @jit
-def _cross_entropy_with_grad(x: Array, y: Array, grad: Array) -> tuple[Any, Array]:
-    N = len(x)
+def _log_softmax_jacobian(log_s: Array, out: Array) -> Array:
+    for i in range(len(log_s)):
+        for k in range(log_s.shape[1]):
+            out[i, 0, k] = -np.exp(log_s[i, k])
+        for t in range(1, log_s.shape[1]):
+            for k in range(log_s.shape[1]):
+                out[i, t, k] = out[i, 0, k]
+        for t in range(log_s.shape[1]):
+            out[i, t, t] += log_s.dtype.type(1)
+    return out
+
+
+@jit
+def _softmax_layer_jacobian(s: Array, X: Array, out: Array) -> Array:
+    for n in range(len(s)):
+        for t in range(s.shape[1]):
+            for i in range(s.shape[1]):
+                factor = -s[n, t] * s[n, i]
+                if i == t:
+                    factor += s[n, t]
+                for j in range(X.shape[1]):
+                    out[n, t, i, j] = factor * X[n, j]
+    return out
+
+
+@jit
+def _cross_entropy(x: Array, y: Array) -> Any:
     loss = 0.0
-    _softmax(x, grad)
-    for i in range(N):
-        loss -= np.log(grad[i, y[i]])
+    for i in range(len(x)):
+        peak, total = _peak(x[i]), x.dtype.type(0)
         for k in range(x.shape[1]):
-            grad[i, k] /= N
-        grad[i, y[i]] -= x.dtype.type(1 / N)
-    return loss / N, grad
+            total += np.exp(x[i, k] - peak)
+        loss += peak + np.log(total) - x[i, y[i]]
+    return loss / len(x)
 
 
-def _allocating(kernel: Any, kind: str) -> Any:
-    """Compile a twin of `kernel` that allocates its result."""
-    if kind == "like":
-        return jit(lambda x: kernel(x, np.empty(x.shape, x.dtype)))
-    if kind == "like, two":
-        return jit(lambda x, y: kernel(x, y, np.empty(x.shape, x.dtype)))
-    if kind == "reduced":
-        return jit(lambda x: kernel(x, np.empty(x.shape[0], x.dtype)))
-    return jit(lambda s: kernel(s, np.empty((s.shape[0], s.shape[1], s.shape[1]), s.dtype)))
+@jit
+def _cross_entropy_hvp(s: Array, v: Array, out: Array) -> Array:
+    factor = s.dtype.type(1 / len(s))
+    for i in range(len(s)):
+        total = s.dtype.type(0)
+        for k in range(s.shape[1]):
+            total += s[i, k] * v[i, k]
+        for k in range(s.shape[1]):
+            out[i, k] = s[i, k] * (v[i, k] - total) * factor
+    return out
 
 
-def _rows(kernel: Any, kind: str, *names: str) -> Prepare:
-    allocating = _allocating(kernel, kind)
+@jit
+def _cross_entropy_with_grad(x: Array, y: Array, grad: Array) -> tuple[Any, Array]:
+    loss, share = 0.0, x.dtype.type(1 / len(x))
+    for i in range(len(x)):
+        peak, total = _peak(x[i]), x.dtype.type(0)
+        for k in range(x.shape[1]):
+            grad[i, k] = np.exp(x[i, k] - peak)
+            total += grad[i, k]
+        loss += peak + np.log(total) - x[i, y[i]]
+        factor = share / total
+        for k in range(x.shape[1]):
+            grad[i, k] *= factor
+        grad[i, y[i]] -= share
+    return loss / len(x), grad
+
+
+@jit
+def _like(x: Array, *_: Array) -> Array:
+    return np.empty(x.shape, x.dtype)
+
+
+@jit
+def _reduced(x: Array) -> Array:
+    return np.empty(x.shape[0], x.dtype)
+
+
+@jit
+def _square(s: Array) -> Array:
+    return np.empty((s.shape[0], s.shape[1], s.shape[1]), s.dtype)
+
+
+@jit
+def _cube(s: Array, X: Array) -> Array:
+    return np.empty((s.shape[0], s.shape[1], s.shape[1], X.shape[1]), s.dtype)
+
+
+def _allocating(kernel: Any, empty: Any) -> Any:
+    """Compile a twin of `kernel` that makes its result, the last argument, by `empty`."""
+    count = kernel.py_func.__code__.co_argcount - 1
+    if count == 1:
+        return jit(lambda x: kernel(x, empty(x)))
+    if count == 2:
+        return jit(lambda x, y: kernel(x, y, empty(x, y)))
+    return jit(lambda x, y, z: kernel(x, y, z, empty(x, y, z)))  # *args would be slower
+
+
+def _rows(kernel: Any, empty: Any = None) -> Prepare:
+    """Prepare a kernel that takes rows: arrays of two axes, and of one if they have no classes."""
+    allocating = kernel if empty is None else _allocating(kernel, empty)
 
     def prepare(cell: Cell, operands: Operands) -> Call:
-        if len(cell.shape) != 2 or cell.axis not in (-1, 1):
-            raise UnsupportedError("is written for matrices, along the last axis")
+        if cell.axis not in (-1, len(cell.shape) - 1):
+            raise UnsupportedError("is written for the last axis")
         if cell.dtype not in ("float32", "float64"):
             raise UnsupportedError(f"has no {cell.dtype}")
-        arrays = [operands[name] for name in names]
+        rows = len(cell.logits_shape) - 1
+        arrays = {
+            name: array.reshape(-1) if array.ndim == rows else array.reshape(-1, array.shape[-1])
+            for name, array in operands.items()
+        }
         if "out" in operands:
-            return partial(kernel, *arrays, operands["out"])
-        return partial(allocating, *arrays)
+            return partial(kernel, *arrays.values())
+        return partial(allocating, *arrays.values())
 
     return prepare
 
 
 TABLE: dict[str, Prepare] = {
-    "softmax": _rows(_softmax, "like", "x"),
-    "log_softmax": _rows(_log_softmax, "like", "x"),
-    "logsumexp": _rows(_logsumexp, "reduced", "x"),
-    "softmax_vjp": _rows(_softmax_vjp, "like, two", "s", "g"),
-    "softmax_jacobian": _rows(_softmax_jacobian, "jacobian", "s"),
-    "cross_entropy_with_grad": _rows(_cross_entropy_with_grad, "like, two", "x", "y"),
+    "softmax": _rows(_softmax, _like),
+    "log_softmax": _rows(_log_softmax, _like),
+    "logsumexp": _rows(_logsumexp, _reduced),
+    "softmax_vjp": _rows(_softmax_vjp, _like),
+    "log_softmax_vjp": _rows(_log_softmax_vjp, _like),
+    "log_softmax_jvp": _rows(_log_softmax_jvp, _like),
+    "logsumexp_vjp": _rows(_logsumexp_vjp, _like),
+    "softmax_from_lse": _rows(_softmax_from_lse, _like),
+    "logsumexp_partial": _rows(_logsumexp, _reduced),
+    "softmax_jacobian": _rows(_softmax_jacobian, _square),
+    "log_softmax_jacobian": _rows(_log_softmax_jacobian, _square),
+    "SoftmaxJacobian.matvec": _rows(_softmax_vjp, _like),
+    "softmax_layer_jacobian": _rows(_softmax_layer_jacobian, _cube),
+    "cross_entropy": _rows(_cross_entropy),
+    "cross_entropy_with_grad": _rows(_cross_entropy_with_grad, _like),
+    "cross_entropy_hvp": _rows(_cross_entropy_hvp, _like),
 }

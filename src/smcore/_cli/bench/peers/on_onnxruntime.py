@@ -82,4 +82,5 @@ TABLE: dict[str, Prepare] = {
     "softmax": _node("Softmax"),
     "log_softmax": _node("LogSoftmax"),
     "logsumexp": _node("ReduceLogSumExp"),
+    "logsumexp_partial": _node("ReduceLogSumExp"),
 }

@@ -11,7 +11,7 @@ from scipy import special
 
 from ..card import Cell
 from ..measure import Call
-from ..operands import Operands
+from ..operands import Operands, arrays_of
 from . import Prepare, UnsupportedError
 
 VERSION = scipy.__version__
@@ -22,7 +22,7 @@ def _function(function: Any) -> Prepare:
     def prepare(cell: Cell, operands: Operands) -> Call:
         if cell.out:
             raise UnsupportedError("has no out")
-        return partial(function, operands["x"], axis=cell.axis)
+        return partial(function, *arrays_of(cell, operands), axis=cell.axis)
 
     return prepare
 
@@ -31,4 +31,5 @@ TABLE: dict[str, Prepare] = {
     "softmax": _function(special.softmax),
     "log_softmax": _function(special.log_softmax),
     "logsumexp": _function(special.logsumexp),
+    "logsumexp_partial": _function(special.logsumexp),
 }
