@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import platform
 import subprocess
 import sys
 from itertools import pairwise
@@ -20,6 +21,7 @@ from smcore._cli.bench import card, limits, measure, operands, peers, results
 from smcore._cli.bench.card import Cell
 from smcore._cli.bench.measure import Timing
 from smcore._cli.bench.ops import OPS
+from smcore._cli.bench.settings import KEEP_MEMORY
 
 CELLS = [cell for name in card.CARDS for cell in card.CARDS[name]]
 
@@ -200,6 +202,34 @@ def test_everyone_follows_everyone():
     pairs = {pair for order in orders for pair in pairwise(order)}
     assert len(pairs) == 6
     assert {order[0] for order in orders} == set("abc")
+
+
+# ---- the process ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about the C library of GNU")
+@pytest.mark.parametrize("n_bytes", [2**20, 2**26, 2**28])
+def test_freed_memory_stays(environment, n_bytes):
+    """No page is new to the process once a call has been made a few times."""
+    script = f"""
+import resource
+import numpy as np
+x = np.ones({n_bytes}, np.uint8)
+for _ in range(4):
+    np.add(x, 1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    np.add(x, 1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment | KEEP_MEMORY,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) < 10
 
 
 # ---- the command ---------------------------------------------------------------------------------

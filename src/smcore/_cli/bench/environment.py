@@ -16,29 +16,7 @@ import threadpoolctl
 
 import smcore
 
-# Libraries read these when they are loaded, so they are set before anything is imported.
-SINGLE_THREAD = {
-    "SMCORE_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "NPROC": "1",  # XLA sizes its pool of threads by it
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
-# The C library gives freed memory back to the system, or keeps it for the next call, by what it has
-# seen so far: the same call takes up to five times longer in one run than in the next. Here
-# everyone's stays, up to the 32 MiB that glibc allows; others ignore this.
-KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-}
-PREPARED = SINGLE_THREAD | KEEP_MEMORY
-# A processor forced upon BLAS, or features taken from NumPy, would slow the peers down.
-UNSET = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY")
+from .settings import KEEP_MEMORY, PREPARED, UNSET
 
 
 def is_prepared() -> bool:
