@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -17,11 +18,10 @@ import numpy as np
 import pytest
 
 import smcore
-from smcore._cli.bench import card, limits, measure, operands, peers, results
+from smcore._cli.bench import card, limits, measure, operands, peers, results, settings
 from smcore._cli.bench.card import Cell
 from smcore._cli.bench.measure import Timing
 from smcore._cli.bench.ops import OPS
-from smcore._cli.bench.settings import KEEP_MEMORY
 
 CELLS = [cell for name in card.CARDS for cell in card.CARDS[name]]
 
@@ -75,10 +75,10 @@ def test_no_peer(result):
 def test_more_than_one_thread_is_told(result):
     greedy = dataclasses.replace(timing(1e-6), cpu=2e-6)
     assert results.warnings([result]) == []
-    (warning,) = results.warnings(
-        [dataclasses.replace(result, timings=result.timings | {"b": greedy})]
-    )
+    greedy_result = dataclasses.replace(result, timings=result.timings | {"b": greedy})
+    (warning,) = results.warnings([greedy_result])
     assert "b kept 2.0 threads busy" in warning
+    assert results.warnings([greedy_result], threads=2) == []
 
 
 # ---- the card ------------------------------------------------------------------------------------
@@ -224,12 +224,25 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=environment | KEEP_MEMORY,
+        env=environment | settings.KEEP_MEMORY,
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) < 10
+
+
+def test_everyone_gets_as_many_threads(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("SMCORE_TARGET", "scalar")
+    variables = settings.prepared(2)
+    assert "OPENBLAS_CORETYPE" not in variables
+    assert variables["SMCORE_TARGET"] == "scalar"
+    assert {variables[name] for name in settings.THREADS} == {"2"}
+    assert not settings.is_prepared(2)
+    monkeypatch.setattr(os, "environ", variables)
+    assert settings.is_prepared(2) and not settings.is_prepared(1)
+    assert settings.threads() == 2
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -256,6 +269,7 @@ def test_command(environment, tmp_path):
     assert found["card"] == "quick"
     assert set(found["peers"]) == {"smcore", "numpy"}
     assert smcore.backend() in found["environment"]["backend"]
+    assert (found["threads"], found["environment"]["threads"]) == (1, "1")
     assert "2 threads" not in found["environment"]["BLAS"]
     assert set(found["geometric_means"]) == {"all", "logsumexp", "softmax_jacobian"}
     expected = card.select("quick", ("logsumexp", "softmax_jacobian"), ("float32",))
@@ -286,6 +300,7 @@ def check_cell(cell):
         ("--ops=softmax,softmin", "'softmin' is unknown"),
         ("--peers=nothing", "'nothing' is unknown"),
         ("--dtype=", "there are float32"),
+        ("--threads=0", "from 1 to 1024"),
         ("--seconds=0", "finite number above 0"),
         ("--out={file}", "is not a directory"),
     ],

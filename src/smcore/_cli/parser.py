@@ -23,6 +23,7 @@ EXTRA_PACKAGES = {
     "bench": {"matplotlib": "matplotlib", "rich": "rich", "threadpoolctl": "threadpoolctl"},
 }
 MAX_SEED = 2**32 - 1
+MAX_THREADS = 1024
 
 TRAIN_DESCRIPTION = """\
 Fit a softmax classifier (softmax layer, cross-entropy, mini-batch SGD with momentum) and write a
@@ -60,10 +61,10 @@ examples:
   python -m smcore explain --W "1,2,0;0,1,1" --x=-1,0.5"""
 
 BENCH_DESCRIPTION = """\
-Time smcore beside every peer that is installed, on the same work: in one process, on one thread, in
-turns, each warmed and each allocating its result (or none of them), after its result was compared
-with smcore's. Needs the extra [bench], which brings SciPy and scikit-learn. Numba, PyTorch, JAX and
-ONNX Runtime (with onnx) take part if they are installed, and are not required."""
+Time smcore beside every peer that is installed, on the same work: in one process, on as many
+threads, in turns, each warmed and each allocating its result (or none of them), after its result
+was compared with smcore's. Needs the extra [bench], which brings SciPy and scikit-learn. Numba,
+PyTorch, JAX and ONNX Runtime (with onnx) take part if they are installed, and are not required."""
 
 BENCH_EPILOG = """\
 cards:
@@ -71,9 +72,11 @@ cards:
   perf   the shapes that the project's goals are about, up to 2^24 elements
   full   those, and every row length at every level of memory, axes, layouts and dtypes: long
 
-The command runs itself in a new process that allows every library one thread, in which freed memory
-stays for the next call, and in which OPENBLAS_CORETYPE and its like are not set. Times are minima
-over the rounds; the spread says how far the medians are above them.
+The command runs itself in a new process that allows every library as many threads, in which freed
+memory stays for the next call whatever its size (glibc maps nothing and trims nothing), and in
+which OPENBLAS_CORETYPE and its like are not set. Times are minima over the rounds; the spread says
+how far the medians are above them. JAX has no number of threads to set: its pool has that size. Who
+keeps more threads busy than allowed is named in a warning.
 
 files written to --out, all at the end, and none after an error:
   bench.json  every time, ratio and limit, versions, who was left out and why
@@ -208,6 +211,13 @@ def _add_bench_arguments(parser: Parser) -> None:
         help=f"peers, separated by commas: {', '.join(PEERS)} (default: all installed)",
     )
     parser.add_argument(
+        "--threads",
+        type=_threads,
+        default=1,
+        metavar="N",
+        help="threads that each library may use (default: %(default)s)",
+    )
+    parser.add_argument(
         "--seconds",
         type=_positive_float,
         default=0.3,
@@ -261,6 +271,15 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _positive_int(text: str) -> int:
     return _checked(text, int, lambda value: value > 0, "a whole number above 0")
+
+
+def _threads(text: str) -> int:
+    return _checked(
+        text,
+        int,
+        lambda value: 1 <= value <= MAX_THREADS,
+        f"a whole number from 1 to {MAX_THREADS}",
+    )
 
 
 def _seed(text: str) -> int:

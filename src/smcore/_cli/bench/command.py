@@ -1,4 +1,4 @@
-"""The command: restart with one thread, load the peers, measure cell after cell, report."""
+"""The command: restart fit for it, load the peers, measure cell after cell, report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .. import output
 from ..errors import CliError
-from . import environment
+from . import environment, settings
 from .card import Cell, select
 from .limits import make_limits
 from .measure import Call, measure
@@ -32,14 +32,15 @@ def run(arguments: argparse.Namespace) -> None:
     cells = select(arguments.card, arguments.ops, arguments.dtype)
     if not cells:
         raise CliError(f"argument --card: {arguments.card!r} has no such cells")
-    if not environment.is_prepared():
-        raise SystemExit(environment.restart(_as_arguments(arguments)))
+    if not settings.is_prepared(arguments.threads):
+        raise SystemExit(environment.restart(_as_arguments(arguments), arguments.threads))
     wanted = PEERS if arguments.peers is None else arguments.peers
     peers, missing = load((OURS, *wanted))
     _check_missing(missing, arguments.peers)
     report = Report(
         card=arguments.card,
         seconds=arguments.seconds,
+        threads=arguments.threads,
         environment=environment.describe(),
         peers={peer.name: peer.version for peer in peers},
         missing=missing,
@@ -143,6 +144,7 @@ def _as_arguments(arguments: argparse.Namespace) -> list[str]:
     return [
         "bench",
         f"--card={arguments.card}",
+        f"--threads={arguments.threads}",
         f"--seconds={arguments.seconds!r}",
         f"--out={arguments.out}",
         *(f"--{name}={','.join(names)}" for name, names in lists.items() if names is not None),

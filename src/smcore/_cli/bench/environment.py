@@ -1,4 +1,4 @@
-"""One thread and one way to allocate for everyone, and a record of what ran."""
+"""As many threads and one way to allocate for everyone, and a record of what ran."""
 
 from __future__ import annotations
 
@@ -16,28 +16,24 @@ import threadpoolctl
 
 import smcore
 
-from .settings import KEEP_MEMORY, PREPARED, UNSET
+from . import settings
 
 
-def is_prepared() -> bool:
-    """Tell whether this process was started with the environment of a benchmark."""
-    return PREPARED.items() <= os.environ.items() and not os.environ.keys() & set(UNSET)
-
-
-def restart(arguments: Sequence[str]) -> int:
+def restart(arguments: Sequence[str], threads: int) -> int:
     """Run ``python -m smcore *arguments`` in a new process that is prepared; return its status."""
-    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
     command = [sys.executable, "-m", "smcore", *arguments]
-    return subprocess.run(command, env=environment | PREPARED).returncode
+    return subprocess.run(command, env=settings.prepared(threads)).returncode
 
 
 def describe() -> dict[str, str]:
     """Return what the times depend on, as text by label: processor, targets, BLAS."""
-    return {"processor": _processor(), "threads": "1", "set": _settings()} | _smcore() | _numpy()
+    count = {"threads": str(settings.threads())}
+    return {"processor": _processor()} | _smcore() | count | _numpy() | {"set": _settings()}
 
 
 def _settings() -> str:
-    return " ".join(f"{name}={os.environ[name]}" for name in KEEP_MEMORY if name in os.environ)
+    names = (*settings.KEEP_MEMORY, "XLA_FLAGS")
+    return " ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
 
 
 def _smcore() -> dict[str, str]:

@@ -46,6 +46,7 @@ class Report:
 
     card: str
     seconds: float
+    threads: int
     environment: dict[str, str]
     peers: dict[str, str]
     missing: dict[str, str]
@@ -56,7 +57,7 @@ def print_report(report: Report) -> None:
     """Print everything for a reader at a terminal."""
     for line in _about(report):
         print(line)
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, title=_title(report))
     for i, name in enumerate(COLUMNS):
         table.add_column(name, justify="left" if i in LEFT_COLUMNS else "right", no_wrap=True)
     for result in report.results:
@@ -71,7 +72,7 @@ def print_report(report: Report) -> None:
 
 def as_markdown(report: Report) -> str:
     """Return the same as Markdown, with every peer's time in a table of its own."""
-    lines = ["# smcore beside its peers", ""]
+    lines = [f"# {_title(report)}", ""]
     lines += [f"- {line}" for line in _about(report)]
     lines += ["", *_markdown_table(COLUMNS, LEFT_COLUMNS, map(_row, report.results))]
     lines += ["", LEGEND, "", "## Conclusion", ""]
@@ -88,15 +89,20 @@ def as_json(report: Report) -> str:
     content = {
         "card": report.card,
         "seconds_per_cell": report.seconds,
+        "threads": report.threads,
         "environment": report.environment,
         "peers": report.peers,
         "missing": report.missing,
         "geometric_means": means(report.results),
         "geometric_means_by_peer": means_by_peer(report.results),
-        "warnings": warnings(report.results),
+        "warnings": warnings(report.results, report.threads),
         "cells": [result.as_dict() for result in report.results],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _title(report: Report) -> str:
+    return f"smcore beside its peers, {report.threads} thread{'s' * (report.threads > 1)} each"
 
 
 def _about(report: Report) -> list[str]:
@@ -119,7 +125,7 @@ def _conclusion(report: Report) -> list[str]:
         for peer, mean in means_by_peer(report.results).items()
     ]
     lines.append(f"cells in which a peer is faster: {behind} of {len(report.results)}")
-    return lines + [f"warning: {text}" for text in warnings(report.results)]
+    return lines + [f"warning: {text}" for text in warnings(report.results, report.threads)]
 
 
 def _row(result: Result) -> list[str]:

@@ -11,8 +11,8 @@ from .card import Cell
 from .measure import Timing
 from .peers import OURS
 
-# Processor time per time gone by, beyond which a warning is due
-MANY_THREADS = 1.2
+# Processor time per time gone by, and thread allowed, beyond which a warning is due
+MORE_THREADS = 1.2
 KEPT_WAITING = 0.9
 
 
@@ -127,8 +127,8 @@ def means_by_peer(results: Sequence[Result]) -> dict[str, float | None]:
     }
 
 
-def warnings(results: Sequence[Result]) -> list[str]:
-    """Say what casts doubt on the comparison."""
+def warnings(results: Sequence[Result], threads: int = 1) -> list[str]:
+    """Say what casts doubt on a comparison in which everyone may use so many threads."""
     found = []
     waiting = [t.threads < KEPT_WAITING for result in results for t in result.timings.values()]
     if any(waiting):
@@ -138,6 +138,6 @@ def warnings(results: Sequence[Result]) -> list[str]:
         )
     for result in results:
         for name, timing in result.timings.items():
-            if timing.threads > MANY_THREADS:
+            if timing.threads > MORE_THREADS * threads:
                 found.append(f"{result.cell}: {name} kept {timing.threads:.1f} threads busy")
     return found

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-# Libraries read these when they are loaded, so they are set before anything is imported.
-SINGLE_THREAD = {
-    "SMCORE_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "NPROC": "1",  # XLA sizes its pool of threads by it
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
+import os
+
+# Who finds this one in its environment is prepared; it says for how many threads.
+MARK = "SMCORE_BENCH_THREADS"
+# What the libraries read when they are loaded, for the number of threads
+THREADS = (
+    MARK,
+    "SMCORE_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NPROC",  # XLA sizes its pool of threads by it
+)
 # The C library gives freed memory back to the system, or keeps it for the next call, by its size
 # and by what it has seen so far: a large array costs several times as much where the system has to
 # fill its pages with zeros for each call anew. Here everyone's stays. A threshold would not do it:
@@ -25,6 +28,27 @@ KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(2**63 - 1),
     "MALLOC_ARENA_MAX": "1",
 }
-PREPARED = SINGLE_THREAD | KEEP_MEMORY
 # A processor forced upon BLAS, or features taken from NumPy, would slow the peers down.
 UNSET = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY")
+
+
+def threads() -> int:
+    """Return the number of threads that everyone may use in this process."""
+    return int(os.environ.get(MARK, "1"))
+
+
+def is_prepared(threads: int) -> bool:
+    """Tell whether this process was started with the environment of a benchmark."""
+    return os.environ.get(MARK) == str(threads)
+
+
+def prepared(threads: int) -> dict[str, str]:
+    """Return the environment of a process in which everyone may use so many threads."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    eigen = str(threads > 1).lower()
+    return (
+        kept
+        | KEEP_MEMORY
+        | dict.fromkeys(THREADS, str(threads))
+        | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={eigen}"}
+    )

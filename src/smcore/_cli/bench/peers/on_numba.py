@@ -1,4 +1,7 @@
-"""Numba: plain loops over the rows, compiled; sums may be reordered, NaN and inf are kept."""
+"""Numba: plain loops over the rows, compiled; sums may be reordered, NaN and inf are kept.
+
+The rows are shared out where several threads are allowed.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba import prange
 
 from ..card import Cell
 from ..measure import Call
 from ..operands import Array, Operands
+from ..settings import threads
 from . import Prepare, UnsupportedError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -19,9 +24,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 VERSION = numba.__version__
 to_numpy = np.asarray
 
-jit: Callable[[Function], Function] = numba.njit(
-    fastmath={"reassoc", "nsz", "contract"}, error_model="numpy"
-)
+OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "nsz", "contract"}, "error_model": "numpy"}
+jit: Callable[[Function], Function] = numba.njit(**OPTIONS)
+jit_rows: Callable[[Function], Function] = numba.njit(**OPTIONS, parallel=threads() > 1)
 
 
 @jit
@@ -32,9 +37,9 @@ def _peak(row: Array) -> Any:
     return peak
 
 
-@jit
+@jit_rows
 def _softmax(x: Array, out: Array) -> Array:
-    for i in range(len(x)):
+    for i in prange(len(x)):
         peak, total = _peak(x[i]), x.dtype.type(0)
         for k in range(x.shape[1]):
             out[i, k] = np.exp(x[i, k] - peak)
@@ -45,9 +50,9 @@ def _softmax(x: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _log_softmax(x: Array, out: Array) -> Array:
-    for i in range(len(x)):
+    for i in prange(len(x)):
         peak, total = _peak(x[i]), x.dtype.type(0)
         for k in range(x.shape[1]):
             total += np.exp(x[i, k] - peak)
@@ -57,9 +62,9 @@ def _log_softmax(x: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _logsumexp(x: Array, out: Array) -> Array:
-    for i in range(len(x)):
+    for i in prange(len(x)):
         peak, total = _peak(x[i]), x.dtype.type(0)
         for k in range(x.shape[1]):
             total += np.exp(x[i, k] - peak)
@@ -67,9 +72,9 @@ def _logsumexp(x: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _softmax_vjp(s: Array, g: Array, out: Array) -> Array:
-    for i in range(len(s)):
+    for i in prange(len(s)):
         total = s.dtype.type(0)
         for k in range(s.shape[1]):
             total += s[i, k] * g[i, k]
@@ -78,9 +83,9 @@ def _softmax_vjp(s: Array, g: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _log_softmax_vjp(log_s: Array, g: Array, out: Array) -> Array:
-    for i in range(len(log_s)):
+    for i in prange(len(log_s)):
         total = log_s.dtype.type(0)
         for k in range(log_s.shape[1]):
             total += g[i, k]
@@ -89,9 +94,9 @@ def _log_softmax_vjp(log_s: Array, g: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _log_softmax_jvp(log_s: Array, v: Array, out: Array) -> Array:
-    for i in range(len(log_s)):
+    for i in prange(len(log_s)):
         total = log_s.dtype.type(0)
         for k in range(log_s.shape[1]):
             total += np.exp(log_s[i, k]) * v[i, k]
@@ -100,25 +105,25 @@ def _log_softmax_jvp(log_s: Array, v: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _softmax_from_lse(x: Array, lse: Array, out: Array) -> Array:
-    for i in range(len(x)):
+    for i in prange(len(x)):
         for k in range(x.shape[1]):
             out[i, k] = np.exp(x[i, k] - lse[i])
     return out
 
 
-@jit
+@jit_rows
 def _logsumexp_vjp(x: Array, lse: Array, g: Array, out: Array) -> Array:
-    for i in range(len(x)):
+    for i in prange(len(x)):
         for k in range(x.shape[1]):
             out[i, k] = np.exp(x[i, k] - lse[i]) * g[i]
     return out
 
 
-@jit
+@jit_rows
 def _softmax_jacobian(s: Array, out: Array) -> Array:
-    for i in range(len(s)):
+    for i in prange(len(s)):
         for t in range(s.shape[1]):
             for k in range(s.shape[1]):
                 out[i, t, k] = -s[i, t] * s[i, k]
@@ -126,9 +131,9 @@ def _softmax_jacobian(s: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _log_softmax_jacobian(log_s: Array, out: Array) -> Array:
-    for i in range(len(log_s)):
+    for i in prange(len(log_s)):
         for k in range(log_s.shape[1]):
             out[i, 0, k] = -np.exp(log_s[i, k])
         for t in range(1, log_s.shape[1]):
@@ -139,9 +144,9 @@ def _log_softmax_jacobian(log_s: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _softmax_layer_jacobian(s: Array, X: Array, out: Array) -> Array:
-    for n in range(len(s)):
+    for n in prange(len(s)):
         for t in range(s.shape[1]):
             for i in range(s.shape[1]):
                 factor = -s[n, t] * s[n, i]
@@ -152,10 +157,10 @@ def _softmax_layer_jacobian(s: Array, X: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _cross_entropy(x: Array, y: Array) -> Any:
     loss = 0.0
-    for i in range(len(x)):
+    for i in prange(len(x)):
         peak, total = _peak(x[i]), x.dtype.type(0)
         for k in range(x.shape[1]):
             total += np.exp(x[i, k] - peak)
@@ -163,10 +168,10 @@ def _cross_entropy(x: Array, y: Array) -> Any:
     return loss / len(x)
 
 
-@jit
+@jit_rows
 def _cross_entropy_hvp(s: Array, v: Array, out: Array) -> Array:
     factor = s.dtype.type(1 / len(s))
-    for i in range(len(s)):
+    for i in prange(len(s)):
         total = s.dtype.type(0)
         for k in range(s.shape[1]):
             total += s[i, k] * v[i, k]
@@ -175,10 +180,10 @@ def _cross_entropy_hvp(s: Array, v: Array, out: Array) -> Array:
     return out
 
 
-@jit
+@jit_rows
 def _cross_entropy_with_grad(x: Array, y: Array, grad: Array) -> tuple[Any, Array]:
     loss, share = 0.0, x.dtype.type(1 / len(x))
-    for i in range(len(x)):
+    for i in prange(len(x)):
         peak, total = _peak(x[i]), x.dtype.type(0)
         for k in range(x.shape[1]):
             grad[i, k] = np.exp(x[i, k] - peak)

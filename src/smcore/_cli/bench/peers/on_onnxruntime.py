@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from ..card import Cell
 from ..measure import Call
 from ..operands import Array, Operands
+from ..settings import threads
 from . import Prepare, UnsupportedError
 
 VERSION = onnxruntime.__version__
@@ -48,7 +49,9 @@ def _session(cell: Cell, operator: str) -> Any:
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
+    # Its threads would go on spinning, on the cores of whoever has the next turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4  # a model refused is an exception: no need to log it as well
     return onnxruntime.InferenceSession(
         onnx.ModelProto.SerializeToString(model), options, ["CPUExecutionProvider"]

@@ -11,6 +11,7 @@ from sklearn.utils.extmath import softmax
 from ..card import Cell
 from ..measure import Call
 from ..operands import Array, Operands
+from ..settings import threads
 from . import Prepare, UnsupportedError
 
 VERSION = sklearn.__version__
@@ -36,7 +37,7 @@ def _cross_entropy(cell: Cell, operands: Operands) -> Call:
     y, weight = operands["y"].astype(x.dtype), np.full(N, 1 / N, x.dtype)
 
     def call() -> tuple[float, Array]:
-        losses, grad = loss.loss_gradient(y, x, sample_weight=weight, n_threads=1)
+        losses, grad = loss.loss_gradient(y, x, sample_weight=weight, n_threads=threads())
         return losses.sum(), grad
 
     return call

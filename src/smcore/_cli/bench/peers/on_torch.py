@@ -12,11 +12,12 @@ from torch.nn import functional
 from ..card import Cell
 from ..measure import Call
 from ..operands import Array, Operands, arrays_of
+from ..settings import threads
 from . import Prepare, UnsupportedError
 
 VERSION = f"{torch.__version__} ({torch.backends.cpu.get_cpu_capability()})"
 
-torch.set_num_threads(1)
+torch.set_num_threads(threads())
 
 
 def to_numpy(tensor: Any) -> Array:
