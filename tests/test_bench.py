@@ -235,14 +235,28 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_everyone_gets_as_many_threads(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("SMCORE_TARGET", "scalar")
-    variables = settings.prepared(2)
+    variables = settings.prepared(2, None)
     assert "OPENBLAS_CORETYPE" not in variables
     assert variables["SMCORE_TARGET"] == "scalar"
     assert {variables[name] for name in settings.THREADS} == {"2"}
-    assert not settings.is_prepared(2)
+    assert not settings.is_prepared(2, None)
     monkeypatch.setattr(os, "environ", variables)
-    assert settings.is_prepared(2) and not settings.is_prepared(1)
-    assert settings.threads() == 2
+    assert settings.is_prepared(2, None)
+    assert not settings.is_prepared(1, None) and not settings.is_prepared(2, "scalar")
+    assert (settings.threads(), settings.target()) == (2, None)
+
+
+@pytest.mark.skipif(not settings.X86_64, reason="is about the instruction sets of x86-64")
+def test_everyone_is_kept_to_the_target(monkeypatch):
+    best, avx2, scalar = (settings.prepared(1, name) for name in (None, "avx2", "scalar"))
+    assert (avx2["SMCORE_TARGET"], scalar["SMCORE_TARGET"]) == ("avx2", "scalar")
+    assert (avx2["ATEN_CPU_CAPABILITY"], scalar["ATEN_CPU_CAPABILITY"]) == ("avx2", "default")
+    assert "xla_cpu_max_isa=AVX2" in avx2["XLA_FLAGS"] and "max_isa" not in best["XLA_FLAGS"]
+    assert "X86_V3" not in avx2["NPY_DISABLE_CPU_FEATURES"]
+    assert not best.keys() & set(settings.UNSET)
+    monkeypatch.setattr(os, "environ", avx2)
+    assert settings.is_prepared(1, "avx2") and settings.target() == "avx2"
+    assert not settings.prepared(1, None).keys() & {*settings.UNSET, settings.MARK_TARGET}
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -280,6 +294,26 @@ def test_command(environment, tmp_path):
         assert str(plan) in markdown
 
 
+@pytest.mark.skipif(len(smcore.targets()) < 2, reason="there is no other target")
+@pytest.mark.parametrize("by_argument", [True, False])
+def test_other_target(environment, tmp_path, by_argument):
+    """By its argument, which is for all, or by the environment, which is for smcore alone."""
+    for package in ("matplotlib", "rich", "threadpoolctl"):
+        pytest.importorskip(package)
+    name = smcore.targets()[-1]
+    done = bench(
+        environment | ({} if by_argument else {"SMCORE_TARGET": name}),
+        *([f"--target={name}"] if by_argument else []),
+        *("--ops=logsumexp", "--dtype=float32", "--peers=numpy"),
+        *("--seconds=0.001", f"--out={tmp_path}"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["environment"]["target"] == name
+    assert found["target_forced"] == (name if by_argument else None)
+    assert (f"kept to {name}" in done.stdout) is by_argument
+
+
 def check_cell(cell):
     """What is derived agrees with the times beside it."""
     times = cell["times"]
@@ -301,6 +335,7 @@ def check_cell(cell):
         ("--peers=nothing", "'nothing' is unknown"),
         ("--dtype=", "there are float32"),
         ("--threads=0", "from 1 to 1024"),
+        ("--target=z80", "no 'z80'"),
         ("--seconds=0", "finite number above 0"),
         ("--out={file}", "is not a directory"),
     ],

@@ -75,8 +75,14 @@ cards:
 The command runs itself in a new process that allows every library as many threads, in which freed
 memory stays for the next call whatever its size (glibc maps nothing and trims nothing), and in
 which OPENBLAS_CORETYPE and its like are not set. Times are minima over the rounds; the spread says
-how far the medians are above them. JAX has no number of threads to set: its pool has that size. Who
-keeps more threads busy than allowed is named in a warning.
+how far the medians are above them.
+
+JAX has no number of threads to set: its pool has that size. Who keeps more threads busy than
+allowed is named in a warning.
+
+With --target, PyTorch, JAX, Numba, NumPy and BLAS are kept to that instruction set as well, and the
+report says what each ran. ONNX Runtime cannot be told. SMCORE_TARGET in the environment is for
+smcore alone.
 
 files written to --out, all at the end, and none after an error:
   bench.json  every time, ratio and limit, versions, who was left out and why
@@ -216,6 +222,11 @@ def _add_bench_arguments(parser: Parser) -> None:
         default=1,
         metavar="N",
         help="threads that each library may use (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="another instruction set than the best, for all who can be told: e.g. avx2",
     )
     parser.add_argument(
         "--seconds",

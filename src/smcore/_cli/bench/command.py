@@ -11,6 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import smcore
+
 from .. import output
 from ..errors import CliError
 from . import environment, settings
@@ -32,8 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
     cells = select(arguments.card, arguments.ops, arguments.dtype)
     if not cells:
         raise CliError(f"argument --card: {arguments.card!r} has no such cells")
-    if not settings.is_prepared(arguments.threads):
-        raise SystemExit(environment.restart(_as_arguments(arguments), arguments.threads))
+    _check_target(arguments.target)
+    request = arguments.threads, arguments.target
+    if not settings.is_prepared(*request):
+        raise SystemExit(environment.restart(_as_arguments(arguments), *request))
     wanted = PEERS if arguments.peers is None else arguments.peers
     peers, missing = load((OURS, *wanted))
     _check_missing(missing, arguments.peers)
@@ -41,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         card=arguments.card,
         seconds=arguments.seconds,
         threads=arguments.threads,
+        target=arguments.target,
         environment=environment.describe(),
         peers={peer.name: peer.version for peer in peers},
         missing=missing,
@@ -131,6 +136,12 @@ def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
         yield advance
 
 
+def _check_target(name: str | None) -> None:
+    if name is not None and name not in smcore.targets():
+        known = ", ".join(smcore.targets()) or "none, as the NumPy backend is in use"
+        raise CliError(f"argument --target: this processor has no {name!r}; there are {known}")
+
+
 def _check_missing(missing: dict[str, str], demanded: Sequence[str] | None) -> None:
     """Refuse to go without a peer that was asked for by name."""
     for name, reason in missing.items():
@@ -145,6 +156,7 @@ def _as_arguments(arguments: argparse.Namespace) -> list[str]:
         "bench",
         f"--card={arguments.card}",
         f"--threads={arguments.threads}",
+        *([] if arguments.target is None else [f"--target={arguments.target}"]),
         f"--seconds={arguments.seconds!r}",
         f"--out={arguments.out}",
         *(f"--{name}={','.join(names)}" for name, names in lists.items() if names is not None),

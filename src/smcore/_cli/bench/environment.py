@@ -19,10 +19,10 @@ import smcore
 from . import settings
 
 
-def restart(arguments: Sequence[str], threads: int) -> int:
+def restart(arguments: Sequence[str], threads: int, target: str | None) -> int:
     """Run ``python -m smcore *arguments`` in a new process that is prepared; return its status."""
     command = [sys.executable, "-m", "smcore", *arguments]
-    return subprocess.run(command, env=settings.prepared(threads)).returncode
+    return subprocess.run(command, env=settings.prepared(threads, target)).returncode
 
 
 def describe() -> dict[str, str]:
@@ -32,7 +32,7 @@ def describe() -> dict[str, str]:
 
 
 def _settings() -> str:
-    names = (*settings.KEEP_MEMORY, "XLA_FLAGS")
+    names = (*settings.KEEP_MEMORY, "XLA_FLAGS", *settings.UNSET)
     return " ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
 
 

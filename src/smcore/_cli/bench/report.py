@@ -47,6 +47,7 @@ class Report:
     card: str
     seconds: float
     threads: int
+    target: str | None
     environment: dict[str, str]
     peers: dict[str, str]
     missing: dict[str, str]
@@ -90,6 +91,7 @@ def as_json(report: Report) -> str:
         "card": report.card,
         "seconds_per_cell": report.seconds,
         "threads": report.threads,
+        "target_forced": report.target,
         "environment": report.environment,
         "peers": report.peers,
         "missing": report.missing,
@@ -102,7 +104,10 @@ def as_json(report: Report) -> str:
 
 
 def _title(report: Report) -> str:
-    return f"smcore beside its peers, {report.threads} thread{'s' * (report.threads > 1)} each"
+    target = "" if report.target is None else f", all kept to {report.target} as far as they can be"
+    return (
+        f"smcore beside its peers, {report.threads} thread{'s' * (report.threads > 1)} each{target}"
+    )
 
 
 def _about(report: Report) -> list[str]:

@@ -12,9 +12,10 @@ from jax import numpy as jnp
 from ..card import Cell
 from ..measure import Call
 from ..operands import Operands, arrays_of
+from ..settings import XLA_LIMITS, target
 from . import Prepare, UnsupportedError
 
-VERSION = jax.__version__
+VERSION = f"{jax.__version__} ({XLA_LIMITS.get(target() or '', 'best instructions')})"
 to_numpy = np.asarray
 
 jax.config.update("jax_platforms", "cpu")

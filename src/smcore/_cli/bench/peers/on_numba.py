@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numba import prange
+from numba.core.codegen import ll
 
 from ..card import Cell
 from ..measure import Call
@@ -21,7 +22,7 @@ from . import Prepare, UnsupportedError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-VERSION = numba.__version__
+VERSION = f"{numba.__version__} ({numba.config.CPU_NAME or ll.get_host_cpu_name()})"
 to_numpy = np.asarray
 
 OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "nsz", "contract"}, "error_model": "numpy"}

@@ -13,10 +13,11 @@ from onnx import TensorProto, helper
 from ..card import Cell
 from ..measure import Call
 from ..operands import Array, Operands
-from ..settings import threads
+from ..settings import target, threads
 from . import Prepare, UnsupportedError
 
-VERSION = onnxruntime.__version__
+# It chooses its instructions by itself.
+VERSION = onnxruntime.__version__ + ("" if target() is None else " (not limited)")
 OPSET, IR_VERSION = 18, 10  # what every runtime of recent years reads
 
 
