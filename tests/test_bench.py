@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import smcore
-from smcore._cli.bench import card, limits, measure, operands, peers, results, settings
+from smcore._cli.bench import card, goals, limits, measure, operands, peers, results, settings
 from smcore._cli.bench.card import Cell
 from smcore._cli.bench.measure import Timing
 from smcore._cli.bench.ops import OPS
@@ -63,6 +63,41 @@ def test_geometric_means(result):
     means = results.means([result, slower])
     assert means == pytest.approx({"all": math.sqrt(0.75), "softmax": 1.5, "logsumexp": 0.5})
     assert results.means_by_peer([result, slower])["b"] == pytest.approx(math.sqrt(0.75))
+
+
+def test_geometric_means_of_groups(result):
+    long = dataclasses.replace(
+        result,
+        cell=Cell("softmax", (2, 65), "float64"),
+        timings=result.timings | {"b": timing(1e-6)},
+    )
+    found = results.means_by_dtype([result, long])
+    assert found == pytest.approx({"float32": 1.5, "float64": 0.5})
+    assert results.mean_of_short_rows([result, long]) == pytest.approx(1.5)
+    assert results.mean_of_short_rows([long]) is None
+
+
+def test_goals(result):
+    (missed,) = goals.misses(result)
+    assert missed == "ratio to the best peer 1.5, goal 3"
+    assert goals.misses(result, threads=2) == goals.misses(result, target="avx2") == []
+    slow = dataclasses.replace(result, timings=result.timings | {"scipy": timing(4e-6)})
+    assert goals.misses(slow, target="sse2") == ["ratio to scipy 2, goal 3"]
+    huge = dataclasses.replace(result, cell=Cell("softmax", (1, 2**24)))
+    assert goals.misses(huge) == ["2 times the copy, goal 1.9"]
+    half = dataclasses.replace(result, cell=Cell("softmax", (2, 10), "float16"))
+    assert goals.misses(half) == []
+    tiny = dataclasses.replace(result, cell=Cell("softmax", (10,), out=True))
+    assert "2 µs, goal 0.2 µs" in goals.misses(tiny)
+
+
+def test_every_goal_is_on_the_card():
+    cells = {(cell.op, cell.shape) for cell in card.CARDS["perf"]}
+    assert goals.MICROSECONDS.keys() <= cells
+    ops = {op for op, _ in goals.TIMES_LIMIT}
+    assert ops <= OPS.keys()
+    for op, (limit, _) in ((op, wanted) for (op, _), wanted in goals.TIMES_LIMIT.items()):
+        assert limit in OPS[op].limits
 
 
 def test_no_peer(result):
@@ -288,10 +323,15 @@ def test_command(environment, tmp_path):
     assert set(found["geometric_means"]) == {"all", "logsumexp", "softmax_jacobian"}
     expected = card.select("quick", ("logsumexp", "softmax_jacobian"), ("float32",))
     assert [tuple(cell["shape"]) for cell in found["cells"]] == [cell.shape for cell in expected]
+    assert found["geometric_means_by_dtype"].keys() == {"float32"}
     markdown = (tmp_path / "bench.md").read_text()
+    behind = markdown.partition("### Cells in which a peer is faster")[2].partition("###")[0]
+    missing = markdown.partition("### Cells that miss a goal")[2].partition("##")[0]
     for cell, plan in zip(found["cells"], expected, strict=True):
         check_cell(cell)
         assert str(plan) in markdown
+        assert (f"- {plan}: ratio" in behind) is (cell["ratio"] < 1)
+        assert (f"- {plan}:" in missing) is bool(cell["goals_missed"])
 
 
 @pytest.mark.skipif(len(smcore.targets()) < 2, reason="there is no other target")

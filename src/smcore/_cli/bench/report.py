@@ -11,8 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from .goals import misses
 from .peers import OURS
-from .results import Result, means, means_by_peer, warnings
+from .results import Result, mean_of_short_rows, means, means_by_dtype, means_by_peer, warnings
 
 COLUMNS = (
     "operation",
@@ -53,6 +54,10 @@ class Report:
     missing: dict[str, str]
     results: Sequence[Result]
 
+    def misses(self, result: Result) -> list[str]:
+        """Say which goals a cell of this run misses."""
+        return misses(result, self.threads, self.target)
+
 
 def print_report(report: Report) -> None:
     """Print everything for a reader at a terminal."""
@@ -78,6 +83,8 @@ def as_markdown(report: Report) -> str:
     lines += ["", *_markdown_table(COLUMNS, LEFT_COLUMNS, map(_row, report.results))]
     lines += ["", LEGEND, "", "## Conclusion", ""]
     lines += [f"- {line}" for line in _conclusion(report)]
+    for title, cells in _behind(report).items():
+        lines += ["", f"### {title}", "", *([f"- {cell}" for cell in cells] or ["None."])]
     names = list(report.peers)
     lines += ["", "## Nanoseconds per element", ""]
     rows = ([str(result.cell), *_times(result, names)] for result in report.results)
@@ -96,9 +103,13 @@ def as_json(report: Report) -> str:
         "peers": report.peers,
         "missing": report.missing,
         "geometric_means": means(report.results),
+        "geometric_means_by_dtype": means_by_dtype(report.results),
+        "geometric_mean_of_short_rows": mean_of_short_rows(report.results),
         "geometric_means_by_peer": means_by_peer(report.results),
         "warnings": warnings(report.results, report.threads),
-        "cells": [result.as_dict() for result in report.results],
+        "cells": [
+            result.as_dict() | {"goals_missed": report.misses(result)} for result in report.results
+        ],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -120,17 +131,37 @@ def _about(report: Report) -> list[str]:
 
 
 def _conclusion(report: Report) -> list[str]:
-    behind = sum((result.ratio or 1) < 1 for result in report.results)
+    results = report.results
+    ratios = means(results)
+    groups = {"all cells": ratios.pop("all")} | ratios | means_by_dtype(results)
+    groups["rows of up to 64 classes"] = mean_of_short_rows(results)
     lines = [
-        f"geometric mean of the ratio to the best peer, {op}: {_number(mean)}"
-        for op, mean in means(report.results).items()
+        f"geometric mean of the ratio to the best peer, {group}: {_number(mean)}"
+        for group, mean in groups.items()
     ]
     lines += [
         f"geometric mean of the ratio to {peer}, where it took part: {_number(mean)}"
-        for peer, mean in means_by_peer(report.results).items()
+        for peer, mean in means_by_peer(results).items()
     ]
-    lines.append(f"cells in which a peer is faster: {behind} of {len(report.results)}")
-    return lines + [f"warning: {text}" for text in warnings(report.results, report.threads)]
+    lines += [
+        f"{title}: {len(cells)} of {len(results)}" for title, cells in _behind(report).items()
+    ]
+    return lines + [f"warning: {text}" for text in warnings(results, report.threads)]
+
+
+def _behind(report: Report) -> dict[str, list[str]]:
+    """Name the cells that are not as fast as they should be, and say how fast they are."""
+    results = report.results
+    return {
+        "Cells in which a peer is faster": [
+            f"{r.cell}: ratio {_number(r.ratio)} to {r.best_peer}"
+            for r in results
+            if (r.ratio or 1) < 1
+        ],
+        "Cells that miss a goal": [
+            f"{r.cell}: {'; '.join(missed)}" for r in results if (missed := report.misses(r))
+        ],
+    }
 
 
 def _row(result: Result) -> list[str]:

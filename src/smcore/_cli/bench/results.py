@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from .peers import OURS
 # Processor time per time gone by, and thread allowed, beyond which a warning is due
 MORE_THREADS = 1.2
 KEPT_WAITING = 0.9
+SHORT_ROW = 64  # classes
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,26 @@ def geometric_mean(values: Iterable[float | None]) -> float | None:
 
 def means(results: Sequence[Result]) -> dict[str, float | None]:
     """Return the geometric mean of the ratios to the best peer: of all cells, and by operation."""
-    ops = dict.fromkeys(result.cell.op for result in results)
-    return {"all": geometric_mean(result.ratio for result in results)} | {
-        op: geometric_mean(result.ratio for result in results if result.cell.op == op) for op in ops
-    }
+    return {"all": geometric_mean(result.ratio for result in results)} | _means_by(
+        results, lambda result: result.cell.op
+    )
+
+
+def means_by_dtype(results: Sequence[Result]) -> dict[str, float | None]:
+    """Return the geometric mean of the ratios to the best peer, by dtype."""
+    return _means_by(results, lambda result: result.cell.dtype)
+
+
+def mean_of_short_rows(results: Sequence[Result]) -> float | None:
+    """Return the geometric mean of the ratios to the best peer, over rows of up to 64 classes."""
+    return geometric_mean(r.ratio for r in results if r.cell.classes <= SHORT_ROW)
+
+
+def _means_by(results: Sequence[Result], key: Callable[[Result], str]) -> dict[str, float | None]:
+    groups: dict[str, list[float | None]] = {}
+    for result in results:
+        groups.setdefault(key(result), []).append(result.ratio)
+    return {name: geometric_mean(ratios) for name, ratios in groups.items()}
 
 
 def means_by_peer(results: Sequence[Result]) -> dict[str, float | None]:
