@@ -184,8 +184,7 @@ SMC_INLINE vec gradient_of(vec x, vec e, vec a, vec m, const slope *g) {
 
 /* Where the target is spread: n vectors from i on. */
 SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const softmax_sums *s,
-                               const slope *g, const smc_targets *how, const int n,
-                               const int general) {
+                               const slope *g, const smc_targets *how, const int n) {
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
   const strand soft = soft_strand(t, u, how);
   const extent length = extent_of(t, u);
@@ -195,7 +194,7 @@ SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const softmax_
     const size_t at = i + (size_t)j;
     a[j] = load_lanes(ahead(x, at), lanes_at(length, at), v_set1(0));
   }
-  exp_group(a, e, &s->sh, &scale, n, general);
+  exp_group(a, e, &s->sh, &scale, n, 1);
   SMC_EACH(j, n) {
     const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
     vec d = gradient_of(a[j], e[j], distribution(t, soft, at, lanes, how), s->m, g);
@@ -203,14 +202,14 @@ SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const softmax_
   }
 }
 
-SMC_INLINE void spread_gradient(const tile *t, size_t u, const softmax_sums *s, const slope *g,
-                                const smc_targets *how, const int general) {
+static void spread_gradient(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+                            const smc_targets *how) {
   const extent n = extent_of(t, u);
   size_t i = 0;
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    gradient_group(t, u, i, s, g, how, SMC_GROUP, general);
+    gradient_group(t, u, i, s, g, how, SMC_GROUP);
   }
-  for (; i < steps_of(n); ++i) gradient_group(t, u, i, s, g, how, 1, general);
+  for (; i < steps_of(n); ++i) gradient_group(t, u, i, s, g, how, 1);
 }
 
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
@@ -220,11 +219,7 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
   if (spread) {
-    if (is_general(&scale, &s->sh)) {
-      spread_gradient(t, u, s, g, how, 1);
-    } else {
-      spread_gradient(t, u, s, g, how, 0);
-    }
+    spread_gradient(t, u, s, g, how);
   } else if (keep) {
     scale_strand(y, n, g->per_exp);
   } else {

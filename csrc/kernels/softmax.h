@@ -409,7 +409,7 @@ SMC_INLINE void scale_strand(const strand y, const extent n, const pair inverse)
   }
 }
 
-/* y = e/S, e computed once more */
+/* y = e/S, e computed once more: online, when vectors lie side by side */
 SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh,
                           const scaling *scale, const pair inverse, const int general) {
   vec a[SMC_GROUP], e[SMC_GROUP];
@@ -429,14 +429,12 @@ SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh,
   }
 }
 
-SMC_INLINE void quotient_strand(const strand x, const strand y, const extent n, const shift *sh,
+static void quotient_strand(const strand x, const strand y, const extent n, const shift *sh,
                             const scaling *scale, const pair inverse) {
   if (is_general(scale, sh)) {
-    quotients(x, y, n, sh, scale, inverse, 1);
-  } else if (is_dense(x) && is_dense(y)) {
-    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 0);
+    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 1);
   } else {
-    quotients(x, y, n, sh, scale, inverse, 0);
+    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 0);
   }
 }
 

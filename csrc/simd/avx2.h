@@ -73,8 +73,8 @@ SMC_INLINE __m256i f64_first(size_t n) {
 SMC_AVX2(f32, ps)
 SMC_AVX2(f64, pd)
 
-/* In up to three parts: on AMD's processors a masked store takes as long as nine whole ones. */
-SMC_INLINE void f32_store_n(void *p, f32_vec a, size_t n) {
+/* Out of line, as it is rare and long.  In up to three parts: on AMD's processors a masked store takes as long as nine whole ones. */
+static SMC_OUTLINE void f32_store_n(void *p, f32_vec a, size_t n) {
   float *to = p;
   __m128 rest = _mm256_castps256_ps128(a);
   if (n >= 8) {
@@ -94,7 +94,7 @@ SMC_INLINE void f32_store_n(void *p, f32_vec a, size_t n) {
   if (n & 1) _mm_store_ss(to, rest);
 }
 
-SMC_INLINE void f64_store_n(void *p, f64_vec a, size_t n) {
+static SMC_OUTLINE void f64_store_n(void *p, f64_vec a, size_t n) {
   double *to = p;
   __m128d rest = _mm256_castpd256_pd128(a);
   if (n >= 4) {

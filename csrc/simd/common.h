@@ -18,11 +18,13 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define SMC_INLINE static __forceinline
+#define SMC_OUTLINE __declspec(noinline)
 #define SMC_UNROLL
 #define SMC_PREFETCH(p) ((void)(p))
 #define SMC_ALIGN(bytes) __declspec(align(bytes))
 #else
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
+#define SMC_OUTLINE __attribute__((noinline, unused))
 #ifdef __clang__
 #define SMC_UNROLL _Pragma("clang loop unroll(full)")
 #else

@@ -9,8 +9,6 @@
 #define f32_OCTAVE 1
 #define f64_OCTAVE 1
 
-#define SMC_OUTLINE __attribute__((noinline))
-
 typedef float f32_vec __attribute__((vector_size(16)));
 typedef double f64_vec __attribute__((vector_size(16)));
 typedef int32_t f32_mask __attribute__((vector_size(16))); /* all bits of a lane, or none */
