@@ -7,6 +7,8 @@
 #define sum_range SMC_K(sum_range)
 #define one_minus SMC_K(one_minus)
 #define scaled_copy SMC_K(scaled_copy)
+#define variance SMC_K(variance)
+#define small_jacobian SMC_K(small_jacobian)
 #define softmax_jacobian_row SMC_K(softmax_jacobian_row)
 #define log_softmax_jacobian_row SMC_K(log_softmax_jacobian_row)
 #define layer_jacobian_row SMC_K(layer_jacobian_row)
@@ -46,23 +48,58 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n) {
   }
 }
 
-/* Rows are stored in whole vectors: what one puts beyond its end, the next ones write over. */
-static void softmax_jacobian_row(const char *s, char *out, size_t k) {
-  const size_t whole = k / W * W;
-  const vec rest = SMC_K(load_n)(s + whole * sizeof(elem), k - whole, v_set1(0));
+/* s_i (1 - s_i) */
+SMC_INLINE real variance(const char *s, size_t k, size_t i) {
+  const real s_i = SMC_K(get)(s + i * sizeof(elem));
+  if (!(s_i > (real)0.5)) return s_i * (1 - s_i);
+  real lane[SMC_V(lanes)];
+  v_store(lane, one_minus(s, k, i));
+  return s_i * lane[0];
+}
+
+/* Where a row is one vector, the diagonal is put into it.  Rows are stored whole: what one has beyond its
+ * end, the next one writes over. */
+static void small_jacobian(const char *s, char *out, size_t k) {
+  static const real number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const vec lane = v_load(number), all = SMC_K(load_n)(s, k, v_set1(0));
+  const vec minus = v_sub(v_set1(0), all);
+  vec on = v_mul(all, v_sub(v_set1(1), all));
+  if (v_count(v_lt(v_set1((real)0.5), all)) > 0) {
+    real diagonal[SMC_V(lanes)] = {0};
+    for (size_t i = 0; i < k; ++i) diagonal[i] = variance(s, k, i);
+    on = v_load(diagonal);
+  }
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
-    const real s_i = SMC_K(get)(s + i * sizeof(elem));
-    const vec minus = v_set1(-s_i);
+    vec row = v_mul(minus, v_set1(SMC_K(get)(s + i * sizeof(elem))));
+    row = v_select(v_eq(lane, v_set1((real)i)), on, row);
+    if ((k - i) * k >= W) {
+      SMC_K(store)(out, row);
+    } else {
+      SMC_K(store_n)(out, row, k);
+    }
+  }
+}
+
+/* As there, but that the diagonal is stored by itself. */
+static void softmax_jacobian_row(const char *s, char *out, size_t k) {
+  if (k <= W) {
+    small_jacobian(s, out, k);
+    return;
+  }
+  const size_t whole_part = k / W * W;
+  const vec rest = SMC_K(load_n)(s + whole_part * sizeof(elem), k - whole_part, v_set1(0));
+  for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
+    const vec minus = v_set1(-SMC_K(get)(s + i * sizeof(elem)));
     char *p = out;
-    for (size_t c = 0; c < whole; c += W, p += W * sizeof(elem)) {
+    for (size_t c = 0; c < whole_part; c += W, p += W * sizeof(elem)) {
       SMC_K(store)(p, v_mul(minus, SMC_K(load)(s + c * sizeof(elem))));
     }
-    if ((k - i) * k - whole >= W) {
+    if ((k - i) * k - whole_part >= W) {
       SMC_K(store)(p, v_mul(minus, rest));
     } else {
-      SMC_K(store_n)(p, v_mul(minus, rest), k - whole);
+      SMC_K(store_n)(p, v_mul(minus, rest), k - whole_part);
     }
-    SMC_K(store_n)(out + i * sizeof(elem), v_mul(v_set1(s_i), one_minus(s, k, i)), 1);
+    SMC_K(put)(out + i * sizeof(elem), variance(s, k, i));
   }
 }
 

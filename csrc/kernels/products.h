@@ -15,7 +15,7 @@
 #ifndef SMC_PRODUCT_CONSTANTS
 #define SMC_PRODUCT_CONSTANTS
 typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_product;
-enum { SMC_DOT_STEPS = 8 };         /* groups whose products an accumulator takes before it is flushed */
+enum { SMC_DOT_STEPS = 8 }; /* groups whose products an accumulator takes before it is flushed */
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
 typedef struct {
   smc_view lse, g; /* one value for each row */
@@ -91,8 +91,8 @@ SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec d
   }
 }
 
-SMC_INLINE void product_strand(const strand s, const strand g, const strand y, const extent n, vec dot,
-                           smc_product which) {
+SMC_INLINE void product_strand(const strand s, const strand g, const strand y, const extent n,
+                               vec dot, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
     if (is_dense(s) && is_dense(g) && is_dense(y)) {
@@ -117,7 +117,8 @@ static void product_tile(tile *t, const void *extra) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      pair part = dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), which);
+      pair part =
+          dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), which);
       dot[u] = begin ? pair_add(dot[u], part) : part;
     }
   }

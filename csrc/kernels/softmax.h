@@ -110,8 +110,8 @@ SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const smc_sum which, int 
 }
 
 /* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere. */
-SMC_INLINE pair whole_sum(strand x, strand y, const extent n, const shift *sh,
-                          const scaling *scale, int paired, const int general) {
+SMC_INLINE pair whole_sum(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
+                          int paired, const int general) {
   const vec offset = v_set1(4 * SMC_C(LIFTED));
   const int keep = y.p != NULL;
   pair total = pair_of(0);
@@ -180,7 +180,7 @@ SMC_INLINE pair tail_sum(strand x, strand y, const extent n, vec m, const shift 
 }
 
 SMC_INLINE pair whole_of_strand(const strand x, const strand y, const extent n, const shift *sh,
-                            const scaling *scale, int paired) {
+                                const scaling *scale, int paired) {
   if (is_general(scale, sh)) return whole_sum(x, y, n, sh, scale, paired, 1);
   if (is_dense(x) && is_dense(y)) {
     return whole_sum(dense(x), dense(y), whole(n), sh, scale, paired, 0);
@@ -188,8 +188,8 @@ SMC_INLINE pair whole_of_strand(const strand x, const strand y, const extent n, 
   return whole_sum(x, y, n, sh, scale, paired, 0);
 }
 
-SMC_INLINE pair tail_of_strand(const strand x, const strand y, const extent n, vec m, const shift *sh,
-                           const scaling *scale, vec *peaks) {
+SMC_INLINE pair tail_of_strand(const strand x, const strand y, const extent n, vec m,
+                               const shift *sh, const scaling *scale, vec *peaks) {
   if (is_general(scale, sh)) return tail_sum(x, y, n, m, sh, scale, peaks, 1);
   if (is_dense(x) && is_dense(y)) {
     return tail_sum(dense(x), dense(y), whole(n), m, sh, scale, peaks, 0);
@@ -262,7 +262,8 @@ SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
 SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
   const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), peak = scaled_maximum(m, scale);
   softmax_sums s = sums_about(m, shift_about(v_max(least, peak)));
-  s.absent = v_select(v_lt(peak, least), v_set1((real)INFINITY), m); /* too low: nothing is left out */
+  s.absent =
+      v_select(v_lt(peak, least), v_set1((real)INFINITY), m); /* too low: nothing is left out */
   return s;
 }
 
@@ -350,7 +351,8 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   vec m[SMC_MAX_STRANDS], nan[SMC_MAX_STRANDS];
   if (t->online) {
     sums_online(t, scale, which, s);
-    for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u) s[u].nan = nan_if_held(t, u, s[u].m);
+    for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u)
+      s[u].nan = nan_if_held(t, u, s[u].m);
     return;
   }
   for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
@@ -410,8 +412,8 @@ SMC_INLINE void scale_strand(const strand y, const extent n, const pair inverse)
 }
 
 /* y = e/S, e computed once more: online, when vectors lie side by side */
-SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh,
-                          const scaling *scale, const pair inverse, const int general) {
+SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
+                          const pair inverse, const int general) {
   vec a[SMC_GROUP], e[SMC_GROUP];
   size_t i = 0;
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
@@ -449,8 +451,8 @@ SMC_INLINE vec log_of(vec a, vec m, vec log, const scaling *scale, const int sca
   return v_fma(d, v_add(scale->magnitude, scale->magnitude), rest);
 }
 
-SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log,
-                           const scaling *scale, const int scaled) {
+SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, const scaling *scale,
+                           const int scaled) {
   vec a[SMC_GROUP];
   size_t i = 0;
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
@@ -465,7 +467,8 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log,
   }
 }
 
-SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m, vec log, const scaling *scale) {
+SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m, vec log,
+                           const scaling *scale) {
   if (scale->active) {
     logarithms(x, y, n, m, log, scale, 1);
   } else if (is_dense(x) && is_dense(y)) {

@@ -22,7 +22,9 @@
 
 #ifndef SMC_STORAGE_CONSTANTS
 #define SMC_STORAGE_CONSTANTS
-enum { SMC_SQUARE_MAX = 64 }; /* columns of a strand that are transposed by way of a buffer together */
+enum {
+  SMC_SQUARE_MAX = 64
+}; /* columns of a strand that are transposed by way of a buffer together */
 #endif
 
 SMC_INLINE char *element_at(const smc_view v, size_t row, size_t c) {
@@ -67,8 +69,8 @@ static void fill_along(smc_view from, size_t row, size_t rows, size_t begin, siz
   }
 }
 
-static void spill_along(smc_view to, size_t row, size_t rows, size_t begin, size_t classes, const real *from,
-                        size_t apart) {
+static void spill_along(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
+                        const real *from, size_t apart) {
   for (size_t r = row; r < row + rows; ++r, from += apart) {
     store_elements(element_at(to, r, begin), to.col, classes, from);
   }

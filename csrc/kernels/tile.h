@@ -50,15 +50,17 @@
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_SUM_STEPS = 32 };      /* vectors to an accumulator before it joins the running sum */
-enum { SMC_MAX_OPERANDS = 3 };    /* with an element for each class */
-enum { SMC_MAX_STRANDS = 16 };    /* in a tile */
-enum { SMC_PACKED_MAX = 128 };    /* the longest row worth packing */
-enum { SMC_NEAR_BYTES = 24576 };  /* that stay in the first-level cache from pass to pass */
+enum { SMC_SUM_STEPS = 32 };       /* vectors to an accumulator before it joins the running sum */
+enum { SMC_MAX_OPERANDS = 3 };     /* with an element for each class */
+enum { SMC_MAX_STRANDS = 16 };     /* in a tile */
+enum { SMC_PACKED_MAX = 128 };     /* the longest row worth packing */
+enum { SMC_NEAR_BYTES = 24576 };   /* that stay in the first-level cache from pass to pass */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
-enum { SMC_BLOCK_BYTES = 2048 };  /* of a row that is read from memory: so little that, while it is
+enum {
+  SMC_BLOCK_BYTES = 2048
+};                                /* of a row that is read from memory: so little that, while it is
                                    * computed with, the processor does not cease to fetch ahead */
-enum { SMC_FAR_STRANDS = 4 };      /* in a tile of packed rows from memory: for the same reason */
+enum { SMC_FAR_STRANDS = 4 };     /* in a tile of packed rows from memory: for the same reason */
 enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
 
 /* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
@@ -77,8 +79,8 @@ typedef struct {
   size_t size; /* of an element, in bytes */
   void (*fill_along)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
                      size_t apart);
-  void (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
-                      size_t apart);
+  void (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
+                      real *to, size_t apart);
   void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
                       const real *from, size_t apart);
   void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
@@ -216,9 +218,9 @@ static void leave_block(tile *t) {
   const batch *b = t->of;
   for (int i = b->inputs; t->staged && i < b->count; ++i) {
     if (!b->operands[i].data) continue;
-    (t->across ? b->as->spill_across : b->as->spill_along)(
-        b->operands[i], t->row, t->rows, t->begin, block_classes(t), t->buffer[i],
-        (size_t)t->apart[i] / sizeof(real));
+    (t->across ? b->as->spill_across : b->as->spill_along)(b->operands[i], t->row, t->rows,
+                                                           t->begin, block_classes(t), t->buffer[i],
+                                                           (size_t)t->apart[i] / sizeof(real));
   }
 }
 

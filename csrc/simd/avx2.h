@@ -7,7 +7,6 @@
 #include "common.h"
 
 #define SMC_FUSED 1
-#define SMC_STREAMS _mm_sfence()
 #define f32_OCTAVE 8
 #define f64_OCTAVE 1
 
@@ -48,7 +47,6 @@ enum { f32_lanes = 8, f64_lanes = 4 };
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
     return _mm256_add_##s(a, _mm256_and_##s(m, b));                                                \
   }                                                                                                \
-  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm256_stream_##s((T##_t *)p, a); }             \
   SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
     return (size_t)_mm_popcnt_u32((unsigned)_mm256_movemask_##s(m));                               \
   }                                                                                                \

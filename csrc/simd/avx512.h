@@ -7,7 +7,6 @@
 #include "common.h"
 
 #define SMC_FUSED 1
-#define SMC_STREAMS _mm_sfence()
 #define f32_OCTAVE 8
 #define f64_OCTAVE 8
 
@@ -54,7 +53,6 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
     return _mm512_mask_add_##s(a, m, a, b);                                                        \
   }                                                                                                \
-  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm512_stream_##s((T##_t *)p, a); }             \
   SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                    \
   SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }    \
   SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                       \

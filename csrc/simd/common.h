@@ -20,7 +20,6 @@
 #define SMC_INLINE static __forceinline
 #define SMC_OUTLINE __declspec(noinline)
 #define SMC_UNROLL
-#define SMC_PREFETCH(p) ((void)(p))
 #define SMC_ALIGN(bytes) __declspec(align(bytes))
 #else
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
@@ -30,7 +29,6 @@
 #else
 #define SMC_UNROLL _Pragma("GCC unroll 16")
 #endif
-#define SMC_PREFETCH(p) __builtin_prefetch(p, 0, 2) /* to be read, into the second-level cache */
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 
@@ -46,9 +44,6 @@
 #error                                                                                             \
     "smcore: floats and doubles must be computed in their own precision (on x86: -msse2 -mfpmath=sse)"
 #endif
-
-/* A fence after stores that go past the caches (T_stream, to an aligned address), where there are any. */
-/* SMC_STREAMS is defined by the headers that have them. */
 
 /* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of them. */
 enum { SMC_GROUP = 4 };

@@ -9,9 +9,6 @@
 #define smc_max_f32 _mm_max_ps
 #define smc_max_f64 _mm_max_pd
 
-#define SMC_STREAMS _mm_sfence()
-#define f32_stream(p, a) _mm_stream_ps((float *)(p), a)
-#define f64_stream(p, a) _mm_stream_pd((double *)(p), a)
 
 #include "generic.h"
 
