@@ -12,7 +12,8 @@
 #define targets SMC_V(targets)
 #define slope SMC_V(slope)
 #define row_label SMC_V(row_label)
-#define label_place SMC_V(label_place)
+#define class_at SMC_V(class_at)
+#define logits_at_labels SMC_V(logits_at_labels)
 #define read_labels SMC_V(read_labels)
 #define distribution SMC_V(distribution)
 #define soft_strand SMC_V(soft_strand)
@@ -39,6 +40,7 @@ typedef struct {
   mask ignored;
   pair others, peak; /* the mass of a away from the maximum, and at it */
   pair distance;     /* sum of the spread part times (max - x) */
+  size_t label[SMC_V(lanes)]; /* of each row; 0 if it is ignored */
 } targets;
 
 /* What the gradient of a strand's rows is made of. */
@@ -57,39 +59,45 @@ SMC_INLINE int64_t row_label(const smc_targets *how, size_t row, size_t k) {
   return label < (int64_t)k ? label : -1;
 }
 
-/* Where the strand of a single block has that class of the row in lane l. */
-SMC_INLINE real *label_place(const tile *t, int operand, size_t u, size_t l, size_t label) {
-  const strand s = strand_of(t, operand, u);
-  return t->across ? vector_at(s, label) + l : s.p + label;
+/* Where a strand of whole rows has that class of the row in lane l. */
+SMC_INLINE real *class_at(const tile *t, const strand s, size_t c, size_t l) {
+  return t->across ? vector_at(s, c) + l : s.p + c;
+}
+
+/* The logit of each row's label, which is taken from memory where a strand has not the whole row. */
+SMC_INLINE void logits_at_labels(const tile *t, size_t u, const targets *a, real *logit) {
+  const smc_view *x = &t->of->operands[SMC_X];
+  const strand s = strand_of(t, SMC_X, u);
+  size_t first, rows = strand_rows(t, u, &first);
+  for (size_t l = 0; l < rows; ++l) {
+    if (is_single_block(t)) {
+      logit[l] = *class_at(t, s, a->label[l], l);
+      continue;
+    }
+    const char *row = (const char *)x->data + (ptrdiff_t)(first + l) * x->row;
+    t->of->as->get(row + (ptrdiff_t)a->label[l] * x->col, 0, 1, &logit[l]);
+  }
 }
 
 /* Each row's label and its logit; along, in every lane. */
-static targets read_labels(const tile *t, size_t u, const smc_targets *how) {
-  const smc_view *x = &t->of->operands[SMC_X];
+static void read_labels(const tile *t, size_t u, const smc_targets *how, targets *a) {
   const real *weight = how->weight;
-  real on[SMC_V(lanes)] = {0}, off[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0};
-  real ignored[SMC_V(lanes)] = {0};
+  real present[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0}, w[SMC_V(lanes)] = {0};
   size_t first, rows = strand_rows(t, u, &first);
   for (size_t l = 0; l < rows; ++l) {
     const int64_t label = row_label(how, first + l, t->of->k);
-    ignored[l] = label < 0;
-    if (label < 0) continue;
-    const real w = weight ? weight[label] : 1;
-    on[l] = (real)how->on * w;
-    off[l] = (real)how->off * w;
-    if (is_single_block(t)) {
-      logit[l] = *label_place(t, SMC_X, u, l, (size_t)label);
-    } else {
-      const char *p = (const char *)x->data + (ptrdiff_t)(first + l) * x->row;
-      t->of->as->get(p + (ptrdiff_t)label * x->col, 0, 1, &logit[l]);
-    }
+    a->label[l] = label < 0 ? 0 : (size_t)label;
+    present[l] = label < 0 ? 0 : 1;
+    if (weight) w[l] = label < 0 ? 0 : weight[label];
   }
-  targets a = {.others = pair_of(0), .peak = pair_of(0), .distance = pair_of(0)};
-  a.at_label = t->across ? v_load(on) : v_set1(on[0]);
-  a.base_at_label = t->across ? v_load(off) : v_set1(off[0]);
-  a.x_label = t->across ? v_load(logit) : v_set1(logit[0]);
-  a.ignored = v_eq(t->across ? v_load(ignored) : v_set1(ignored[0]), v_set1(1));
-  return a;
+  logits_at_labels(t, u, a, logit);
+  vec there = t->across ? v_load(present) : v_set1(present[0]);
+  vec mass = !weight ? there : t->across ? v_load(w) : v_set1(w[0]);
+  a->ignored = v_eq(there, v_set1(0));
+  a->at_label = v_mul(mass, v_set1((real)how->on));
+  a->base_at_label = v_mul(mass, v_set1((real)how->off));
+  a->x_label = t->across ? v_load(logit) : v_set1(logit[0]);
+  a->x_label = v_select(a->ignored, v_set1(0), a->x_label);
 }
 
 /* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in
@@ -136,6 +144,10 @@ SMC_INLINE void add_label(targets *a, vec m) {
 SMC_INLINE void store_values(const tile *t, size_t u, vec value, void *to, ptrdiff_t step) {
   real lane[SMC_V(lanes)];
   size_t first, rows = strand_rows(t, u, &first);
+  if (rows == W && step == sizeof(real)) {
+    v_store((real *)to + first, value);
+    return;
+  }
   v_store(lane, value);
   for (size_t l = 0; l < rows; ++l) {
     memcpy((char *)to + (ptrdiff_t)(first + l) * step, &lane[l], sizeof(real));
@@ -149,7 +161,8 @@ static slope loss_and_slope(const tile *t, size_t u, const softmax_sums *s, cons
   const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
   const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
-  vec excess = log1p_of_pair(pair_quotient(s->sum, e)), log = v_add(excess, undefined);
+  vec excess = log1p_of_pair(pair_quotient(s->sum, e, v_div(one, e.hi)));
+  vec log = v_add(excess, undefined);
   vec lse = v_add(s->m, v_select(v_eq(undefined, zero), excess, s->nan));
   pair others = a->others;
   vec mass = pair_value(pair_add(others, a->peak));
@@ -167,8 +180,9 @@ static slope loss_and_slope(const tile *t, size_t u, const softmax_sums *s, cons
 
   slope g = {.factor = factor};
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);
-  g.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total);
-  g.tail = pair_value(pair_quotient(s->sum, total));
+  vec inverse = v_div(one, total.hi);
+  g.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total, inverse);
+  g.tail = pair_value(pair_quotient(s->sum, total, inverse));
   g.dominant = v_lt(g.tail, v_set1((real)0.5));
   g.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, g.tail));
   return g;
@@ -233,26 +247,25 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
   }
 }
 
-/* The one class of each row that a label makes different; in the strand of a single block, else in
- * memory. */
+/* The one class of each row that a label makes different; in a strand of the whole row, else in memory. */
 static void gradient_at_labels(const tile *t, size_t u, const softmax_sums *s, const slope *g,
-                               const targets *a, const smc_targets *how) {
+                               const targets *a) {
   const scaling scale = scaling_by(1, t->across);
   const smc_view *y = &t->of->operands[SMC_GRAD];
+  const strand grad = strand_of(t, SMC_GRAD, u);
   real lane[SMC_V(lanes)];
   vec x = a->x_label, e = x;
   exp_group(&x, &e, &s->sh, &scale, 1, 1);
-  v_store(lane, gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, g));
+  vec d = gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, g);
+  v_store(lane, v_select(a->ignored, v_set1(0), d));
   size_t first, rows = strand_rows(t, u, &first);
   for (size_t l = 0; l < rows; ++l) {
-    const int64_t label = row_label(how, first + l, t->of->k);
-    if (label < 0) continue;
     if (is_single_block(t)) {
-      *label_place(t, SMC_GRAD, u, l, (size_t)label) = lane[l];
-    } else {
-      char *p = (char *)y->data + (ptrdiff_t)(first + l) * y->row + (ptrdiff_t)label * y->col;
-      t->of->as->put(p, 0, 1, &lane[l]);
+      *class_at(t, grad, a->label[l], l) = lane[l];
+      continue;
     }
+    char *row = (char *)y->data + (ptrdiff_t)(first + l) * y->row;
+    t->of->as->put(row + (ptrdiff_t)a->label[l] * y->col, 0, 1, &lane[l]);
   }
 }
 
@@ -269,8 +282,10 @@ static void cross_entropy_tile(tile *t, const void *extra) {
 
   if (is_single_block(t)) enter_block(t, 0);
   for (size_t u = 0; u < t->strands; ++u) {
-    a[u] = (targets){.ignored = v_none()};
-    if (how->labels) a[u] = read_labels(t, u, how);
+    a[u].ignored = v_none();
+    a[u].at_label = a[u].base_at_label = v_set1(0);
+    a[u].others = a[u].peak = a[u].distance = pair_of(0);
+    if (how->labels) read_labels(t, u, how, &a[u]);
   }
   sums_of_exp(t, &scale, SMC_TAIL, keep, s);
   if (!how->labels) {
@@ -291,11 +306,11 @@ static void cross_entropy_tile(tile *t, const void *extra) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
       gradient_strand(t, u, &s[u], &g[u], &a[u], how, spread, keep);
-      if (how->labels && is_single_block(t)) gradient_at_labels(t, u, &s[u], &g[u], &a[u], how);
+      if (how->labels && is_single_block(t)) gradient_at_labels(t, u, &s[u], &g[u], &a[u]);
     }
     leave_block(t);
   }
   for (size_t u = 0; grad && how->labels && !is_single_block(t) && u < t->strands; ++u) {
-    gradient_at_labels(t, u, &s[u], &g[u], &a[u], how);
+    gradient_at_labels(t, u, &s[u], &g[u], &a[u]);
   }
 }

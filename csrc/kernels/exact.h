@@ -51,10 +51,11 @@ SMC_INLINE pair pair_times_power(pair a, vec power_of_two) {
 
 SMC_INLINE vec pair_value(pair a) { return v_add(a.hi, a.lo); }
 
-/* a/b with its rounding error: the remainder a - q*b is exact. */
-SMC_INLINE pair pair_quotient(pair a, pair b) {
-  vec q = v_div(a.hi, b.hi), p = v_mul(q, b.hi);
+/* a/b with its rounding error, where inverse is 1/b.hi rounded: the remainder a - q*b makes good for the
+ * roundings of that and of q. */
+SMC_INLINE pair pair_quotient(pair a, pair b, vec inverse) {
+  vec q = v_mul(a.hi, inverse), p = v_mul(q, b.hi);
   vec rest = v_sub(v_sub(a.hi, p), v_mul_err(q, b.hi, p));
   rest = v_add(rest, v_fnma(q, b.lo, a.lo));
-  return (pair){q, v_div(rest, b.hi)};
+  return (pair){q, v_mul(rest, inverse)};
 }

@@ -480,7 +480,8 @@ SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m
 
 /* log1p(S'/e_k) */
 SMC_INLINE vec log_of_sum(const softmax_sums *s, const scaling *scale) {
-  return log1p_of_pair(pair_quotient(s->sum, exp_of_peak(s->m, &s->sh, scale)));
+  pair e = exp_of_peak(s->m, &s->sh, scale);
+  return log1p_of_pair(pair_quotient(s->sum, e, v_div(v_set1(1), e.hi)));
 }
 
 typedef struct {
