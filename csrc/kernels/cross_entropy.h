@@ -38,8 +38,8 @@ enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
 typedef struct {
   vec at_label, base_at_label, x_label;
   mask ignored;
-  pair others, peak; /* the mass of a away from the maximum, and at it */
-  pair distance;     /* sum of the spread part times (max - x) */
+  pair others, peak;          /* the mass of a away from the maximum, and at it */
+  pair distance;              /* sum of the spread part times (max - x) */
   size_t label[SMC_V(lanes)]; /* of each row; 0 if it is ignored */
 } targets;
 

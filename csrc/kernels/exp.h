@@ -1,7 +1,7 @@
 /* exp(x - max) without rounding x - max.
  *
- * With exp(x) = 2^n (1 + p), or 2^(n/8) (1 + p) where the target can look up 2^(j/8), the maximum is taken away as an integer N = rint(max log2(e)) from n, in
- * the exponent, where nothing rounds.  Only a row whose maximum exceeds SHIFT_LIMIT has that maximum
+ * With exp(x) = 2^n (1 + p), or 2^(n/8) (1 + p) where the target can look up 2^(j/8), the maximum is
+ * taken away as an integer N = rint(max log2(e)) from n, in the exponent, where nothing rounds.  Only a row whose maximum exceeds SHIFT_LIMIT has that maximum
  * subtracted first: x - max is then exact if x is within a factor of two of it (Sterbenz), and
  * otherwise at most -SHIFT_LIMIT/2, where exp underflows to zero.
  *

@@ -58,7 +58,7 @@ enum { SMC_NEAR_BYTES = 24576 };   /* that stay in the first-level cache from pa
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 enum {
   SMC_BLOCK_BYTES = 2048
-};                                /* of a row that is read from memory: so little that, while it is
+}; /* of a row that is read from memory: so little that, while it is
                                    * computed with, the processor does not cease to fetch ahead */
 enum { SMC_FAR_STRANDS = 4 };     /* in a tile of packed rows from memory: for the same reason */
 enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */

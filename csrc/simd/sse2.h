@@ -9,7 +9,6 @@
 #define smc_max_f32 _mm_max_ps
 #define smc_max_f64 _mm_max_pd
 
-
 #include "generic.h"
 
 #endif
