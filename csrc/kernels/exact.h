@@ -10,6 +10,7 @@
 #define fast_two_sum SMC_V(fast_two_sum)
 #define two_sum SMC_V(two_sum)
 #define pair_add SMC_V(pair_add)
+#define pair_add_to SMC_V(pair_add_to)
 #define pair_quotient SMC_V(pair_quotient)
 #define normalized SMC_V(normalized)
 #define pair_times_power SMC_V(pair_times_power)
@@ -37,6 +38,9 @@ SMC_INLINE pair pair_add(pair a, pair b) {
   pair s = two_sum(a.hi, b.hi);
   return (pair){s.hi, v_add(s.lo, v_add(a.lo, b.lo))};
 }
+
+/* a + b; first: a is nothing yet */
+SMC_INLINE pair pair_add_to(pair a, pair b, int first) { return first ? b : pair_add(a, b); }
 
 /* hi as near to the value as it can be, lo what is left; an infinite sum stays one. */
 SMC_INLINE pair normalized(pair a) {

@@ -34,8 +34,9 @@ SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product wh
   const vec zero = v_set1(0);
   vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
   pair total = pair_of(0);
-  size_t i = 0;
+  size_t i = 0, from;
   do {
+    from = i;
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
       load_group(s, a, n.lanes, zero);
@@ -49,7 +50,8 @@ SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product wh
       sum[0] = add_product(sum[0], a[0], b[0], which);
       s = ahead(s, 1), g = ahead(g, 1);
     }
-    total = pair_add(total, pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3])));
+    pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
+    total = pair_add_to(total, part, from == 0);
   } while (i < steps_of(n));
   return total;
 }
@@ -119,7 +121,7 @@ static void product_tile(tile *t, const void *extra) {
     for (size_t u = 0; u < t->strands; ++u) {
       pair part =
           dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), which);
-      dot[u] = begin ? pair_add(dot[u], part) : part;
+      dot[u] = pair_add_to(dot[u], part, begin == 0);
     }
   }
   for (size_t u = 0; u < t->strands; ++u) dot[u].hi = pair_value(reduce_sum(t, dot[u]));

@@ -116,8 +116,9 @@ SMC_INLINE pair whole_sum(strand x, strand y, const extent n, const shift *sh, c
   const int keep = y.p != NULL;
   pair total = pair_of(0);
   vec a[SMC_GROUP], e[SMC_GROUP];
-  for (size_t i = 0; i < steps_of(n);) {
+  for (size_t i = 0, from; i < steps_of(n);) {
     const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
+    from = i;
     const size_t grouped = end < n.count ? end : n.count;
     pair sum = {offset, v_set1(0)};
     for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
@@ -135,7 +136,7 @@ SMC_INLINE pair whole_sum(strand x, strand y, const extent n, const shift *sh, c
       if (keep) store_lanes(y, e[0], lanes);
       add_term(&sum, e[0], SMC_TOTAL);
     }
-    total = pair_add(total, (pair){v_sub(sum.hi, offset), sum.lo});
+    total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
   return total;
 }
@@ -147,8 +148,9 @@ SMC_INLINE pair tail_sum(strand x, strand y, const extent n, vec m, const shift 
   const int keep = y.p != NULL;
   pair total = pair_of(0);
   vec count = *peaks, a[SMC_GROUP], e[SMC_GROUP];
-  for (size_t i = 0; i < steps_of(n);) {
+  for (size_t i = 0, from; i < steps_of(n);) {
     const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
+    from = i;
     const size_t grouped = end < n.count ? end : n.count;
     pair sum = {zero, zero};
     for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
@@ -173,7 +175,7 @@ SMC_INLINE pair tail_sum(strand x, strand y, const extent n, vec m, const shift 
       count = v_add_if(peak, count, one);
       add_term(&sum, v_select(peak, zero, e[0]), SMC_TAIL);
     }
-    total = pair_add(total, sum);
+    total = pair_add_to(total, sum, from == 0);
   }
   *peaks = count;
   return total;
@@ -218,7 +220,7 @@ static void find_maxima(const tile *t, const scaling *scale, vec *m) {
   }
 }
 
-/* The terms of the block at hand, lane by lane. */
+/* The terms of the block at hand, lane by lane; before the first, there are none. */
 static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
                      softmax_sums *s) {
   const int precise = SMC_C(OCTAVE) > 1;
@@ -230,7 +232,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     pair part = which == SMC_TOTAL
                     ? whole_of_strand(x, y, n, &s[u].sh, scale, paired)
                     : tail_of_strand(x, y, n, s[u].absent, &s[u].sh, scale, &s[u].peaks);
-    s[u].sum = pair_add(s[u].sum, part);
+    s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
   }
 }
 

@@ -45,6 +45,7 @@
 #define reduce_max SMC_V(reduce_max)
 #define reduce_sum SMC_V(reduce_sum)
 #define store_by_row SMC_V(store_by_row)
+#define prefetch_tile SMC_V(prefetch_tile)
 #define plan_tiles SMC_V(plan_tiles)
 #define for_tiles SMC_V(for_tiles)
 
@@ -53,15 +54,17 @@
 enum { SMC_SUM_STEPS = 32 };       /* vectors to an accumulator before it joins the running sum */
 enum { SMC_MAX_OPERANDS = 3 };     /* with an element for each class */
 enum { SMC_MAX_STRANDS = 16 };     /* in a tile */
-enum { SMC_PACKED_MAX = 128 };     /* the longest row worth packing */
+enum { SMC_PACKED_MAX = 127 };     /* the longest row worth packing */
 enum { SMC_NEAR_BYTES = 24576 };   /* that stay in the first-level cache from pass to pass */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 enum {
   SMC_BLOCK_BYTES = 2048
 }; /* of a row that is read from memory: so little that, while it is
                                    * computed with, the processor does not cease to fetch ahead */
-enum { SMC_FAR_STRANDS = 4 };     /* in a tile of packed rows from memory: for the same reason */
-enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
+enum { SMC_FAR_STRANDS = 4 };       /* in a tile of packed rows from memory: for the same reason */
+enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
+enum { SMC_LINE = 64 };             /* bytes of a cache line */
+enum { SMC_STAGE_BYTES = 16384 };   /* of the buffer of one operand */
 
 /* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
  * data takes no part.  An output may be the very memory of an input, and is staged in the buffer of
@@ -108,7 +111,7 @@ typedef struct {
 
 typedef struct {
   const batch *of;
-  int across, staged, online;
+  int across, staged, online, prefetch;
   size_t block;     /* classes in all blocks but the last */
   size_t row, rows; /* of this tile */
   size_t strands;   /* rows, or vectors of W rows */
@@ -251,6 +254,25 @@ SMC_INLINE void store_by_row(const tile *t, size_t u, vec value,
   put((char *)to + (ptrdiff_t)first * step, step, rows, lane);
 }
 
+/* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time:
+ * it is told what this tile will write, and the next one read. */
+static void prefetch_tile(const tile *t) {
+  const batch *b = t->of;
+  for (int i = 0; i < b->count; ++i) {
+    const smc_view *o = &b->operands[i];
+    if (!o->data || o->row != (ptrdiff_t)(b->k * b->as->size)) continue;
+    const size_t bytes = t->rows * (size_t)o->row;
+    const char *p = (const char *)o->data + (ptrdiff_t)t->row * o->row;
+    for (size_t at = 0; at < bytes; at += SMC_LINE) {
+      if (i < b->inputs) {
+        SMC_PREFETCH(p + bytes + at);
+      } else {
+        SMC_PREFETCH_TO_WRITE(p + at);
+      }
+    }
+  }
+}
+
 /* How the rows are cut into tiles and blocks; the strands of a whole tile. */
 static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
@@ -275,9 +297,10 @@ static size_t plan_tiles(tile *t, const batch *b) {
   if (t->across) {
     if (b->k > SMC_PACKED_MAX) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
-    if (b->n * b->k * b->as->size > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) {
-      strands = SMC_FAR_STRANDS;
-    }
+    const size_t bytes = b->n * b->k * b->as->size;
+    if (bytes > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) strands = SMC_FAR_STRANDS;
+    t->prefetch = !side_by_side && bytes > SMC_CACHE_BYTES && b->k * b->as->size >= 2 * SMC_LINE;
+    if (t->prefetch) strands = 1;
   } else if (t->staged) {
     if (b->k > room) t->block = room;
     strands = room / t->block;
@@ -302,6 +325,7 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
     t.rows = b->n - t.row < rows ? b->n - t.row : rows;
     t.strands = t.across ? (t.rows + W - 1) / W : t.rows;
     t.begin = (size_t)-1; /* none yet */
+    if (t.prefetch) prefetch_tile(&t);
     operation(&t, how);
   }
 }
