@@ -4,9 +4,13 @@
 
 int smc_cpu_has_scalar(void) { return 1; }
 
-/* What the compiler uses everywhere needs no question. */
 #ifdef SMC_HAVE_generic
-int smc_cpu_has_generic(void) { return 1; }
+#if defined(__s390x__)
+#include <sys/auxv.h>
+int smc_cpu_has_generic(void) { return (getauxval(AT_HWCAP) & HWCAP_S390_VXRS_EXT) != 0; } /* z14 */
+#else
+int smc_cpu_has_generic(void) { return 1; } /* what the compiler uses everywhere */
+#endif
 #endif
 
 #ifdef SMC_HAVE_neon
