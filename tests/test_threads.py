@@ -353,7 +353,9 @@ print("done", flush=True)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent here")
 def test_keyboard_interrupt(bare):
+    # The handler is set, as Python has none if started by a program that ignores the signal.
     code = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for _ in range(20):
     try: # from the start: on a busy machine the signal may come before the loop
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
