@@ -1,4 +1,11 @@
 #pragma once
+/* Names that math.h takes from the program, there and with MinGW. */
+#define DOMAIN 1
+#define SING 2
+#define OVERFLOW 3
+#define UNDERFLOW 4
+#define TLOSS 5
+#define PLOSS 6
 #define isnan(x) __builtin_isnan(x)
 double fabs(double);
 float fabsf(float);
