@@ -111,10 +111,14 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k) {
     SMC_K(store_n)(out + i * sizeof(elem), v_sub(v_set1(0), s), n);
   }
   for (size_t i = 1; i < k; ++i) memcpy(out + i * k * sizeof(elem), out, k * sizeof(elem));
-  for (size_t i = 0; i < k; ++i) {
-    vec x = v_set1(SMC_K(get)(log_s + i * sizeof(elem)));
-    vec d = v_sub(v_set1(0), expm1_of_negative(x));
-    SMC_K(store_n)(out + i * (k + 1) * sizeof(elem), d, 1);
+  for (size_t i = 0; i < k; i += W) { /* a single element by put: Clang 22 stores two of bfloat16 */
+    const size_t n = k - i < W ? k - i : W;
+    real diagonal[SMC_V(lanes)];
+    vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
+    v_store(diagonal, v_sub(v_set1(0), expm1_of_negative(x)));
+    for (size_t j = 0; j < n; ++j) {
+      SMC_K(put)(out + (i + j) * (k + 1) * sizeof(elem), diagonal[j]);
+    }
   }
 }
 

@@ -1034,6 +1034,19 @@ cdef object short_cross_entropy_with_grad(PyObject **given):
 ctypedef void (*ufunc_loop)(
     char **, const cnp.npy_intp *, const cnp.npy_intp *, void *) noexcept nogil
 
+# Of NumPy's header, as what Cython's declarations show of it differs between versions of NumPy.
+cdef extern from "numpy/ufuncobject.h":
+    ctypedef void (*PyUFuncGenericFunction)(
+        char **, const cnp.npy_intp *, const cnp.npy_intp *, void *)
+
+    ctypedef struct ufunc "PyUFuncObject":
+        int nin
+        int nout
+        int ntypes
+        PyUFuncGenericFunction *functions
+        void **data
+        const char *types
+
 cdef ufunc_loop[2] matmul_loops  # for float, for double
 cdef void *matmul_data[2]
 
@@ -1044,11 +1057,13 @@ cdef enum:
 
 cdef int find_matmul() except -1:
     """Find the loops; without them the layers' short ways are not taken."""
-    cdef cnp.ufunc matmul = np.matmul
+    cdef ufunc *matmul = <ufunc *><void *>np.matmul
     cdef int i, kind
     cdef int[2] numbers = [cnp.NPY_FLOAT32, cnp.NPY_FLOAT64]
     cdef const char *number
-    if matmul.nin != 2 or matmul.nout != 1 or matmul.signature != "(n?,k),(k,m?)->(n?,m?)":
+    if not isinstance(np.matmul, np.ufunc):
+        return 0
+    if matmul.nin != 2 or matmul.nout != 1 or np.matmul.signature != "(n?,k),(k,m?)->(n?,m?)":
         return 0
     for i in range(matmul.ntypes):
         number = matmul.types + 3 * i
