@@ -191,6 +191,15 @@ def test_repr(sm):
     assert repr(operator) == "<SoftmaxLayerJacobian of shape (2, 3, 12) and dtype float32>"
 
 
+@every_lead
+def test_a_vector_for_each_row_is_the_product_of_softmax(sm, dtype, rng, lead):
+    s, v = OPERATIONS["softmax_jvp"].draw(rng, dtype, lead, K).values()
+    operator, expected = sm.SoftmaxJacobian(s), sm.softmax_jvp(s, v)
+    assert_identical(operator.matvec(v), expected)
+    assert_identical(operator.matvec(v.astype(v.dtype.newbyteorder())), expected)
+    assert_identical(operator.matvec(np.repeat(v, 2, -1)[..., ::2]), expected)
+
+
 # ---- SciPy takes them as they are ----------------------------------------------------------------
 
 

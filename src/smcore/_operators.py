@@ -243,6 +243,11 @@ class SoftmaxJacobian(_Operator):
         """Return ``softmax_jacobian(s)``, of shape ``(..., K, K)``."""
         return softmax_jacobian(self._s)
 
+    def matvec(self, v: ArrayLike) -> Array:
+        if type(v) is np.ndarray and v.shape == self._s.shape and v.dtype == self.dtype:
+            return softmax_vjp(self._s, v)  # nothing to broadcast
+        return super().matvec(v)
+
     def _images(self, v: Array) -> Array:
         return _product(*as_floats(s=self._s, v=v))
 
