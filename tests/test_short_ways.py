@@ -36,7 +36,8 @@ def assert_alike(operation, got, expected):
     if isinstance(expected, tuple) and isinstance(expected[0], type):
         assert got == expected
         return
-    if operation.name.startswith("cross_entropy"):  # a mean: its sum in another order
+    if operation.name in ("cross_entropy", "cross_entropy_with_grad"):
+        # a mean: its sum in another order
         for one, other in zip(results(got), results(expected), strict=True):
             assert one.dtype == other.dtype
             tolerance = 2 * np.finfo(one.dtype).eps
@@ -132,6 +133,39 @@ def test_options_of_the_losses(sm, native_dtype, rng, name, z_loss, return_lse):
             outcome(f, *arguments, z_loss=z_loss, return_lse=return_lse)
             for f in (function, general)
         )
+        assert_alike(operation, got, expected)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none", "all", 1, np.str_("sum")])
+@pytest.mark.parametrize("target", ["none", "labels", "some", "ignored", "short", "soft", "wrong"])
+@pytest.mark.parametrize("name", ["cross_entropy_hvp", "linear_cross_entropy_hvp"])
+def test_options_of_the_hessians(sm, native_dtype, rng, name, target, reduction):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    for lead in [(), (1,), (6,), (2000,)]:
+        operands = operation.draw(rng, native_dtype, lead)
+        labels = operands["target"]
+        operands["target"] = {
+            "none": None,
+            "labels": labels,
+            "some": np.where(np.arange(labels.size).reshape(lead) % 3 == 1, -100, labels),
+            "ignored": np.full_like(labels, -100),
+            "short": labels.astype(np.int16),
+            "soft": np.eye(5, dtype=native_dtype)[labels],
+            "wrong": labels + 5,
+        }[target]
+        got, expected = (outcome(f, **operands, reduction=reduction) for f in (function, general))
+        assert_alike(operation, got, expected)
+
+
+@pytest.mark.parametrize("dropped", ["b", "Vb"])
+def test_bias_of_a_hessian(sm, native_dtype, rng, dropped):
+    """Without it, it does not move; and what does not move may have one."""
+    operation = OPERATIONS["linear_cross_entropy_hvp"]
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, native_dtype)
+    for given in (operands | {dropped: None}, operands | {"b": None, "Vb": None}):
+        got, expected = (outcome(f, **given) for f in (function, general))
         assert_alike(operation, got, expected)
 
 

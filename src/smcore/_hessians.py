@@ -18,7 +18,7 @@ from ._arrays import (
     sum_dtype,
     widened,
 )
-from ._backend import kernels
+from ._backend import core, kernels
 from ._derivatives import softmax_vjp
 from ._layer import check_layer, linear
 from ._losses import Reduction, _criterion
@@ -30,6 +30,7 @@ _BLOCK = 1 << 22  # logits held at once
 _LEAST_ROWS = 128  # of a block all the same, so that the matrix products are worth their while
 
 
+@core.fast_path
 def cross_entropy_hvp(
     s: ArrayLike,
     v: ArrayLike,
@@ -143,6 +144,7 @@ def cross_entropy_hvp(
     return deliver(result, out)
 
 
+@core.fast_path
 def linear_cross_entropy_hvp(
     X: ArrayLike,
     W: ArrayLike,
