@@ -250,6 +250,7 @@ KERNELS = {
     "log_softmax_vjp": "log_softmax_vjp",
     "log_softmax_jvp": "log_softmax_jvp",
     "logsumexp_vjp": "logsumexp_vjp",
+    "logsumexp_merge": "logsumexp_merge",
     "softmax_layer_jacobian": "softmax_layer_jacobian",
     "cross_entropy": "cross_entropy",
 }

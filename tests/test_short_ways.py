@@ -224,6 +224,55 @@ def test_numbers_of_logsumexp_vjp(sm, native_dtype, rng, lse, g, lead):
     assert_alike(operation, outcome(function, *arguments), outcome(general, *arguments))
 
 
+EDGES = [0.0, -0.0, -np.inf, np.inf, np.nan, 3e38, -3e38, 1e-7, 88.0, -800.0, 1e-40]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 256, 257, 1000])
+def test_merged_pairs(sm, native_dtype, rng, n):
+    """In tuples, of arrays and of scalars; the general way takes lists."""
+    function, general = both(sm, OPERATIONS["logsumexp_merge"])
+    drawn = rng.standard_normal((4, n)) * np.array([20, 1e-7, 20, 1e-7])[:, None]
+    drawn[0, n // 2], drawn[2, -1] = rng.choice(EDGES, 2)
+    p_m, p_s, q_m, q_s = drawn.astype(native_dtype)
+    got, expected = (f((p_m, p_s), (q_m, q_s)) for f in (function, general))
+    assert_identical(got, expected)
+    assert_identical(function([p_m, p_s], (q_m, q_s)), expected)
+    for i in (0, n // 2, n - 1):
+        one = function((p_m[i], p_s[i]), (q_m[i], q_s[i]))
+        assert_identical(one, (expected[0][i], expected[1][i]))
+        assert all(type(member) is native_dtype.type for member in one)
+
+
+def test_merged_edges(sm, numpy_smcore, native_dtype):
+    """As the NumPy backend has them, within a rounding."""
+    p_m, q_m = (a.reshape(-1).astype(native_dtype) for a in np.meshgrid(EDGES, EDGES))
+    p_s, q_s = np.zeros_like(p_m), np.zeros_like(q_m)
+    got, expected = (s.logsumexp_merge((p_m, p_s), (q_m, q_s)) for s in (sm, numpy_smcore))
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=3e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("lse", ["array", "kept", "scalar", "float", "other scalar", "wide"])
+@pytest.mark.parametrize("value", [0.5, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("lead", [(), (4,), (2, 3)])
+def test_numbers_of_softmax_from_lse(sm, native_dtype, rng, lse, value, lead):
+    operation = OPERATIONS["softmax_from_lse"]
+    function, general = both(sm, operation)
+    x, a = operation.draw(rng, native_dtype, lead).values()
+    a.reshape(-1)[-1] = value
+    number = a.reshape(-1)[-1] + native_dtype.type(0.1)
+    other = np.float64 if native_dtype == np.float32 else np.float32
+    lse = {
+        "array": a,
+        "kept": a[..., np.newaxis],
+        "scalar": number,
+        "float": float(number) + 1e-9,
+        "other scalar": other(number),
+        "wide": a.astype(float) + 1e-9,
+    }[lse]
+    assert_alike(operation, outcome(function, x, lse), outcome(general, x, lse))
+
+
 # ---- out -----------------------------------------------------------------------------------------
 
 

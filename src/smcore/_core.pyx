@@ -377,6 +377,140 @@ cdef void run_scaled_product(loop *self, product_kernel kernel, double factor) n
     run(self)
 
 
+# ---- pairs of a logarithm and what it lacks ------------------------------------------------------
+
+cdef enum:
+    PAIRS = 256
+
+# What is chosen by a condition is looked up: no processor foresees which of two is the larger.
+cdef float[2] sign = [1, -1]
+cdef float[2] start = [0, 1]
+cdef float[2] factor = [1, 0.5]
+cdef float[2] log2_high = [0, 0.69313812255859375]
+cdef double[2] log2_low = [0, 9.0580013515594172e-06]
+
+
+cdef inline cython.floating error_of_sum(
+    cython.floating a, cython.floating b, cython.floating total
+) noexcept nogil:
+    """Knuth's two-sum."""
+    cdef cython.floating b_used = total - a
+    return (a - (total - b_used)) + (b - b_used)
+
+
+cdef inline cython.floating log1p_of(cython.floating x) noexcept nogil:
+    """log(1 + x) within an ulp, for 0 <= x <= 1.
+
+    As fdlibm has it: of f = x, or of f = (x - 1)/2 and plus log(2), so that f is small; then
+    log(1 + f) = f - (h - z (h + r)), with h = f^2/2, z = f/(2 + f) and a polynomial r of z^2.
+    """
+    cdef int upper = x > <cython.floating>0.4142135623730951
+    cdef cython.floating f = (x - start[upper]) * factor[upper]
+    cdef cython.floating high = log2_high[upper]
+    cdef cython.floating low = <cython.floating>log2_low[upper]
+    cdef cython.floating h = <cython.floating>0.5 * f * f
+    cdef cython.floating z = f / (<cython.floating>2 + f), w = z * z, w2 = w * w
+    cdef cython.floating r = <cython.floating>0.6666666666666735130
+    r += <cython.floating>0.3999999999940941908 * w
+    r += (<cython.floating>0.2857142874366239149 + <cython.floating>0.2222219843214978396 * w) * w2
+    r += (
+        <cython.floating>0.1818357216161805012
+        + <cython.floating>0.1531383769920937332 * w
+        + <cython.floating>0.1479819860511658591 * w2
+    ) * (w2 * w2)
+    return high - ((h - (z * (h + r * w) + low)) - f)
+
+
+cdef inline void settle(
+    cython.floating p_m,
+    cython.floating p_s,
+    cython.floating q_m,
+    cython.floating q_s,
+    cython.floating *m,
+    cython.floating *s,
+) noexcept nogil:
+    """Where a pair is not finite, or so far away that it might be: what is said of these."""
+    cdef cython.floating moved = q_m - p_m
+    cdef bint first = p_m > q_m
+    if p_m != p_m or q_m != q_m:
+        m[0] = s[0] = p_m + q_m
+    elif moved - moved != 0:
+        m[0] = p_m if first else q_m
+        s[0] = p_s if first else q_s
+        if m[0] - m[0] != 0:
+            s[0] = 0
+    elif m[0] - m[0] != 0:
+        s[0] = m[0] if m[0] != m[0] else 0
+
+
+cdef void merge_pairs(
+    const cython.floating *p_m,
+    const cython.floating *p_s,
+    const cython.floating *q_m,
+    const cython.floating *q_s,
+    cython.floating *m,
+    cython.floating *s,
+    size_t n,
+    logsumexp_vjp_kernel exp_kernel,
+) noexcept nogil:
+    """Merge n pairs, at most PAIRS."""
+    cdef cython.floating[PAIRS] a, a_rest, ratio, error
+    cdef cython.floating[2] either, rests
+    cdef cython.floating moved, rest, distance, odd = 0, zero = 0, one = 1
+    cdef size_t i, item = sizeof(cython.floating)
+    cdef int swap
+    cdef smc_view exponents = smc_view(&ratio[0], PAIRS * item, item)
+    for i in range(n):
+        either[0], either[1], rests[0], rests[1] = p_m[i], q_m[i], p_s[i], q_s[i]
+        moved = either[1] - either[0]
+        rest = error_of_sum(either[1], -either[0], moved) + (rests[1] - rests[0])
+        distance = moved + rest
+        rest = error_of_sum(moved, rest, distance)
+        swap = (distance > 0) | ((distance == 0) & (either[1] > either[0]))
+        a[i], a_rest[i] = either[swap], rests[swap]
+        error[i] = sign[swap] * rest
+        distance = sign[swap] * distance
+        ratio[i] = distance if distance > -800 else -800  # of which the exponential is 0
+        odd += moved - moved  # 0, or NaN for ever
+    exp_kernel(exponents, smc_view(&zero, 0, 0), smc_view(&one, 0, 0), exponents, 1, n)
+    for i in range(n):
+        ratio[i] = log1p_of(ratio[i] + ratio[i] * error[i])
+    for i in range(n):  # a loop of its own: more of these short chains are under way at once
+        moved = a[i] + ratio[i]
+        rest = error_of_sum(a[i], ratio[i], moved) + a_rest[i]
+        m[i] = moved + rest
+        s[i] = error_of_sum(moved, rest, m[i])
+        odd += m[i] - m[i]
+    if odd != 0:
+        for i in range(n):
+            settle(p_m[i], p_s[i], q_m[i], q_s[i], &m[i], &s[i])
+
+
+cdef void merge_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    cdef logsumexp_vjp_kernel kernel = <logsumexp_vjp_kernel>self.kernel
+    cdef size_t count, end = row + n
+    cdef void *o[6]
+    cdef int i
+    while row < end:
+        count = min(PAIRS, end - row)
+        for i in range(6):
+            o[i] = at(self, i, 0, row).data
+        if self.operands[0].row == sizeof(float):
+            merge_pairs(<float *>o[0], <float *>o[1], <float *>o[2], <float *>o[3],
+                        <float *>o[4], <float *>o[5], count, kernel)
+        else:
+            merge_pairs(<double *>o[0], <double *>o[1], <double *>o[2], <double *>o[3],
+                        <double *>o[4], <double *>o[5], count, kernel)
+        row += count
+
+
+cdef void run_merge(loop *self, logsumexp_vjp_kernel kernel, Py_ssize_t n) noexcept:
+    """Operands: p_m, p_s, q_m, q_s, m, s: n numbers each, one after the other."""
+    self.part, self.kernel, self.work = merge_part, <any_kernel>kernel, 10
+    self.blocks, self.rows, self.k = 1, n, 1
+    run(self)
+
+
 # ---- the interface of a backend ------------------------------------------------------------------
 
 cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
@@ -504,6 +638,14 @@ def logsumexp_vjp(x, lse, g, out):
     take(&work, 2, g)
     take(&work, 3, out)
     run_logsumexp_vjp(&work, kernels_for(x).logsumexp_vjp)
+
+
+def logsumexp_merge(p_m, p_s, q_m, q_s, m, s):
+    cdef loop work
+    cdef cnp.ndarray x
+    for i, x in enumerate((p_m, p_s, q_m, q_s, m, s)):
+        take_values(&work, i, cnp.PyArray_DATA(x), cnp.PyArray_ITEMSIZE(x))
+    run_merge(&work, kernels_for(m).logsumexp_vjp, m.size)
 
 
 def softmax_layer_jacobian(s, x, out):
@@ -912,6 +1054,90 @@ cdef object short_logsumexp_vjp(PyObject **given):
     take_plain(&work, 3, out)
     run_logsumexp_vjp(&work, kernel)
     return out
+
+
+cdef inline bint are_finite(const cython.floating *x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not x[i] - x[i] == 0:
+            return False
+    return True
+
+
+cdef object short_softmax_from_lse(PyObject **given):
+    cdef loop work
+    cdef double lse, one  # room for either type
+    cdef logsumexp_vjp_kernel kernel = plain_kernels(<object>given[0]).logsumexp_vjp
+    if kernel == NULL:
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    if item == sizeof(float) and type(<object>given[1]) is float:  # which has more digits
+        return None
+    if not take_numbers(&work, 1, <object>given[1], x, &lse, False):
+        return None
+    cdef Py_ssize_t n = row_count(x)
+    cdef void *values = work.operands[1].data
+    if not (are_finite(<float *>values, n) if item == 4 else are_finite(<double *>values, n)):
+        return None
+    out = result_like(<object>given[2], x)
+    if out is None:
+        return None
+    if cnp.PyArray_Check(<object>given[1]) and not are_apart(<cnp.ndarray>given[1], out):
+        return None
+    if item == sizeof(float):
+        (<float *>&one)[0] = 1
+    else:
+        one = 1
+    take_plain(&work, 0, x)
+    take_values(&work, 2, &one, 0)
+    take_plain(&work, 3, out)
+    run_logsumexp_vjp(&work, kernel)
+    return out
+
+
+cdef object short_merge(PyObject **given):
+    cdef loop work
+    cdef int i
+    if type(<object>given[0]) is not tuple or type(<object>given[1]) is not tuple:
+        return None
+    cdef tuple p = <tuple><object>given[0], q = <tuple><object>given[1]
+    if len(p) != 2 or len(q) != 2:
+        return None
+    cdef list members = [p[0], p[1], q[0], q[1]]
+    cdef logsumexp_vjp_kernel kernel = plain_kernels(p[0]).logsumexp_vjp
+    if kernel == NULL:
+        return merged_numbers(members)
+    cdef cnp.ndarray first = <cnp.ndarray>p[0]
+    members += [result_like(None, first), result_like(None, first)]
+    for i in range(6):
+        if not is_like(members[i], first):
+            return None
+        take_values(
+            &work, i, cnp.PyArray_DATA(<cnp.ndarray>members[i]), cnp.PyArray_ITEMSIZE(first))
+    run_merge(&work, kernel, cnp.PyArray_SIZE(first))
+    return members[4], members[5]
+
+
+cdef object merged_numbers(list members):
+    """Of scalars of one type, or None."""
+    cdef loop work
+    cdef double[6] room  # for either type
+    cdef int i
+    kind = type(members[0])
+    if kind is not FLOAT32 and kind is not FLOAT64:
+        return None
+    cdef bint single = kind is FLOAT32
+    for i in range(4):
+        if type(members[i]) is not kind:
+            return None
+        cnp.PyArray_ScalarAsCtype(members[i], &room[i])
+    for i in range(6):
+        take_values(&work, i, &room[i], sizeof(float) if single else sizeof(double))
+    run_merge(&work, active.kernels[<int>SMC_F32 if single else <int>SMC_F64].logsumexp_vjp, 1)
+    if single:
+        return FLOAT32((<float *>&room[4])[0]), FLOAT32((<float *>&room[5])[0])
+    return FLOAT64(room[4]), FLOAT64(room[5])
 
 
 cdef object matrices_in(object out, cnp.ndarray s, cnp.npy_intp columns):
@@ -1448,6 +1674,8 @@ cdef dict short_ways = {
     "log_softmax_vjp": function_with(short_log_softmax_vjp, "log_s g out"),
     "log_softmax_jvp": function_with(short_log_softmax_jvp, "log_s v out"),
     "logsumexp_vjp": function_with(short_logsumexp_vjp, "x lse g out"),
+    "logsumexp_merge": function_with(short_merge, "p q"),
+    "softmax_from_lse": function_with(short_softmax_from_lse, "x lse out"),
     "softmax_layer": function_with(short_layer, "x W b out"),
     "softmax_layer_jacobian": function_with(short_layer_jacobian, "s x out"),
     "softmax_layer_vjp": function_with(short_layer_vjp, "s x W g"),

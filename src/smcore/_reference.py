@@ -53,6 +53,7 @@ __all__ = [
     "log_softmax_jvp",
     "log_softmax_vjp",
     "logsumexp",
+    "logsumexp_merge",
     "logsumexp_vjp",
     "set_num_threads",
     "set_target",
@@ -586,6 +587,59 @@ def logsumexp_vjp(x: Array, lse: Array, g: Array, out: Array) -> None:
     for rows in blocks(x.shape[:2], x.shape[2]):
         log_s = Extended.of(x[rows]) - Extended.of(lse[rows][..., np.newaxis])
         out[rows] = (log_s.exp() * Extended.of(g[rows][..., np.newaxis])).rounded()
+
+
+# --- Pairs ----------------------------------------------------------------------------------
+
+
+@quiet
+def logsumexp_merge(p_m: Array, p_s: Array, q_m: Array, q_s: Array, m: Array, s: Array) -> None:
+    """Write the logarithm of ``exp(p_m + p_s) + exp(q_m + q_s)`` as a number and what it lacks.
+
+    With `a` the larger of the two and `b` the other, it is ``a + log1p(exp(b - a))``.
+
+    Parameters
+    ----------
+    p_m, p_s, q_m, q_s : ndarray
+        Logarithms, rounded, and what rounding took from them; of one shape.
+    m, s : ndarray
+        Result, of the same shape, C-contiguous.
+    """
+    wide = m.dtype if m.dtype.char == "g" else np.dtype(np.float64)
+    operands = [np.asarray(part, wide) for part in (p_m, p_s, q_m, q_s)]
+    p_m, p_s, q_m, q_s = operands
+    swap = (q_m > p_m) | ((q_m == p_m) & (q_s > p_s))
+    a, a_rest = np.where(swap, q_m, p_m), np.where(swap, q_s, p_s)
+    b, b_rest = np.where(swap, p_m, q_m), np.where(swap, p_s, q_s)
+
+    distance, error = two_diff(b, a)
+    distance, error = two_sum(distance, finite(error) + (b_rest - a_rest))
+    ratio = np.exp(distance)
+    ratio += ratio * finite(error)
+    total, rest = two_sum(a, np.log1p(ratio))
+    total, rest = as_pair(total, finite(rest) + a_rest, m.dtype)
+
+    peak = np.maximum(p_m, q_m).astype(m.dtype)  # NaN if there is one
+    unchanged = np.isneginf(b) & np.isfinite(a)
+    regular = np.isfinite(peak)
+    m[...] = np.where(unchanged, a.astype(m.dtype), np.where(regular, total, peak))
+    s[...] = np.where(unchanged, a_rest.astype(m.dtype), np.where(regular, rest, rest_of(peak)))
+
+
+def as_pair(m: Array, rest: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return ``m + rest`` as a number of `dtype` and what it lacks."""
+    total, error = two_sum(m, rest)
+    rounded = total.astype(dtype)
+    lacking = ((total - rounded) + finite(error)).astype(dtype)
+    return rounded, np.where(np.isfinite(rounded), lacking, rest_of(rounded))
+
+
+def rest_of(m: Array) -> Array:
+    """Return the second of the pair of which an infinity or NaN is the first."""
+    return np.where(np.isnan(m), m, np.zeros_like(m))
+
+
+# --- The layer ------------------------------------------------------------------------------
 
 
 @quiet

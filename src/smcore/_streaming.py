@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import _reference
 from ._arrays import (
     Array,
     Axis,
-    DType,
     Rows,
     as_float,
     as_floats,
@@ -31,7 +31,7 @@ from ._arrays import (
     deliver,
     sum_dtype,
 )
-from ._backend import kernels
+from ._backend import core, kernels
 
 __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softmax_from_lse"]
 
@@ -102,6 +102,7 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     return deliver(m, None), deliver(s, None)
 
 
+@core.fast_path
 def logsumexp_merge(
     p: tuple[ArrayLike, ArrayLike], q: tuple[ArrayLike, ArrayLike]
 ) -> tuple[Any, Any]:
@@ -162,8 +163,11 @@ def logsumexp_merge(
     except ValueError:
         found = ", ".join(str(member.shape) for member in members)
         raise ValueError(f"p and q must broadcast against each other; found {found}") from None
-    p_m, p_s, q_m, q_s = (cast(member, sum_dtype(dtype)) for member in members)
-    m, s = _merged(p_m, p_s, q_m, q_s, dtype)
+    m, s = (np.empty(members[0].shape, dtype) for _ in range(2))
+    # what is stored in 16 bits has no kernel: logsumexp_partial returns none
+    backend = _reference if dtype.itemsize == 2 else kernels(dtype)
+    p_m, p_s, q_m, q_s = map(np.ascontiguousarray, members)
+    backend.logsumexp_merge(p_m, p_s, q_m, q_s, m, s)
     return deliver(m, None), deliver(s, None)
 
 
@@ -204,6 +208,7 @@ def logsumexp_finalize(m: ArrayLike, s: ArrayLike) -> Any:
         return deliver(np.asarray(m + s), None)
 
 
+@core.fast_path
 def softmax_from_lse(
     x: ArrayLike,
     lse: ArrayLike,
@@ -274,7 +279,7 @@ def softmax_from_lse(
     dtype = compute_dtype(x.dtype)
     wide = np.promote_types(sum_dtype(x.dtype), sum_dtype(m.dtype))
     with np.errstate(all="ignore"):
-        m, s = _as_pair(cast(m, wide), cast(s, wide), dtype)
+        m, s = _reference.as_pair(cast(m, wide), cast(s, wide), dtype)
         factor = np.where(np.isfinite(m), np.exp(-s), np.nan)
     result = as_output(out, x, x.shape)
     product = result if dtype == x.dtype else np.empty(x.shape, dtype)
@@ -302,7 +307,9 @@ def _fill_partial(x: Array, m: Array, s: Array) -> None:
             peak = rows.max(axis=-1)
             fine = np.maximum(abs(peak), m[block] - peak) <= 0.5
             lacking = np.where(fine | ~np.isfinite(lacking), 0, lacking)
-            m[block], s[block] = _as_pair(m[block].astype(lacking.dtype), lacking, m.dtype)
+            m[block], s[block] = _reference.as_pair(
+                m[block].astype(lacking.dtype), lacking, m.dtype
+            )
 
 
 def _row_blocks(outer: int, inner: int, size: int) -> Iterator[tuple[slice, slice]]:
@@ -330,45 +337,3 @@ def _members(pair: Any, name: str) -> dict[str, ArrayLike]:
     if len(members) != 2:
         raise ValueError(f"{name} must be a pair (m, s); found {len(members)} members")
     return {f"{name}[{i}]": member for i, member in enumerate(members)}
-
-
-def _merged(p_m: Array, p_s: Array, q_m: Array, q_s: Array, dtype: DType) -> tuple[Array, Array]:
-    """Return the pair of both together in `dtype`, from pairs of as many digits or more."""
-    with np.errstate(all="ignore"):
-        swap = (q_m > p_m) | ((q_m == p_m) & (q_s > p_s))
-        a, a_rest = np.where(swap, q_m, p_m), np.where(swap, q_s, p_s)
-        b, b_rest = np.where(swap, p_m, q_m), np.where(swap, p_s, q_s)
-
-        distance, error = _two_sum(b, -a)
-        distance, error = _two_sum(distance, error + (b_rest - a_rest))
-        ratio = np.exp(distance)
-        ratio += ratio * error
-        m, rest = _two_sum(a, np.log1p(ratio))
-        m, s = _as_pair(m, rest + a_rest, dtype)
-
-        unchanged = np.isneginf(b) & np.isfinite(a)
-        m, s = np.where(unchanged, cast(a, dtype), m), np.where(unchanged, cast(a_rest, dtype), s)
-        peak = cast(np.maximum(p_m, q_m), dtype)  # NaN if there is one
-        regular = np.isfinite(peak)
-        return np.where(regular, m, peak), np.where(regular, s, _rest_of(peak))
-
-
-def _as_pair(m: Array, rest: Array, dtype: DType) -> tuple[Array, Array]:
-    """Return ``m + rest`` as a number of `dtype` and what it lacks."""
-    total, error = _two_sum(m, rest)
-    rounded = cast(total, dtype)
-    lacking = cast((total - rounded) + error, dtype)
-    return rounded, np.where(np.isfinite(rounded), lacking, _rest_of(rounded))
-
-
-def _rest_of(m: Array) -> Array:
-    """Return the second of the pair of which an infinity or NaN is the first."""
-    return np.where(np.isnan(m), m, np.zeros_like(m))
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return ``fl(a + b)`` and its rounding error (Knuth, TAOCP 2, 4.2.2), 0 if it is no number."""
-    total = a + b
-    b_used = total - a
-    error = (a - (total - b_used)) + (b - b_used)
-    return total, np.where(np.isfinite(error), error, 0)
