@@ -511,6 +511,47 @@ cdef void run_merge(loop *self, logsumexp_vjp_kernel kernel, Py_ssize_t n) noexc
     run(self)
 
 
+cdef enum:
+    WIDE = 4096  # numbers of some rows held with twice their digits
+    WIDE_ROWS = 64
+
+
+cdef void widen(double *wide, const float *x, size_t n) noexcept nogil:
+    cdef size_t i, j
+    for i in range(0, n - n % 8, 8):
+        for j in range(8):  # a count known to the compiler: vectors
+            wide[i + j] = x[i + j]
+    for i in range(n - n % 8, n):
+        wide[i] = x[i]
+
+
+cdef void partial_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    cdef double[WIDE] wide
+    cdef double[WIDE_ROWS] lse
+    cdef reducing_kernel kernel = <reducing_kernel>self.kernel
+    cdef size_t i, k = self.k, rows = min(WIDE_ROWS, WIDE // k), count, end = row + n
+    cdef size_t item = sizeof(double)
+    cdef float *m
+    cdef float *s
+    while row < end:
+        count = min(rows, end - row)
+        widen(wide, <const float *>at(self, 0, block, row).data, count * k)
+        kernel(smc_view(&wide[0], k * item, item), smc_view(&lse[0], item, 0), count, k)
+        m, s = <float *>at(self, 1, block, row).data, <float *>at(self, 2, block, row).data
+        for i in range(count):
+            m[i] = <float>lse[i]
+            # nothing from an infinity
+            s[i] = <float>(lse[i] - m[i]) if fabs(lse[i]) != INFINITY else 0
+        row += count
+
+
+cdef void run_partial(loop *self) noexcept:
+    """Operands: x, m, s, plain, of float.  The logsumexp in double is more than the pair holds."""
+    self.part, self.kernel = partial_part, <any_kernel>active.kernels[<int>SMC_F64].logsumexp
+    self.work = 2 * (ROW + self.k)
+    run(self)
+
+
 # ---- the interface of a backend ------------------------------------------------------------------
 
 cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
@@ -1096,6 +1137,23 @@ cdef object short_softmax_from_lse(PyObject **given):
     return out
 
 
+cdef object short_partial(PyObject **given):
+    cdef loop work
+    if not cnp.PyArray_CheckExact(<object>given[0]):
+        return None
+    cdef cnp.ndarray x = <cnp.ndarray>given[0]
+    if cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT32 or plain_kernels(x) == &no_kernels:
+        return None
+    if row_length(x) > WIDE:
+        return None
+    first, second = new_by_row(x), new_by_row(x)
+    take_plain(&work, 0, x)
+    take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>first), sizeof(float))
+    take_values(&work, 2, cnp.PyArray_DATA(<cnp.ndarray>second), sizeof(float))
+    run_partial(&work)
+    return number_or(first), number_or(second)
+
+
 cdef object short_merge(PyObject **given):
     cdef loop work
     cdef int i
@@ -1674,6 +1732,7 @@ cdef dict short_ways = {
     "log_softmax_vjp": function_with(short_log_softmax_vjp, "log_s g out"),
     "log_softmax_jvp": function_with(short_log_softmax_jvp, "log_s v out"),
     "logsumexp_vjp": function_with(short_logsumexp_vjp, "x lse g out"),
+    "logsumexp_partial": function_with(short_partial, "x"),
     "logsumexp_merge": function_with(short_merge, "p q"),
     "softmax_from_lse": function_with(short_softmax_from_lse, "x lse out"),
     "softmax_layer": function_with(short_layer, "x W b out"),

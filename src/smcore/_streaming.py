@@ -38,6 +38,7 @@ __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softma
 _BLOCK = 1 << 16  # elements of the rows whose exponentials are held at once
 
 
+@core.fast_path
 def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     r"""Compute the logsumexp of a part of each row, to be merged with that of other parts.
 
@@ -74,14 +75,15 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
 
     Notes
     -----
-    After the logsumexp :math:`m`, within some :math:`2\epsilon` of its larger term (see
+    In float32 the logsumexp is computed in float64 and rounded twice: no digit of the pair is lost.
+    In float64, after the logsumexp :math:`m`, within some :math:`2\epsilon` of its larger term (see
     `logsumexp`), one pass over the exponentials gives what it lacks,
 
     .. math:: s = \log \sum_i e^{x_i - m},
 
     which is a Newton step. The error left is about :math:`\epsilon` in absolute terms, or
     :math:`2\epsilon` of a logarithm that is smaller than one. It takes memory for one row of
-    exponentials, or for some 65 536 of them where rows are shorter.
+    float64, or for some 65 536 numbers where rows are shorter.
 
     A part without entries, or with -inf alone, gives the identity of `logsumexp_merge`,
     ``(-inf, 0)``. One that holds +inf gives ``(inf, 0)``, one that holds NaN gives NaN twice. No
@@ -295,21 +297,32 @@ def softmax_from_lse(
 
 def _fill_partial(x: Array, m: Array, s: Array) -> None:
     """Write the pairs of rows ``(A, B, K)`` into `m` and `s`, ``(A, B)``."""
+    if m.dtype == np.float32:
+        _fill_by_wider(x, m, s)
+        return
     kernel = kernels(m.dtype)
     for block in _row_blocks(*x.shape):
-        rows = cast(x[block], m.dtype)
+        rows = x[block]
         kernel.logsumexp(rows, m[block])
         terms = np.empty(rows.shape, rows.dtype)
         kernel.logsumexp_vjp(rows, m[block], np.ones_like(m[block]), terms)
         with np.errstate(all="ignore"):
-            lacking = np.log(terms.sum(axis=-1, dtype=sum_dtype(m.dtype)))
+            lacking = np.log(terms.sum(axis=-1))
             # The step gives an absolute error of epsilon: a logarithm of two small terms has less.
             peak = rows.max(axis=-1)
             fine = np.maximum(abs(peak), m[block] - peak) <= 0.5
             lacking = np.where(fine | ~np.isfinite(lacking), 0, lacking)
-            m[block], s[block] = _reference.as_pair(
-                m[block].astype(lacking.dtype), lacking, m.dtype
-            )
+            m[block], s[block] = _reference.as_pair(m[block], lacking, m.dtype)
+
+
+def _fill_by_wider(x: Array, m: Array, s: Array) -> None:
+    """Do the same for a float32 pair: the logarithm in float64 has all its digits."""
+    for block in _row_blocks(*x.shape):
+        rows = cast(x[block], np.dtype(np.float64))
+        lse = np.empty(rows.shape[:2])
+        kernels(rows.dtype).logsumexp(rows, lse)
+        with np.errstate(all="ignore"):
+            m[block], s[block] = _reference.as_pair(lse, np.zeros_like(lse), m.dtype)
 
 
 def _row_blocks(outer: int, inner: int, size: int) -> Iterator[tuple[slice, slice]]:
