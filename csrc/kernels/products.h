@@ -76,10 +76,11 @@ SMC_INLINE vec product_of(vec s, vec g, vec dot, const smc_product which) {
 
 SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec dot,
                              const smc_product which) {
+  const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   const vec zero = v_set1(0);
   vec a[SMC_GROUP], b[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+  for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
     load_group(s, a, n.lanes, zero);
     load_group(g, b, n.lanes, zero);
     SMC_EACH(j, SMC_GROUP) a[j] = product_of(a[j], b[j], dot, which);

@@ -63,8 +63,8 @@ SMC_INLINE f32_vec f32_mul_err(f32_vec a, f32_vec b, f32_vec product) {
 
 /* Dekker's product (1971).  The factors are split by their bits, 26 and 27: no step can overflow where
  * the product does not, and all are exact but for the product of the low parts, whose rounding is at
- * most 2^-105 of the whole. */
-SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
+ * most 2^-105 of the whole.  Out of line: there are many places for it. */
+static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   const f64_vec a_hi = (f64_vec)((f64_mask)a & -(1ll << 27)), a_lo = a - a_hi;
   const f64_vec b_hi = (f64_vec)((f64_mask)b & -(1ll << 27)), b_lo = b - b_hi;
   return (((a_hi * b_hi - product) + a_hi * b_lo) + a_lo * b_hi) + a_lo * b_lo;

@@ -78,8 +78,8 @@ SMC_INLINE f32_vec f32_mul_err(f32_vec a, f32_vec b, f32_vec product) {
 }
 
 /* Veltkamp's splitting and Dekker's product (1971).  The larger factor is made smaller, so that the
- * splitting does not overflow. */
-SMC_INLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
+ * splitting does not overflow.  Out of line: there are many places for it. */
+static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   const double large = fabs(a) > fabs(b) ? a : b, other = fabs(a) > fabs(b) ? b : a;
   const double factor = fabs(large) > 0x1p900 ? 0x1p-100 : 1, x = large * factor;
   const double s = 0x1.0000002p27 * x, t = 0x1.0000002p27 * other;
