@@ -16,7 +16,6 @@
 #define max_of SMC_V(max_of)
 #define max_of_strand SMC_V(max_of_strand)
 #define exp_group SMC_V(exp_group)
-#define exp_part SMC_V(exp_part)
 #define add_term SMC_V(add_term)
 #define add_two_terms SMC_V(add_two_terms)
 #define whole_sum SMC_V(whole_sum)
@@ -52,7 +51,6 @@
 
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
-typedef enum { SMC_SOFTMAX, SMC_LOG_SOFTMAX, SMC_LOGSUMEXP } smc_ending;
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
 enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
 enum { SMC_X, SMC_Y };           /* operands */
@@ -487,9 +485,8 @@ SMC_INLINE vec log_of_sum(const softmax_sums *s, const scaling *scale) {
 }
 
 typedef struct {
-  smc_ending ending;
   double scale;
-  smc_view lse; /* of SMC_LOGSUMEXP: one value for each row */
+  smc_view lse; /* of logsumexp: one value for each row */
 } forward_how;
 
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */

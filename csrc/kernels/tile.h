@@ -57,23 +57,13 @@ enum { SMC_MAX_STRANDS = 16 };     /* in a tile */
 enum { SMC_PACKED_MAX = 127 };     /* the longest row worth packing */
 enum { SMC_NEAR_BYTES = 24576 };   /* that stay in the first-level cache from pass to pass */
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
-enum {
-  SMC_BLOCK_BYTES = 2048
-}; /* of a row that is read from memory: so little that, while it is
-                                   * computed with, the processor does not cease to fetch ahead */
-enum { SMC_FAR_STRANDS = 4 };       /* in a tile of packed rows from memory: for the same reason */
+/* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
+ * does not cease to fetch ahead. */
+enum { SMC_BLOCK_BYTES = 2048 };    /* of a long row */
+enum { SMC_FAR_STRANDS = 4 };       /* of packed rows */
 enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
 enum { SMC_LINE = 64 };             /* bytes of a cache line */
 enum { SMC_STAGE_BYTES = 16384 };   /* of the buffer of one operand */
-
-/* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
- * data takes no part.  An output may be the very memory of an input, and is staged in the buffer of
- * operand 0. */
-#define SMC_BATCH(storage_)                                                                        \
-  const storage_ *as;                                                                              \
-  smc_view operands[SMC_MAX_OPERANDS];                                                             \
-  int count, inputs;                                                                               \
-  size_t n, k
 #endif
 
 /* How elements of a stored type get into a strand, and back (storage.h).  Rows `row` to `row + rows`,
@@ -93,8 +83,14 @@ typedef struct {
   void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);
 } storage;
 
+/* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
+ * data takes no part.  An output may be the very memory of an input; if staged, it shares the buffer of
+ * operand 0. */
 typedef struct {
-  SMC_BATCH(storage);
+  const storage *as;
+  smc_view operands[SMC_MAX_OPERANDS];
+  int count, inputs;
+  size_t n, k;
 } batch;
 
 typedef struct {
