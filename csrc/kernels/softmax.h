@@ -18,10 +18,9 @@
 #define exp_group SMC_V(exp_group)
 #define add_term SMC_V(add_term)
 #define add_two_terms SMC_V(add_two_terms)
-#define whole_sum SMC_V(whole_sum)
-#define tail_sum SMC_V(tail_sum)
-#define whole_of_strand SMC_V(whole_of_strand)
-#define tail_of_strand SMC_V(tail_of_strand)
+#define leave_out_peaks SMC_V(leave_out_peaks)
+#define sum_of_terms SMC_V(sum_of_terms)
+#define sum_of_strand SMC_V(sum_of_strand)
 #define softmax_sums SMC_V(softmax_sums)
 #define find_maxima SMC_V(find_maxima)
 #define add_sums SMC_V(add_sums)
@@ -107,61 +106,36 @@ SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const smc_sum which, int 
   }
 }
 
-/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere. */
-SMC_INLINE pair whole_sum(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
-                          int paired, const int general) {
-  const vec offset = v_set1(4 * SMC_C(LIFTED));
-  const int keep = y.p != NULL;
-  pair total = pair_of(0);
-  vec a[SMC_GROUP], e[SMC_GROUP];
-  for (size_t i = 0, from; i < steps_of(n);) {
-    const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
-    from = i;
-    const size_t grouped = end < n.count ? end : n.count;
-    pair sum = {offset, v_set1(0)};
-    for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
-      load_group(x, a, n.lanes, scale->vacant);
-      exp_group(a, e, sh, scale, SMC_GROUP, general);
-      if (keep) store_group(y, e, n.lanes);
-      add_two_terms(&sum, e[0], e[1], SMC_TOTAL, paired);
-      add_two_terms(&sum, e[2], e[3], SMC_TOTAL, paired);
-      x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
-    }
-    for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
-      const size_t lanes = lanes_at(n, i);
-      a[0] = load_lanes(x, lanes, scale->vacant);
-      exp_group(a, e, sh, scale, 1, general);
-      if (keep) store_lanes(y, e[0], lanes);
-      add_term(&sum, e[0], SMC_TOTAL);
-    }
-    total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
+SMC_INLINE void leave_out_peaks(const vec *a, vec *e, vec m, vec *count, const int n) {
+  SMC_EACH(j, n) {
+    mask peak = v_eq(a[j], m);
+    e[j] = v_select(peak, v_set1(0), e[j]);
+    *count = v_add_if(peak, *count, v_set1(1));
   }
-  return total;
 }
 
-/* The same without maxima; how many there are, is added to `peaks`. */
-SMC_INLINE pair tail_sum(strand x, strand y, const extent n, vec m, const shift *sh,
-                         const scaling *scale, vec *peaks, const int general) {
-  const vec zero = v_set1(0), one = v_set1(1);
+/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  A tail leaves out what equals m;
+ * how many those are, is added to `peaks`. */
+SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const shift *sh,
+                             const scaling *scale, vec *peaks, const smc_sum which, int paired,
+                             const int general) {
+  const vec zero = v_set1(0);
+  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   const int keep = y.p != NULL;
   pair total = pair_of(0);
   vec count = *peaks, a[SMC_GROUP], e[SMC_GROUP];
   for (size_t i = 0, from; i < steps_of(n);) {
     const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
-    from = i;
     const size_t grouped = end < n.count ? end : n.count;
-    pair sum = {zero, zero};
+    pair sum = {offset, zero};
+    from = i;
     for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
       load_group(x, a, n.lanes, scale->vacant);
       exp_group(a, e, sh, scale, SMC_GROUP, general);
       if (keep) store_group(y, e, n.lanes);
-      SMC_EACH(j, SMC_GROUP) {
-        mask peak = v_eq(a[j], m);
-        e[j] = v_select(peak, zero, e[j]);
-        count = v_add_if(peak, count, one);
-      }
-      add_term(&sum, v_add(e[0], e[1]), SMC_TAIL);
-      add_term(&sum, v_add(e[2], e[3]), SMC_TAIL);
+      if (which == SMC_TAIL) leave_out_peaks(a, e, m, &count, SMC_GROUP);
+      add_two_terms(&sum, e[0], e[1], which, paired);
+      add_two_terms(&sum, e[2], e[3], which, paired);
       x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
     }
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
@@ -169,32 +143,25 @@ SMC_INLINE pair tail_sum(strand x, strand y, const extent n, vec m, const shift 
       a[0] = load_lanes(x, lanes, scale->vacant);
       exp_group(a, e, sh, scale, 1, general);
       if (keep) store_lanes(y, e[0], lanes);
-      mask peak = v_eq(a[0], m);
-      count = v_add_if(peak, count, one);
-      add_term(&sum, v_select(peak, zero, e[0]), SMC_TAIL);
+      if (which == SMC_TAIL) leave_out_peaks(a, e, m, &count, 1);
+      add_term(&sum, e[0], which);
     }
-    total = pair_add_to(total, sum, from == 0);
+    total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
   *peaks = count;
   return total;
 }
 
-SMC_INLINE pair whole_of_strand(const strand x, const strand y, const extent n, const shift *sh,
-                                const scaling *scale, int paired) {
-  if (is_general(scale, sh)) return whole_sum(x, y, n, sh, scale, paired, 1);
-  if (is_dense(x) && is_dense(y)) {
-    return whole_sum(dense(x), dense(y), whole(n), sh, scale, paired, 0);
+SMC_INLINE pair sum_of_strand(const strand x, const strand y, const extent n, vec m,
+                              const shift *sh, const scaling *scale, vec *peaks,
+                              const smc_sum which, int paired) {
+  if (is_general(scale, sh)) {
+    return sum_of_terms(x, y, n, m, sh, scale, peaks, which, paired, 1);
   }
-  return whole_sum(x, y, n, sh, scale, paired, 0);
-}
-
-SMC_INLINE pair tail_of_strand(const strand x, const strand y, const extent n, vec m,
-                               const shift *sh, const scaling *scale, vec *peaks) {
-  if (is_general(scale, sh)) return tail_sum(x, y, n, m, sh, scale, peaks, 1);
   if (is_dense(x) && is_dense(y)) {
-    return tail_sum(dense(x), dense(y), whole(n), m, sh, scale, peaks, 0);
+    return sum_of_terms(dense(x), dense(y), whole(n), m, sh, scale, peaks, which, paired, 0);
   }
-  return tail_sum(x, y, n, m, sh, scale, peaks, 0);
+  return sum_of_terms(x, y, n, m, sh, scale, peaks, which, paired, 0);
 }
 
 /* What is known of the row (or rows) in a strand. */
@@ -227,9 +194,10 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const strand x = strand_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
     const strand y = keep ? strand_of(t, t->of->inputs, u) : nowhere;
     const extent n = extent_of(t, u);
+    vec *peaks = &s[u].peaks, absent = s[u].absent;
     pair part = which == SMC_TOTAL
-                    ? whole_of_strand(x, y, n, &s[u].sh, scale, paired)
-                    : tail_of_strand(x, y, n, s[u].absent, &s[u].sh, scale, &s[u].peaks);
+                    ? sum_of_strand(x, y, n, absent, &s[u].sh, scale, peaks, SMC_TOTAL, paired)
+                    : sum_of_strand(x, y, n, absent, &s[u].sh, scale, peaks, SMC_TAIL, 1);
     s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
   }
 }
