@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from .card import SIZE_NAMES
 from .ops import OPS
@@ -21,6 +21,7 @@ from .results import Result
 DPI = 100
 MOST_ROWS = 60  # cells below each other
 MOST_ANNOTATED = 120  # cells up to which each carries its number
+MOST_NAMED = 4  # points of a curve up to which each K is named
 LARGEST_RATIO = 16.0  # where the colours end
 
 
@@ -139,4 +140,7 @@ def _draw_curve(axes: Axes, group: Sequence[Result], names: Sequence[str]) -> No
     limits = [(r.cell.classes, r.per_element(r.limits[r.limit])) for r in group]
     axes.plot(*zip(*limits, strict=True), "--", color="0.6", label="limit")
     axes.set(xscale="log", yscale="log", xlabel="K", ylabel="ns per element")
+    axes.xaxis.set_minor_formatter(NullFormatter())  # over a short range they would overlap
+    if len(group) <= MOST_NAMED:
+        axes.set_xticks([r.cell.classes for r in group], [str(r.cell.classes) for r in group])
     axes.grid(alpha=0.3, which="both")
