@@ -20,6 +20,7 @@
 #define sum_distribution SMC_V(sum_distribution)
 #define add_label SMC_V(add_label)
 #define store_values SMC_V(store_values)
+#define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
 #define gradient_group SMC_V(gradient_group)
 #define spread_gradient SMC_V(spread_gradient)
@@ -33,22 +34,22 @@
 enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
 #endif
 
-/* What a strand's rows have of the target: a = a spread part + `at_label` at the row's label, whose
- * logit is x_label. */
+/* What a group of rows has of the target: a = a spread part + `at_label` at the row's label, whose logit is
+ * x_label.  But of the pairs entry u has, until they are reduced, those of strand u, lane by lane. */
 typedef struct {
   vec at_label, base_at_label, x_label;
-  mask ignored;
+  vec present;                /* 0 if the row is ignored, else 1 */
   pair others, peak;          /* the mass of a away from the maximum, and at it */
   pair distance;              /* sum of the spread part times (max - x) */
   size_t label[SMC_V(lanes)]; /* of each row; 0 if it is ignored */
 } targets;
 
-/* What the gradient of a strand's rows is made of. */
+/* What the gradient of a group of rows is made of. */
 typedef struct {
   vec factor;
-  pair per_exp;      /* factor A/S: the gradient's part for each unit of an exponential */
-  mask dominant;     /* rows whose peak has more than half of the probability: */
-  vec tail, at_peak; /* S'/S, which is 1 - s_k there, and factor (A - a_k) s_k */
+  pair per_exp; /* factor A/S: the gradient's part for each unit of an exponential */
+  vec tail;     /* S'/S, which is 1 - s_k at the peak: if below 1/2, that has */
+  vec at_peak;  /* factor (A - a_k) s_k */
 } slope;
 
 /* Negative if the row is ignored.  Labels have been judged, but another thread may have written over
@@ -59,45 +60,41 @@ SMC_INLINE int64_t row_label(const smc_targets *how, size_t row, size_t k) {
   return label < (int64_t)k ? label : -1;
 }
 
-/* Where a strand of whole rows has that class of the row in lane l. */
-SMC_INLINE real *class_at(const tile *t, const strand s, size_t c, size_t l) {
-  return t->across ? vector_at(s, c) + l : s.p + c;
+/* Where the strand of a whole row, row l of group g, has that class. */
+SMC_INLINE real *class_at(const tile *t, int operand, size_t g, size_t l, size_t c) {
+  return t->across ? vector_at(strand_of(t, operand, g), c) + l
+                   : strand_of(t, operand, g * t->group + l).p + c;
 }
 
 /* The logit of each row's label, which is taken from memory where a strand has not the whole row. */
-SMC_INLINE void logits_at_labels(const tile *t, size_t u, const targets *a, real *logit) {
+SMC_INLINE void logits_at_labels(const tile *t, size_t g, const targets *a, real *logit) {
   const smc_view *x = &t->of->operands[SMC_X];
-  const strand s = strand_of(t, SMC_X, u);
-  size_t first, rows = strand_rows(t, u, &first);
-  for (size_t l = 0; l < rows; ++l) {
+  for (size_t l = 0; l < group_rows(t, g); ++l) {
     if (is_single_block(t)) {
-      logit[l] = *class_at(t, s, a->label[l], l);
+      logit[l] = *class_at(t, SMC_X, g, l, a->label[l]);
       continue;
     }
-    const char *row = (const char *)x->data + (ptrdiff_t)(first + l) * x->row;
+    const char *row = (const char *)x->data + (ptrdiff_t)(group_row(t, g) + l) * x->row;
     t->of->as->get(row + (ptrdiff_t)a->label[l] * x->col, 0, 1, &logit[l]);
   }
 }
 
-/* Each row's label and its logit; along, in every lane. */
-static void read_labels(const tile *t, size_t u, const smc_targets *how, targets *a) {
+/* Each row's label and its logit. */
+static void read_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
   const real *weight = how->weight;
-  real present[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0}, w[SMC_V(lanes)] = {0};
-  size_t first, rows = strand_rows(t, u, &first);
-  for (size_t l = 0; l < rows; ++l) {
-    const int64_t label = row_label(how, first + l, t->of->k);
+  real present[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0}, mass[SMC_V(lanes)] = {0};
+  for (size_t l = 0; l < group_rows(t, g); ++l) {
+    const int64_t label = row_label(how, group_row(t, g) + l, t->of->k);
     a->label[l] = label < 0 ? 0 : (size_t)label;
     present[l] = label < 0 ? 0 : 1;
-    if (weight) w[l] = label < 0 ? 0 : weight[label];
+    mass[l] = label < 0 || !weight ? present[l] : weight[label];
   }
-  logits_at_labels(t, u, a, logit);
-  vec there = t->across ? v_load(present) : v_set1(present[0]);
-  vec mass = !weight ? there : t->across ? v_load(w) : v_set1(w[0]);
-  a->ignored = v_eq(there, v_set1(0));
-  a->at_label = v_mul(mass, v_set1((real)how->on));
-  a->base_at_label = v_mul(mass, v_set1((real)how->off));
-  a->x_label = t->across ? v_load(logit) : v_set1(logit[0]);
-  a->x_label = v_select(a->ignored, v_set1(0), a->x_label);
+  logits_at_labels(t, g, a, logit);
+  const vec m = by_lane(t, mass);
+  a->present = by_lane(t, present);
+  a->at_label = v_mul(m, v_set1((real)how->on));
+  a->base_at_label = v_mul(m, v_set1((real)how->off));
+  a->x_label = v_select(v_eq(a->present, v_set1(0)), v_set1(0), by_lane(t, logit));
 }
 
 /* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in
@@ -140,10 +137,10 @@ SMC_INLINE void add_label(targets *a, vec m) {
   a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
 }
 
-/* One value for each row, of the type computed in. */
-SMC_INLINE void store_values(const tile *t, size_t u, vec value, void *to, ptrdiff_t step) {
+/* One value for each row of group g, of the type computed in. */
+SMC_INLINE void store_values(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
   real lane[SMC_V(lanes)];
-  size_t first, rows = strand_rows(t, u, &first);
+  const size_t first = group_row(t, g), rows = group_rows(t, g);
   if (rows == W && step == sizeof(real)) {
     v_store((real *)to + first, value);
     return;
@@ -154,8 +151,8 @@ SMC_INLINE void store_values(const tile *t, size_t u, vec value, void *to, ptrdi
   }
 }
 
-/* The loss of the rows in strand u, and what their gradient will need. */
-static slope loss_and_slope(const tile *t, size_t u, const softmax_sums *s, const targets *a,
+/* The loss of the rows in group g, and what their gradient will need. */
+static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
                             const smc_targets *how) {
   const scaling scale = scaling_by(1, t->across);
   const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
@@ -175,29 +172,35 @@ static slope loss_and_slope(const tile *t, size_t u, const softmax_sums *s, cons
     others = pair_add(others, (pair){v_add(z, z), zero});
     mass = pair_value(pair_add(others, a->peak));
   }
-  store_values(t, u, v_select(a->ignored, zero, loss), how->loss, how->loss_row);
-  if (how->lse) store_values(t, u, lse, how->lse, how->lse_row);
+  loss = v_select(v_eq(a->present, zero), zero, loss);
+  store_values(t, g, loss, how->loss, how->loss_row);
+  if (how->lse) store_values(t, g, lse, how->lse, how->lse_row);
 
-  slope g = {.factor = factor};
+  slope d = {.factor = factor};
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);
   vec inverse = v_div(one, total.hi);
-  g.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total, inverse);
-  g.tail = pair_value(pair_quotient(s->sum, total, inverse));
-  g.dominant = v_lt(g.tail, v_set1((real)0.5));
-  g.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, g.tail));
-  return g;
+  d.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total, inverse);
+  d.tail = pair_value(pair_quotient(s->sum, total, inverse));
+  d.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, d.tail));
+  return d;
 }
 
-/* factor (A s - a), by its tail at a dominant peak */
+SMC_INLINE slope slope_of_strand(const tile *t, size_t u, const slope *g) {
+  return (slope){of_strand(t, u, &g->factor), pair_of_strand(t, u, &g->per_exp),
+                 of_strand(t, u, &g->tail), of_strand(t, u, &g->at_peak)};
+}
+
+/* factor (A s - a), by its tail at a peak of more than half of the probability */
 SMC_INLINE vec gradient_of(vec x, vec e, vec a, vec m, const slope *g) {
   vec part = v_mul(g->factor, a);
   vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
   vec exact = v_fnma(part, g->tail, g->at_peak);
-  return v_select(v_and(v_eq(x, m), g->dominant), exact, plain);
+  mask dominant = v_lt(g->tail, v_set1((real)0.5));
+  return v_select(v_and(v_eq(x, m), dominant), exact, plain);
 }
 
 /* Where the target is spread: n vectors from i on. */
-SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const softmax_sums *s,
+SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, vec m, const shift *sh,
                                const slope *g, const smc_targets *how, const int n) {
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
   const strand soft = soft_strand(t, u, how);
@@ -208,63 +211,64 @@ SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const softmax_
     const size_t at = i + (size_t)j;
     a[j] = load_lanes(ahead(x, at), lanes_at(length, at), v_set1(0));
   }
-  exp_group(a, e, &s->sh, &scale, n, 1);
+  exp_group(a, e, sh, &scale, n, 1);
   SMC_EACH(j, n) {
     const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
-    vec d = gradient_of(a[j], e[j], distribution(t, soft, at, lanes, how), s->m, g);
+    vec d = gradient_of(a[j], e[j], distribution(t, soft, at, lanes, how), m, g);
     store_lanes(ahead(y, at), d, lanes);
   }
 }
 
-static void spread_gradient(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+static void spread_gradient(const tile *t, size_t u, vec m, const shift *sh, const slope *g,
                             const smc_targets *how) {
   const extent n = extent_of(t, u);
   size_t i = 0;
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    gradient_group(t, u, i, s, g, how, SMC_GROUP);
+    gradient_group(t, u, i, m, sh, g, how, SMC_GROUP);
   }
-  for (; i < steps_of(n); ++i) gradient_group(t, u, i, s, g, how, 1);
+  for (; i < steps_of(n); ++i) gradient_group(t, u, i, m, sh, g, how, 1);
 }
 
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
-static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, const slope *of_group,
                             const targets *a, const smc_targets *how, int spread, int keep) {
   const scaling scale = scaling_by(1, t->across);
+  const shift sh = shift_of_strand(t, u, &s->sh);
+  const slope g = slope_of_strand(t, u, of_group);
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
   if (spread) {
-    spread_gradient(t, u, s, g, how);
+    spread_gradient(t, u, of_strand(t, u, &s->m), &sh, &g, how);
   } else if (keep) {
-    scale_strand(y, n, g->per_exp);
+    scale_strand(y, n, g.per_exp);
   } else {
-    quotient_strand(x, y, n, &s->sh, &scale, g->per_exp);
+    quotient_strand(x, y, n, &sh, &scale, g.per_exp);
   }
-  if (v_count(a->ignored) == 0) return;
+  const mask ignored = v_eq(of_strand(t, u, &a->present), v_set1(0));
+  if (v_count(ignored) == 0) return;
   for (size_t i = 0; i < steps_of(n); ++i) {
     const strand at = ahead(y, i);
     const size_t lanes = lanes_at(n, i);
-    store_lanes(at, v_select(a->ignored, v_set1(0), load_lanes(at, lanes, v_set1(0))), lanes);
+    store_lanes(at, v_select(ignored, v_set1(0), load_lanes(at, lanes, v_set1(0))), lanes);
   }
 }
 
 /* The one class of each row that a label makes different; in a strand of the whole row, else in memory. */
-static void gradient_at_labels(const tile *t, size_t u, const softmax_sums *s, const slope *g,
+static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
   const scaling scale = scaling_by(1, t->across);
   const smc_view *y = &t->of->operands[SMC_GRAD];
-  const strand grad = strand_of(t, SMC_GRAD, u);
   real lane[SMC_V(lanes)];
   vec x = a->x_label, e = x;
   exp_group(&x, &e, &s->sh, &scale, 1, 1);
-  vec d = gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, g);
-  v_store(lane, v_select(a->ignored, v_set1(0), d));
-  size_t first, rows = strand_rows(t, u, &first);
-  for (size_t l = 0; l < rows; ++l) {
+  vec at_label = gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, d);
+  v_store(lane, v_select(v_eq(a->present, v_set1(0)), v_set1(0), at_label));
+  for (size_t l = 0; l < group_rows(t, g); ++l) {
     if (is_single_block(t)) {
-      *class_at(t, grad, a->label[l], l) = lane[l];
+      *class_at(t, SMC_GRAD, g, l, a->label[l]) = lane[l];
       continue;
     }
-    char *row = (char *)y->data + (ptrdiff_t)(first + l) * y->row;
+    char *row = (char *)y->data + (ptrdiff_t)(group_row(t, g) + l) * y->row;
     t->of->as->put(row + (ptrdiff_t)a->label[l] * y->col, 0, 1, &lane[l]);
   }
 }
@@ -278,39 +282,44 @@ static void cross_entropy_tile(tile *t, const void *extra) {
   const int keep = grad && !spread && !t->online;
   softmax_sums s[SMC_MAX_STRANDS];
   targets a[SMC_MAX_STRANDS];
-  slope g[SMC_MAX_STRANDS];
+  slope d[SMC_MAX_STRANDS];
 
   if (is_single_block(t)) enter_block(t, 0);
-  for (size_t u = 0; u < t->strands; ++u) {
-    a[u].ignored = v_none();
-    a[u].at_label = a[u].base_at_label = v_set1(0);
-    a[u].others = a[u].peak = a[u].distance = pair_of(0);
-    if (how->labels) read_labels(t, u, how, &a[u]);
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    a[g].present = v_set1(1);
+    a[g].at_label = a[g].base_at_label = v_set1(0);
+    if (how->labels) read_labels(t, g, how, &a[g]);
   }
   sums_of_exp(t, &scale, SMC_TAIL, keep, s);
-  if (!how->labels) {
-    for (size_t u = 0; u < t->strands; ++u) a[u].x_label = s[u].m;
-  }
+  for (size_t u = 0; u < t->strands; ++u) a[u].others = a[u].peak = a[u].distance = pair_of(0);
   for (size_t begin = 0; spread && begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) sum_distribution(t, u, s[u].m, how, &a[u]);
+    for (size_t u = 0; u < t->strands; ++u) {
+      sum_distribution(t, u, of_strand(t, u, &s[group_of(t, u)].m), how, &a[u]);
+    }
   }
-  for (size_t u = 0; u < t->strands; ++u) {
-    a[u].others = reduce_sum(t, a[u].others);
-    a[u].peak = reduce_sum(t, a[u].peak);
-    a[u].distance = reduce_sum(t, a[u].distance);
-    if (how->labels) add_label(&a[u], s[u].m);
-    g[u] = loss_and_slope(t, u, &s[u], &a[u], how);
+  if (spread) {
+    sum_by_row(t, &a->others, sizeof *a);
+    sum_by_row(t, &a->peak, sizeof *a);
+    sum_by_row(t, &a->distance, sizeof *a);
+  }
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    if (!how->labels) a[g].x_label = s[g].m;
+    add_label(&a[g], s[g].m);
+    d[g] = loss_and_slope(t, g, &s[g], &a[g], how);
   }
   for (size_t begin = 0; grad && begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      gradient_strand(t, u, &s[u], &g[u], &a[u], how, spread, keep);
-      if (how->labels && is_single_block(t)) gradient_at_labels(t, u, &s[u], &g[u], &a[u]);
+      const size_t g = group_of(t, u);
+      gradient_strand(t, u, &s[g], &d[g], &a[g], how, spread, keep);
+    }
+    for (size_t g = 0; how->labels && is_single_block(t) && g < groups_of(t); ++g) {
+      gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
     }
     leave_block(t);
   }
-  for (size_t u = 0; grad && how->labels && !is_single_block(t) && u < t->strands; ++u) {
-    gradient_at_labels(t, u, &s[u], &g[u], &a[u]);
+  for (size_t g = 0; grad && how->labels && !is_single_block(t) && g < groups_of(t); ++g) {
+    gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
   }
 }

@@ -21,17 +21,17 @@ static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k) {
 }
 
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2},
+  for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1},
             &(smc_product){SMC_SOFTMAX_VJP});
 }
 
 static void SMC_K(op_log_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2},
+  for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1},
             &(smc_product){SMC_LOG_SOFTMAX_VJP});
 }
 
 static void SMC_K(op_log_softmax_jvp)(smc_view s, smc_view v, smc_view y, size_t n, size_t k) {
-  for_tiles(product_tile, &(batch){SMC_ROWS(s, v, y), .count = 3, .inputs = 2},
+  for_tiles(product_tile, &(batch){SMC_ROWS(s, v, y), .count = 3, .inputs = 2, .light = 1},
             &(smc_product){SMC_LOG_SOFTMAX_JVP});
 }
 

@@ -10,7 +10,6 @@
 #define product_strand SMC_V(product_strand)
 #define product_tile SMC_V(product_tile)
 #define lse_product_tile SMC_V(lse_product_tile)
-#define load_by_row SMC_V(load_by_row)
 
 #ifndef SMC_PRODUCT_CONSTANTS
 #define SMC_PRODUCT_CONSTANTS
@@ -125,32 +124,31 @@ static void product_tile(tile *t, const void *extra) {
       dot[u] = pair_add_to(dot[u], part, begin == 0);
     }
   }
-  for (size_t u = 0; u < t->strands; ++u) dot[u].hi = pair_value(reduce_sum(t, dot[u]));
+  sum_by_row(t, dot, sizeof *dot);
+  for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
       product_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), strand_of(t, SMC_PRODUCT, u),
-                     extent_of(t, u), dot[u].hi, which);
+                     extent_of(t, u), of_strand(t, u, &dot[group_of(t, u)].hi), which);
     }
     leave_block(t);
   }
 }
 
-/* The values of the rows in strand u: one to a lane or, along, that of the row in all. */
-SMC_INLINE vec load_by_row(const tile *t, size_t u, const smc_view *o) {
-  real lane[SMC_V(lanes)] = {0};
-  size_t first, rows = strand_rows(t, u, &first);
-  t->of->as->get((const char *)o->data + (ptrdiff_t)first * o->row, o->row, rows, lane);
-  return t->across ? v_load(lane) : v_set1(lane[0]);
-}
-
 /* operands: x, the product exp(x - lse) g; the rounding error of x - lse is carried into exp */
 static void lse_product_tile(tile *t, const void *extra) {
   const smc_rowwise *how = extra;
+  vec lses[SMC_MAX_STRANDS], gs[SMC_MAX_STRANDS];
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    lses[g] = load_by_row(t, g, &how->lse);
+    gs[g] = load_by_row(t, g, &how->g);
+  }
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      const vec lse = load_by_row(t, u, &how->lse), g = load_by_row(t, u, &how->g);
+      const vec lse = of_strand(t, u, &lses[group_of(t, u)]);
+      const vec g = of_strand(t, u, &gs[group_of(t, u)]);
       strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
       const extent n = extent_of(t, u);
       for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {

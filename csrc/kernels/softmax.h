@@ -30,10 +30,11 @@
 #define raise_maximum SMC_V(raise_maximum)
 #define sums_with_maximum SMC_V(sums_with_maximum)
 #define sums_online SMC_V(sums_online)
-#define sums_about SMC_V(sums_about)
 #define log_of SMC_V(log_of)
 #define log_of_sum SMC_V(log_of_sum)
-#define nan_if_held SMC_V(nan_if_held)
+#define find_nans SMC_V(find_nans)
+#define shift_of_strand SMC_V(shift_of_strand)
+#define pair_of_strand SMC_V(pair_of_strand)
 #define softmax_tile SMC_V(softmax_tile)
 #define log_softmax_tile SMC_V(log_softmax_tile)
 #define logsumexp_tile SMC_V(logsumexp_tile)
@@ -164,7 +165,8 @@ SMC_INLINE pair sum_of_strand(const strand x, const strand y, const extent n, ve
   return sum_of_terms(x, y, n, m, sh, scale, peaks, which, paired, 0);
 }
 
-/* What is known of the row (or rows) in a strand. */
+/* What is known of a group of rows; but until finish_sums, entry u has of `sum` and `peaks` those of strand
+ * u, lane by lane. */
 typedef struct {
   vec m;      /* the maximum of sign*x */
   vec absent; /* what terms are left out of a tail: m */
@@ -174,15 +176,20 @@ typedef struct {
   vec nan;    /* of a tail, where m is infinite: NaN if the row holds one, else 0 */
 } softmax_sums;
 
-SMC_INLINE softmax_sums sums_about(vec m, shift sh) {
-  return (softmax_sums){m, m, sh, pair_of(0), v_set1(0), v_set1(0)};
-}
-
 /* The maxima, in the block at hand, of each lane. */
 static void find_maxima(const tile *t, const scaling *scale, vec *m) {
   for (size_t u = 0; u < t->strands; ++u) {
     m[u] = v_max(m[u], max_of_strand(strand_of(t, SMC_X, u), extent_of(t, u), scale));
   }
+}
+
+SMC_INLINE pair pair_of_strand(const tile *t, size_t u, const pair *a) {
+  return (pair){of_strand(t, u, &a->hi), of_strand(t, u, &a->lo)};
+}
+
+SMC_INLINE shift shift_of_strand(const tile *t, size_t u, const shift *s) {
+  return (shift){of_strand(t, u, &s->center), of_strand(t, u, &s->peak), of_strand(t, u, &s->floor),
+                 of_strand(t, u, &s->origin)};
 }
 
 /* The terms of the block at hand, lane by lane; before the first, there are none. */
@@ -194,25 +201,29 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const strand x = strand_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
     const strand y = keep ? strand_of(t, t->of->inputs, u) : nowhere;
     const extent n = extent_of(t, u);
-    vec *peaks = &s[u].peaks, absent = s[u].absent;
+    const softmax_sums *row = &s[group_of(t, u)];
+    const shift sh = shift_of_strand(t, u, &row->sh);
+    const vec absent = of_strand(t, u, &row->absent);
+    vec *peaks = &s[u].peaks;
     pair part = which == SMC_TOTAL
-                    ? sum_of_strand(x, y, n, absent, &s[u].sh, scale, peaks, SMC_TOTAL, paired)
-                    : sum_of_strand(x, y, n, absent, &s[u].sh, scale, peaks, SMC_TAIL, 1);
+                    ? sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TOTAL, paired)
+                    : sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TAIL, 1);
     s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
   }
 }
 
 /* Of all lanes; a tail has left out every maximum, where it should one. */
 static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
-  for (size_t u = 0; u < t->strands; ++u) s[u].sum = reduce_sum(t, s[u].sum);
-  for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u) {
-    vec peaks = reduce_sum(t, (pair){s[u].peaks, v_set1(0)}).hi;
-    vec more = v_max(v_set1(0), v_sub(peaks, v_set1(1)));
+  sum_by_row(t, &s->sum, sizeof *s);
+  if (which == SMC_TOTAL) return;
+  count_by_row(t, &s->peaks, sizeof *s);
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    vec more = v_max(v_set1(0), v_sub(s[g].peaks, v_set1(1)));
     if (v_count(v_lt(v_set1(0), more)) == 0) continue;
-    pair e = exp_of_peak(s[u].m, &s[u].sh, scale);
+    pair e = exp_of_peak(s[g].m, &s[g].sh, scale);
     vec product = v_mul(e.hi, more);
     pair ties = {product, v_fma(e.lo, more, v_mul_err(e.hi, more, product))};
-    s[u].sum = normalized(pair_add(s[u].sum, ties));
+    s[g].sum = normalized(pair_add(s[g].sum, ties));
   }
 }
 
@@ -229,10 +240,10 @@ SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
 /* For a maximum that may still rise: no center, and no shift below one that has none. */
 SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
   const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), peak = scaled_maximum(m, scale);
-  softmax_sums s = sums_about(m, shift_about(v_max(least, peak)));
-  s.absent =
-      v_select(v_lt(peak, least), v_set1((real)INFINITY), m); /* too low: nothing is left out */
-  return s;
+  /* where it is too low, nothing is left out */
+  const vec absent = v_select(v_lt(peak, least), v_set1((real)INFINITY), m);
+  return (softmax_sums){m,          absent,    shift_about(v_max(least, peak)),
+                        pair_of(0), v_set1(0), v_set1(0)};
 }
 
 /* The maximum is at least m: sums move to it, and terms that were left out join them. */
@@ -252,30 +263,40 @@ static void raise_maximum(softmax_sums *s, vec m, const scaling *scale) {
   *s = top;
 }
 
-/* What is 0, or NaN in a row that holds one, to be added to an infinite maximum; it is rare, so the row
- * is looked at only then. */
-static vec nan_if_held(tile *t, size_t u, vec m) {
-  vec nan = v_set1(0);
-  if (v_count(v_lt(v_abs(m), v_set1((real)INFINITY))) == W) return nan;
+/* What is 0, or NaN in a row that holds one, to be added to an infinite maximum; it is rare, so rows are
+ * looked at only then. */
+static void find_nans(tile *t, softmax_sums *s) {
+  vec nan[SMC_MAX_STRANDS];
+  int infinite = 0;
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    s[g].nan = v_set1(0);
+    infinite |= v_count(v_lt(v_abs(s[g].m), v_set1((real)INFINITY))) != W;
+  }
+  if (!infinite) return;
+  for (size_t u = 0; u < t->strands; ++u) nan[u] = v_set1(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
-    strand x = strand_of(t, SMC_X, u);
-    const extent n = extent_of(t, u);
-    for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1)) {
-      vec a = load_lanes(x, lanes_at(n, i), v_set1(0));
-      nan = v_select(v_eq(a, a), nan, a);
+    for (size_t u = 0; u < t->strands; ++u) {
+      strand x = strand_of(t, SMC_X, u);
+      const extent n = extent_of(t, u);
+      for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1)) {
+        vec a = load_lanes(x, lanes_at(n, i), v_set1(0));
+        nan[u] = v_select(v_eq(a, a), nan[u], a);
+      }
     }
   }
-  if (!t->across) {
-    SMC_UNROLL for (size_t d = W / 2; d; d /= 2) nan = v_add(nan, v_xor_lanes(nan, (int)d));
-  }
-  return nan;
+  count_by_row(t, nan, sizeof *nan);
+  for (size_t g = 0; g < groups_of(t); ++g) s[g].nan = nan[g];
 }
 
 /* Sums about a maximum that is known, block by block. */
 static void sums_with_maximum(tile *t, const scaling *scale, smc_sum which, int keep,
                               softmax_sums *s) {
-  for (size_t u = 0; u < t->strands; ++u) s[u] = sums_about(s[u].m, make_shift(s[u].m, scale));
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    s[g].absent = s[g].m;
+    s[g].sh = make_shift(s[g].m, scale);
+  }
+  for (size_t u = 0; u < t->strands; ++u) s[u].peaks = v_set1(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     add_sums(t, scale, which, keep, s);
@@ -284,7 +305,8 @@ static void sums_with_maximum(tile *t, const scaling *scale, smc_sum which, int 
 }
 
 /* Sums about the largest maximum so far.  Only where that of the row is so large that it has to be
- * subtracted, all are about it, and the row is read once more. */
+ * subtracted, all are about it, and the row is read once more.  Along, a tile has one row, whose values are
+ * in all lanes: strands are groups. */
 static void sums_online(tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
   softmax_sums exact[SMC_MAX_STRANDS];
   int far = 0;
@@ -294,7 +316,8 @@ static void sums_online(tile *t, const scaling *scale, smc_sum which, softmax_su
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
     find_maxima(t, scale, m);
-    for (size_t u = 0; u < t->strands; ++u) raise_maximum(&s[u], reduce_max(t, m[u]), scale);
+    max_by_row(t, m);
+    for (size_t u = 0; u < t->strands; ++u) raise_maximum(&s[u], m[u], scale);
     add_sums(t, scale, which, 0, s);
   }
   finish_sums(t, scale, which, s);
@@ -316,11 +339,10 @@ static void sums_online(tile *t, const scaling *scale, smc_sum which, softmax_su
 /* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
  * is known. */
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
-  vec m[SMC_MAX_STRANDS], nan[SMC_MAX_STRANDS];
+  vec m[SMC_MAX_STRANDS];
   if (t->online) {
     sums_online(t, scale, which, s);
-    for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u)
-      s[u].nan = nan_if_held(t, u, s[u].m);
+    if (which == SMC_TAIL) find_nans(t, s);
     return;
   }
   for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
@@ -328,12 +350,10 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
     enter_block(t, begin);
     find_maxima(t, scale, m);
   }
-  for (size_t u = 0; u < t->strands; ++u) {
-    s[u].m = reduce_max(t, m[u]);
-    if (which == SMC_TAIL) nan[u] = nan_if_held(t, u, s[u].m);
-  }
+  max_by_row(t, m);
+  for (size_t g = 0; g < groups_of(t); ++g) s[g].m = m[g];
+  if (which == SMC_TAIL) find_nans(t, s);
   sums_with_maximum(t, scale, which, keep, s);
-  for (size_t u = 0; which == SMC_TAIL && u < t->strands; ++u) s[u].nan = nan[u];
 }
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
@@ -464,16 +484,19 @@ static void softmax_tile(tile *t, const void *extra) {
   softmax_sums s[SMC_MAX_STRANDS];
   pair inverse[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
-  for (size_t u = 0; u < t->strands; ++u) inverse[u] = inverse_of(s[u].sum);
+  for (size_t g = 0; g < groups_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
       const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
       const extent n = extent_of(t, u);
+      const size_t g = group_of(t, u);
+      const pair factor = pair_of_strand(t, u, &inverse[g]);
       if (keep) {
-        scale_strand(y, n, inverse[u]);
+        scale_strand(y, n, factor);
       } else {
-        quotient_strand(x, y, n, &s[u].sh, &scale, inverse[u]);
+        const shift sh = shift_of_strand(t, u, &s[g].sh);
+        quotient_strand(x, y, n, &sh, &scale, factor);
       }
     }
     leave_block(t);
@@ -485,15 +508,16 @@ static void log_softmax_tile(tile *t, const void *extra) {
   softmax_sums s[SMC_MAX_STRANDS];
   vec log[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
-  for (size_t u = 0; u < t->strands; ++u) {
+  for (size_t g = 0; g < groups_of(t); ++g) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
-    log[u] = v_add(log_of_sum(&s[u], &scale), v_sub(s[u].m, s[u].m));
+    log[g] = v_add(log_of_sum(&s[g], &scale), v_sub(s[g].m, s[g].m));
   }
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u), s[u].m, log[u],
-                 &scale);
+      const size_t g = group_of(t, u);
+      log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
+                 of_strand(t, u, &s[g].m), of_strand(t, u, &log[g]), &scale);
     }
     leave_block(t);
   }
@@ -504,9 +528,9 @@ static void logsumexp_tile(tile *t, const void *extra) {
   const scaling scale = scaling_by(1, t->across);
   softmax_sums s[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
-  for (size_t u = 0; u < t->strands; ++u) {
-    mask finite = v_lt(v_abs(s[u].m), v_set1((real)INFINITY));
-    vec log = v_select(finite, log_of_sum(&s[u], &scale), s[u].nan);
-    store_by_row(t, u, v_add(s[u].m, log), t->of->as->put, lse->data, lse->row);
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));
+    vec log = v_select(finite, log_of_sum(&s[g], &scale), s[g].nan);
+    store_by_row(t, g, v_add(s[g].m, log), lse);
   }
 }

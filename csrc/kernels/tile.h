@@ -6,7 +6,9 @@
  * their time; rows that lie side by side in memory (an axis other than the last) are across by nature.
  *
  * A *tile* is as many strands as stay near between passes.  Its passes take one strand after the
- * other, so that the processor goes on with the next while a reduction waits for its latency.
+ * other, so that the processor goes on with the next while a reduction waits for its latency.  What there is
+ * one of for each row, its maximum or its sum, is held for a *group* of W rows in one vector, whichever way
+ * their strands run: along, the partial results of W strands are reduced together.
  *
  * What lies in memory as such vectors, in the type computed in, is a strand there.  All else is *staged*:
  * copied to a buffer on the stack, converted and in order, and back.  Rows that are long, or far from
@@ -38,12 +40,24 @@
 #define extent_of SMC_V(extent_of)
 #define steps_of SMC_V(steps_of)
 #define block_classes SMC_V(block_classes)
-#define strand_rows SMC_V(strand_rows)
+#define groups_of SMC_V(groups_of)
+#define group_of SMC_V(group_of)
+#define group_rows SMC_V(group_rows)
+#define group_row SMC_V(group_row)
+#define of_strand SMC_V(of_strand)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
 #define is_single_block SMC_V(is_single_block)
-#define reduce_max SMC_V(reduce_max)
-#define reduce_sum SMC_V(reduce_sum)
+#define joined SMC_V(joined)
+#define merged SMC_V(merged)
+#define reduce_lanes SMC_V(reduce_lanes)
+#define reduce_group SMC_V(reduce_group)
+#define reduce_strands SMC_V(reduce_strands)
+#define max_by_row SMC_V(max_by_row)
+#define count_by_row SMC_V(count_by_row)
+#define sum_by_row SMC_V(sum_by_row)
+#define by_lane SMC_V(by_lane)
+#define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define plan_tiles SMC_V(plan_tiles)
@@ -51,11 +65,15 @@
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_SUM_STEPS = 32 };       /* vectors to an accumulator before it joins the running sum */
-enum { SMC_MAX_OPERANDS = 3 };     /* with an element for each class */
-enum { SMC_MAX_STRANDS = 16 };     /* in a tile */
-enum { SMC_PACKED_MAX = 127 };     /* the longest row worth packing */
-enum { SMC_NEAR_BYTES = 24576 };   /* that stay in the first-level cache from pass to pass */
+enum { SMC_SUM_STEPS = 32 };   /* vectors to an accumulator before it joins the running sum */
+enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
+enum { SMC_MAX_STRANDS = 16 }; /* in a tile */
+enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves */
+/* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
+enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
+/* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
+ * in the second-level one. */
+enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 /* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
  * does not cease to fetch ahead. */
@@ -64,6 +82,7 @@ enum { SMC_FAR_STRANDS = 4 };       /* of packed rows */
 enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
 enum { SMC_LINE = 64 };             /* bytes of a cache line */
 enum { SMC_STAGE_BYTES = 16384 };   /* of the buffer of one operand */
+typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
 #endif
 
 /* How elements of a stored type get into a strand, and back (storage.h).  Rows `row` to `row + rows`,
@@ -90,6 +109,7 @@ typedef struct {
   const storage *as;
   smc_view operands[SMC_MAX_OPERANDS];
   int count, inputs;
+  int light; /* passes take no longer than fetching what they work on */
   size_t n, k;
 } batch;
 
@@ -111,6 +131,7 @@ typedef struct {
   size_t block;     /* classes in all blocks but the last */
   size_t row, rows; /* of this tile */
   size_t strands;   /* rows, or vectors of W rows */
+  size_t group;     /* rows whose values share a vector: W or 1 */
   size_t begin;     /* the first class of the block at hand */
   strand first[SMC_MAX_OPERANDS];
   ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
@@ -165,11 +186,28 @@ SMC_INLINE size_t steps_of(const extent n) { return n.count + (n.rest > 0); }
 /* Lanes in use in vector i. */
 SMC_INLINE size_t lanes_at(const extent n, size_t i) { return i < n.count ? n.lanes : n.rest; }
 
-/* Rows in strand u, and the first of them. */
-SMC_INLINE size_t strand_rows(const tile *t, size_t u, size_t *first) {
-  *first = t->row + (t->across ? u * W : u);
-  size_t left = t->row + t->rows - *first;
-  return !t->across ? 1 : left < W ? left : W;
+/* Rows in groups of W, one to a lane: whatever there is one of for each row (its maximum, its sum) is
+ * computed so, across and along.  But where a tile has few rows each is a group, in all lanes. */
+SMC_INLINE size_t groups_of(const tile *t) {
+  return t->group == 1 ? t->rows : (t->rows + W - 1) / W;
+}
+
+SMC_INLINE size_t group_of(const tile *t, size_t u) {
+  return t->across || t->group == 1 ? u : u / W;
+}
+
+SMC_INLINE size_t group_rows(const tile *t, size_t g) {
+  const size_t left = t->rows - g * t->group;
+  return left < t->group ? left : t->group;
+}
+
+/* The first of them. */
+SMC_INLINE size_t group_row(const tile *t, size_t g) { return t->row + g * t->group; }
+
+/* What a pass over strand u needs of a value by row, that of its group. */
+SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
+  if (t->across || t->group == 1) return *value;
+  return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
 }
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
@@ -183,8 +221,7 @@ SMC_INLINE size_t block_classes(const tile *t) {
 SMC_INLINE extent extent_of(const tile *t, size_t u) {
   const size_t classes = block_classes(t);
   if (!t->across) return (extent){classes / W, W, classes % W};
-  size_t first, rows = strand_rows(t, u, &first);
-  return (extent){classes, t->staged ? W : (uint32_t)rows, 0};
+  return (extent){classes, t->staged ? W : (uint32_t)group_rows(t, u), 0};
 }
 
 /* The block that begins with that class: its inputs are in the strands. */
@@ -223,31 +260,105 @@ static void leave_block(tile *t) {
   }
 }
 
-/* From lanes along a row to the row's value, in every lane. */
-SMC_INLINE vec reduce_max(const tile *t, vec m) {
-  if (t->across) return m;
-  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) m = v_max(m, v_xor_lanes(m, (int)d));
-  return m;
-}
+/* ---- from what each lane of a strand holds to one value for each row ------------------------------- */
 
-SMC_INLINE pair reduce_sum(const tile *t, pair s) {
-  if (!t->across) {
-    SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
-      pair other = {v_xor_lanes(s.hi, (int)d), v_xor_lanes(s.lo, (int)d)};
-      s = pair_add(s, other);
-    }
+SMC_INLINE pair joined(pair a, pair b, const smc_reduction by) {
+  switch (by) {
+  case SMC_BY_MAX: return (pair){v_max(a.hi, b.hi), a.lo};
+  case SMC_BY_ADD: return (pair){v_add(a.hi, b.hi), a.lo};
+  default: return pair_add(a, b);
   }
-  return normalized(s);
 }
 
-/* One value for each row of strand u, which hold it in their lanes (in all of them, along). */
-SMC_INLINE void store_by_row(const tile *t, size_t u, vec value,
-                             void (*put)(char *, ptrdiff_t, size_t, const real *), void *to,
-                             ptrdiff_t step) {
+/* The value of the row in every lane. */
+SMC_INLINE pair reduce_lanes(pair a, const smc_reduction by) {
+  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
+    a = joined(a, (pair){v_xor_lanes(a.hi, (int)d), v_xor_lanes(a.lo, (int)d)}, by);
+  }
+  return a;
+}
+
+/* Two rows come to share a vector, `upper` being the lanes of the second: each lane joins what it would,
+ * were its row alone. */
+SMC_INLINE pair merged(pair a, pair b, mask upper, const int d, const smc_reduction by) {
+  pair own = {v_select(upper, b.hi, a.hi), v_select(upper, b.lo, a.lo)};
+  pair other = {v_xor_lanes(v_select(upper, a.hi, b.hi), d),
+                v_xor_lanes(v_select(upper, a.lo, b.lo), d)};
+  return joined(own, other, by);
+}
+
+/* The values of some rows, one to a lane, from vectors that lie `apart` bytes from each other. */
+SMC_INLINE void reduce_group(char *first, size_t rows, size_t apart, const smc_reduction by) {
+  static const real number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const int last = by == SMC_BY_PAIR_ADD; /* vector of an entry */
+  vec lane = v_load(number);
+  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
+    const mask upper = v_lt(v_set1((real)d - (real)0.5), lane);
+    lane = v_select(upper, v_sub(lane, v_set1((real)d)), lane);
+    const size_t left = rows < d ? rows : d;
+    for (size_t r = 0; r < left; ++r) {
+      vec *p = (vec *)(first + r * apart);
+      const vec *q = r + d < rows ? (const vec *)(first + (r + d) * apart) : p;
+      const pair a = merged((pair){p[0], p[last]}, (pair){q[0], q[last]}, upper, (int)d, by);
+      p[0] = a.hi;
+      if (last) p[1] = a.lo;
+    }
+    rows = left;
+  }
+}
+
+/* Vectors of each strand, `apart` bytes from each other, become those of each group; a pair is two of
+ * them. */
+SMC_INLINE void reduce_strands(const tile *t, vec *values, size_t apart, const smc_reduction by) {
+  const int last = by == SMC_BY_PAIR_ADD;
+  for (size_t g = 0; !t->across && g < groups_of(t); ++g) {
+    vec *to = (vec *)((char *)values + g * apart);
+    const vec *from = (const vec *)((char *)values + g * t->group * apart);
+    pair a = {from[0], from[last]};
+    if (t->group == 1) {
+      a = reduce_lanes(a, by);
+    } else {
+      reduce_group((char *)from, group_rows(t, g), apart, by);
+      a = (pair){from[0], from[last]};
+    }
+    to[0] = a.hi;
+    if (last) to[1] = a.lo;
+  }
+}
+
+static void max_by_row(const tile *t, vec *m) { reduce_strands(t, m, sizeof *m, SMC_BY_MAX); }
+
+static void count_by_row(const tile *t, vec *count, size_t apart) {
+  reduce_strands(t, count, apart, SMC_BY_ADD);
+}
+
+static void sum_by_row(const tile *t, pair *sum, size_t apart) {
+  reduce_strands(t, &sum->hi, apart, SMC_BY_PAIR_ADD);
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    pair *s = (pair *)((char *)sum + g * apart);
+    *s = normalized(*s);
+  }
+}
+
+/* A number for each row of a group. */
+SMC_INLINE vec by_lane(const tile *t, const real *lane) {
+  return t->group == 1 ? v_set1(lane[0]) : v_load(lane);
+}
+
+/* One value for each row of group g, in memory. */
+SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
   real lane[SMC_V(lanes)];
-  size_t first, rows = strand_rows(t, u, &first);
+  v_store(lane, v_set1(0));
+  const char *p = (const char *)from->data + (ptrdiff_t)group_row(t, g) * from->row;
+  t->of->as->get(p, from->row, group_rows(t, g), lane);
+  return by_lane(t, lane);
+}
+
+SMC_INLINE void store_by_row(const tile *t, size_t g, vec value, const smc_view *to) {
+  real lane[SMC_V(lanes)];
   v_store(lane, value);
-  put((char *)to + (ptrdiff_t)first * step, step, rows, lane);
+  char *p = (char *)to->data + (ptrdiff_t)group_row(t, g) * to->row;
+  t->of->as->put(p, to->row, group_rows(t, g), lane);
 }
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time:
@@ -273,6 +384,7 @@ static void prefetch_tile(const tile *t) {
 static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
   const size_t room = SMC_STAGE_BYTES / sizeof(real);
+  const size_t packed = b->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
   int side_by_side = 1, whole_rows = 1, operands = 0;
   for (int i = 0; i < b->count; ++i) {
     if (!b->operands[i].data) continue;
@@ -281,7 +393,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
     whole_rows &= b->operands[i].col == size;
   }
   const int columns = W > 1 && side_by_side && !whole_rows;
-  t->across = columns || (W > 1 && b->k <= SMC_PACKED_MAX);
+  t->across = columns || (W > 1 && b->k <= packed);
   t->staged = size != sizeof(real) || (t->across ? !columns : !whole_rows);
   t->block = b->k;
   size_t strands;
@@ -291,7 +403,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
     return SMC_MAX_STRANDS;
   }
   if (t->across) {
-    if (b->k > SMC_PACKED_MAX) t->block = room / (SMC_MAX_STRANDS * W);
+    if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
     const size_t bytes = b->n * b->k * b->as->size;
     if (bytes > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) strands = SMC_FAR_STRANDS;
@@ -303,7 +415,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
   } else {
     const size_t bytes = b->k * sizeof(real);
     if (bytes > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
-    strands = SMC_NEAR_BYTES / ((size_t)operands * bytes);
+    strands = (b->light ? SMC_L1_BYTES : SMC_L2_BYTES) / ((size_t)operands * bytes);
   }
   t->online = t->block < b->k;
   if (t->online && !t->across) return 1;
@@ -316,6 +428,7 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
   SMC_ALIGN(64) real buffers[2][ROOM];
   tile t = {.of = b};
   const size_t strands = plan_tiles(&t, b), rows = strands * (t.across ? W : 1);
+  t.group = t.across || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
   for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
   for (t.row = 0; t.row < b->n; t.row += t.rows) {
     t.rows = b->n - t.row < rows ? b->n - t.row : rows;
