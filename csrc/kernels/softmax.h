@@ -156,9 +156,6 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
 SMC_INLINE pair sum_of_strand(const strand x, const strand y, const extent n, vec m,
                               const shift *sh, const scaling *scale, vec *peaks,
                               const smc_sum which, int paired) {
-  if (is_general(scale, sh)) {
-    return sum_of_terms(x, y, n, m, sh, scale, peaks, which, paired, 1);
-  }
   if (is_dense(x) && is_dense(y)) {
     return sum_of_terms(dense(x), dense(y), whole(n), m, sh, scale, peaks, which, paired, 0);
   }
@@ -196,7 +193,7 @@ SMC_INLINE shift shift_of_strand(const tile *t, size_t u, const shift *s) {
 static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
                      softmax_sums *s) {
   const int precise = SMC_C(OCTAVE) > 1;
-  const int paired = precise && !t->across && t->of->k > SMC_UNPAIRED_MAX;
+  const int paired = which == SMC_TAIL || (precise && !t->across && t->of->k > SMC_UNPAIRED_MAX);
   for (size_t u = 0; u < t->strands; ++u) {
     const strand x = strand_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
     const strand y = keep ? strand_of(t, t->of->inputs, u) : nowhere;
@@ -205,9 +202,14 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const shift sh = shift_of_strand(t, u, &row->sh);
     const vec absent = of_strand(t, u, &row->absent);
     vec *peaks = &s[u].peaks;
-    pair part = which == SMC_TOTAL
-                    ? sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TOTAL, paired)
-                    : sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TAIL, 1);
+    pair part;
+    if (is_general(scale, &sh)) {
+      part = sum_of_terms(x, y, n, absent, &sh, scale, peaks, which, paired, 1);
+    } else if (which == SMC_TOTAL) {
+      part = sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TOTAL, paired);
+    } else {
+      part = sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TAIL, 1);
+    }
     s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
   }
 }
