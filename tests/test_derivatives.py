@@ -78,6 +78,25 @@ def test_log_softmax_products(sm, dtype, rng, k):
     )
 
 
+@pytest.mark.parametrize("k", (1, 9, 100))
+def test_vanishing_probabilities(sm, dtype, k):
+    """exp(log_s) down to zero: a class far below the others adds next to nothing."""
+    far = np.array([-80, -88, -104, -110, -122, -125, -130, -708, -745, -751, -1025, -2000, -np.inf])
+    log_s = np.zeros((len(far), k), dtype)
+    log_s[:, k // 2] = far.astype(dtype)
+    g = np.linspace(-2, 3, k).astype(dtype) * np.ones_like(log_s)
+    s, exact_g = truth.exp(truth.mpf(log_s)), truth.mpf(g)
+    tolerance = 3 * truth.eps(dtype)
+    total, mean = exact_g.sum(-1, keepdims=True), (s * exact_g).sum(-1, keepdims=True)
+    size = abs(exact_g).sum(-1, keepdims=True) * (1 + s)
+    for name, exact in (("vjp", exact_g - s * total), ("jvp", exact_g - mean)):
+        got = getattr(sm, f"log_softmax_{name}")(log_s, g)
+        truth.assert_within(got, exact, tolerance * size.astype(float), name)
+    exact = truth.mp_eye(k) - s[..., None, :] * truth.mpf(np.ones((k, 1)))
+    bound = tolerance * (1 + s[..., None, :].astype(float)) * np.ones((k, 1))
+    truth.assert_within(sm.log_softmax_jacobian(log_s), exact, bound, "jacobian")
+
+
 @pytest.mark.parametrize("k", LENGTHS)
 def test_logsumexp_vjp(sm, dtype, rng, k):
     """exp(x - lse)·g; the difference x - lse costs its own rounding, no more."""

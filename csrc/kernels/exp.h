@@ -37,14 +37,15 @@
 #define polynomial SMC_V(polynomial)
 
 /* An argument EXP_UNDERFLOW below the maximum gives a term too small to count in a sum or be a result, and
- * still 2^n normal.  Over the whole range exp is 0 below -EXP_UNDERFLOW, infinite above EXP_OVERFLOW.
- * (Some math.h have macros of the shorter names.) */
+ * still 2^n normal.  Over the whole range exp is 0 below -EXP_VANISH, where v_ldexp still can say so, and
+ * infinite above EXP_OVERFLOW.  (Some math.h have macros of the shorter names.) */
 #define f32_BIAS 127
 #define f32_LIFT 64
 #define f32_LIFTED 0x1p64f
 #define f32_MAX FLT_MAX
 #define f32_SHIFT_LIMIT 256.0f
 #define f32_EXP_UNDERFLOW 128.0f
+#define f32_EXP_VANISH 110.0f
 #define f32_EXP_OVERFLOW 89.5f
 #define f64_BIAS 1023
 #define f64_LIFT 512
@@ -52,6 +53,7 @@
 #define f64_MAX DBL_MAX
 #define f64_SHIFT_LIMIT 2048.0
 #define f64_EXP_UNDERFLOW 1024.0
+#define f64_EXP_VANISH 750.0
 #define f64_EXP_OVERFLOW 710.5
 
 #define SMC_LOG2E 1.44269504088896340735992468100189214
@@ -220,24 +222,24 @@ SMC_INLINE pair split_exp(vec hi, vec lo) {
 
 /* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves. */
 SMC_INLINE vec exp_full(vec hi, vec lo) {
-  mask low = v_lt(hi, v_set1(-SMC_C(EXP_UNDERFLOW))), high = v_lt(v_set1(SMC_C(EXP_OVERFLOW)), hi);
+  mask low = v_lt(hi, v_set1(-SMC_C(EXP_VANISH))), high = v_lt(v_set1(SMC_C(EXP_OVERFLOW)), hi);
   lo = v_select(v_or(low, high), v_set1(0), lo);
-  hi = v_select(low, v_set1(-SMC_C(EXP_UNDERFLOW)), hi);
+  hi = v_select(low, v_set1(-SMC_C(EXP_VANISH)), hi);
   hi = v_select(high, v_set1(SMC_C(EXP_OVERFLOW)), hi);
   pair e = split_exp(hi, lo);
   vec half = v_round(v_mul(e.hi, v_set1((real)0.5)));
   return v_mul(v_ldexp(v_add(v_set1(1), e.lo), half), v_ldexp(v_set1(1), v_sub(e.hi, half)));
 }
 
-/* exp(x) for x <= 0 */
-SMC_INLINE vec exp_of_negative(vec x) {
-  pair e = split_exp(v_max(v_set1(-SMC_C(EXP_UNDERFLOW)), x), v_set1(0));
+/* exp(hi + lo) for hi <= 0 */
+SMC_INLINE vec exp_of_negative(vec hi, vec lo) {
+  pair e = split_exp(v_max(v_set1(-SMC_C(EXP_VANISH)), hi), lo);
   return v_ldexp(v_add(v_set1(1), e.lo), e.hi);
 }
 
 /* exp(x) - 1 for x <= 0: 2^n - 1 is exact, and at least 1/2 in magnitude unless n = 0. */
 SMC_INLINE vec expm1_of_negative(vec x) {
-  pair e = split_exp(v_max(v_set1(-SMC_C(EXP_UNDERFLOW)), x), v_set1(0));
+  pair e = split_exp(v_max(v_set1(-SMC_C(EXP_VANISH)), x), v_set1(0));
   vec power = v_ldexp(v_set1(1), e.hi);
   return v_fma(power, e.lo, v_sub(power, v_set1(1)));
 }

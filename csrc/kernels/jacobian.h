@@ -107,7 +107,8 @@ static void softmax_jacobian_row(const char *s, char *out, size_t k) {
 static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k) {
   for (size_t i = 0; i < k; i += W) {
     size_t n = k - i < W ? k - i : W;
-    vec s = exp_of_negative(SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0)));
+    vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0)),
+        s = exp_of_negative(x, v_set1(0));
     SMC_K(store_n)(out + i * sizeof(elem), v_sub(v_set1(0), s), n);
   }
   for (size_t i = 1; i < k; ++i) memcpy(out + i * k * sizeof(elem), out, k * sizeof(elem));

@@ -24,7 +24,7 @@ typedef struct {
 /* sum + s*g (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), exp(s)*g (SMC_LOG_SOFTMAX_JVP) */
 SMC_INLINE vec add_product(vec sum, vec s, vec g, const smc_product which) {
   if (which == SMC_LOG_SOFTMAX_VJP) return v_add(sum, g);
-  return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s) : s, g, sum);
+  return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s, g, sum);
 }
 
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
@@ -68,7 +68,7 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
 SMC_INLINE vec product_of(vec s, vec g, vec dot, const smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(g, dot));
-  case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s), dot, g);
+  case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
   default: return v_sub(g, dot);
   }
 }
