@@ -19,6 +19,7 @@
 #include "kernels/softmax.h"
 #include "kernels/products.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/merge.h"
 
 #define SMC_D f32
 #include "kernels/ops.h"
@@ -39,6 +40,7 @@
 #include "kernels/softmax.h"
 #include "kernels/products.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/merge.h"
 
 #define SMC_D f64
 #include "kernels/ops.h"

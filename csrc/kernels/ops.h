@@ -41,6 +41,10 @@ static void SMC_K(op_logsumexp_vjp)(smc_view x, smc_view lse, smc_view g, smc_vi
             &(smc_rowwise){lse, g});
 }
 
+static void SMC_K(op_logsumexp_merge)(const smc_view *pairs, size_t n) {
+  merge_pairs(&SMC_STORAGE, pairs, n);
+}
+
 static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, size_t n, size_t k,
                                     const smc_targets *how) {
   if (how->labels) soft.data = NULL;

@@ -294,6 +294,36 @@ static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoot
   free(labels);
 }
 
+/* The sum of each row, a few numbers at once: pairs that have twice the digits of the type computed in. */
+static void check_merge(const smc_kernels *kernels, array *x) {
+  const format *f = x->f;
+  array parts[6];
+  smc_view pairs[6];
+  for (int i = 0; i < 6; ++i) {
+    parts[i] = make(f, x->n, 1, now.layout);
+    pairs[i] = parts[i].view;
+  }
+  for (size_t i = 0; i < x->n; ++i) {
+    put(f, element(&parts[0], i, 0), get(f, element(x, i, 0)));
+    put(f, element(&parts[2], i, 0), get(f, element(x, i, x->k - 1)));
+    for (int j = 1; j < 4; j += 2) put(f, element(&parts[j], i, 0), uniform() * unit(f, 1) / 2);
+  }
+  kernels->logsumexp_merge(pairs, x->n);
+  for (size_t i = 0; i < x->n; ++i) {
+    real value[6];
+    for (int j = 0; j < 6; ++j) value[j] = get(f, element(&parts[j], i, 0));
+    const real p = value[0] + value[1], q = value[2] + value[3], log = log1pl(expl(-fabsl(p - q)));
+    /* The rest has digits down to a unit of the unit of m; the truth those of long double. */
+    const real known = ldexpl(fabsl(value[4]), f->digits - LDBL_MANT_DIG + 2);
+    const real size = fmaxl(log, fmaxl(unit(f, value[4]), known));
+    expect("logsumexp_merge", f, value[4] + value[5], fmaxl(p, q) + log, size, 3);
+  }
+  for (int i = 4; i < 6; ++i) {
+    if (!kept_outside(&parts[i])) fail("logsumexp_merge", "wrote outside of its output", 0, 0);
+  }
+  for (int i = 0; i < 6; ++i) release(&parts[i]);
+}
+
 /* What the edges of the format give, in the last row and the last class. */
 static void check_edges(const smc_kernels *kernels, array *x) {
   const format *f = x->f;
@@ -322,6 +352,7 @@ static void check_shape(const smc_kernels *kernels) {
     if (inputs[v].center == 0) {
       check_forward(kernels, &x, (real)-0.8125);
       check_product(kernels, &x);
+      if (now.f->size > 2) check_merge(kernels, &x);
       check_cross_entropy(kernels, &x, 0);
       check_cross_entropy(kernels, &x, (real)0.125);
     }

@@ -57,6 +57,7 @@ ctypedef void (*logsumexp_vjp_kernel)(
     smc_view, smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
 ctypedef void (*layer_kernel)(
     smc_view, smc_view, smc_view, size_t, size_t, size_t) noexcept nogil
+ctypedef void (*merge_kernel)(const smc_view *, size_t) noexcept nogil
 ctypedef void (*cross_entropy_kernel)(
     smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *) noexcept nogil
 
@@ -70,6 +71,7 @@ cdef extern from "smcore_kernels.h" nogil:
         product_kernel log_softmax_vjp
         product_kernel log_softmax_jvp
         logsumexp_vjp_kernel logsumexp_vjp
+        merge_kernel logsumexp_merge
         reducing_kernel softmax_jacobian
         reducing_kernel log_softmax_jacobian
         layer_kernel softmax_layer_jacobian
@@ -379,134 +381,17 @@ cdef void run_scaled_product(loop *self, product_kernel kernel, double factor) n
 
 # ---- pairs of a logarithm and what it lacks ------------------------------------------------------
 
-cdef enum:
-    PAIRS = 256
-
-# What is chosen by a condition is looked up: no processor foresees which of two is the larger.
-cdef float[2] sign = [1, -1]
-cdef float[2] start = [0, 1]
-cdef float[2] factor = [1, 0.5]
-cdef float[2] log2_high = [0, 0.69313812255859375]
-cdef double[2] log2_low = [0, 9.0580013515594172e-06]
-
-
-cdef inline cython.floating error_of_sum(
-    cython.floating a, cython.floating b, cython.floating total
-) noexcept nogil:
-    """Knuth's two-sum."""
-    cdef cython.floating b_used = total - a
-    return (a - (total - b_used)) + (b - b_used)
-
-
-cdef inline cython.floating log1p_of(cython.floating x) noexcept nogil:
-    """log(1 + x) within an ulp, for 0 <= x <= 1.
-
-    As fdlibm has it: of f = x, or of f = (x - 1)/2 and plus log(2), so that f is small; then
-    log(1 + f) = f - (h - z (h + r)), with h = f^2/2, z = f/(2 + f) and a polynomial r of z^2.
-    """
-    cdef int upper = x > <cython.floating>0.4142135623730951
-    cdef cython.floating f = (x - start[upper]) * factor[upper]
-    cdef cython.floating high = log2_high[upper]
-    cdef cython.floating low = <cython.floating>log2_low[upper]
-    cdef cython.floating h = <cython.floating>0.5 * f * f
-    cdef cython.floating z = f / (<cython.floating>2 + f), w = z * z, w2 = w * w
-    cdef cython.floating r = <cython.floating>0.6666666666666735130
-    r += <cython.floating>0.3999999999940941908 * w
-    r += (<cython.floating>0.2857142874366239149 + <cython.floating>0.2222219843214978396 * w) * w2
-    r += (
-        <cython.floating>0.1818357216161805012
-        + <cython.floating>0.1531383769920937332 * w
-        + <cython.floating>0.1479819860511658591 * w2
-    ) * (w2 * w2)
-    return high - ((h - (z * (h + r * w) + low)) - f)
-
-
-cdef inline void settle(
-    cython.floating p_m,
-    cython.floating p_s,
-    cython.floating q_m,
-    cython.floating q_s,
-    cython.floating *m,
-    cython.floating *s,
-) noexcept nogil:
-    """Where a pair is not finite, or so far away that it might be: what is said of these."""
-    cdef cython.floating moved = q_m - p_m
-    cdef bint first = p_m > q_m
-    if p_m != p_m or q_m != q_m:
-        m[0] = s[0] = p_m + q_m
-    elif moved - moved != 0:
-        m[0] = p_m if first else q_m
-        s[0] = p_s if first else q_s
-        if m[0] - m[0] != 0:
-            s[0] = 0
-    elif m[0] - m[0] != 0:
-        s[0] = m[0] if m[0] != m[0] else 0
-
-
-cdef void merge_pairs(
-    const cython.floating *p_m,
-    const cython.floating *p_s,
-    const cython.floating *q_m,
-    const cython.floating *q_s,
-    cython.floating *m,
-    cython.floating *s,
-    size_t n,
-    logsumexp_vjp_kernel exp_kernel,
-) noexcept nogil:
-    """Merge n pairs, at most PAIRS."""
-    cdef cython.floating[PAIRS] a, a_rest, ratio, error
-    cdef cython.floating[2] either, rests
-    cdef cython.floating moved, rest, distance, odd = 0, zero = 0, one = 1
-    cdef size_t i, item = sizeof(cython.floating)
-    cdef int swap
-    cdef smc_view exponents = smc_view(&ratio[0], PAIRS * item, item)
-    for i in range(n):
-        either[0], either[1], rests[0], rests[1] = p_m[i], q_m[i], p_s[i], q_s[i]
-        moved = either[1] - either[0]
-        rest = error_of_sum(either[1], -either[0], moved) + (rests[1] - rests[0])
-        distance = moved + rest
-        rest = error_of_sum(moved, rest, distance)
-        swap = (distance > 0) | ((distance == 0) & (either[1] > either[0]))
-        a[i], a_rest[i] = either[swap], rests[swap]
-        error[i] = sign[swap] * rest
-        distance = sign[swap] * distance
-        ratio[i] = distance if distance > -800 else -800  # of which the exponential is 0
-        odd += moved - moved  # 0, or NaN for ever
-    exp_kernel(exponents, smc_view(&zero, 0, 0), smc_view(&one, 0, 0), exponents, 1, n)
-    for i in range(n):
-        ratio[i] = log1p_of(ratio[i] + ratio[i] * error[i])
-    for i in range(n):  # a loop of its own: more of these short chains are under way at once
-        moved = a[i] + ratio[i]
-        rest = error_of_sum(a[i], ratio[i], moved) + a_rest[i]
-        m[i] = moved + rest
-        s[i] = error_of_sum(moved, rest, m[i])
-        odd += m[i] - m[i]
-    if odd != 0:
-        for i in range(n):
-            settle(p_m[i], p_s[i], q_m[i], q_s[i], &m[i], &s[i])
-
-
 cdef void merge_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
-    cdef logsumexp_vjp_kernel kernel = <logsumexp_vjp_kernel>self.kernel
-    cdef size_t count, end = row + n
-    cdef void *o[6]
+    cdef smc_view[6] pairs
     cdef int i
-    while row < end:
-        count = min(PAIRS, end - row)
-        for i in range(6):
-            o[i] = at(self, i, 0, row).data
-        if self.operands[0].row == sizeof(float):
-            merge_pairs(<float *>o[0], <float *>o[1], <float *>o[2], <float *>o[3],
-                        <float *>o[4], <float *>o[5], count, kernel)
-        else:
-            merge_pairs(<double *>o[0], <double *>o[1], <double *>o[2], <double *>o[3],
-                        <double *>o[4], <double *>o[5], count, kernel)
-        row += count
+    for i in range(6):
+        pairs[i] = at(self, i, block, row)
+    (<merge_kernel>self.kernel)(pairs, n)
 
 
-cdef void run_merge(loop *self, logsumexp_vjp_kernel kernel, Py_ssize_t n) noexcept:
+cdef void run_merge(loop *self, merge_kernel kernel, Py_ssize_t n) noexcept:
     """Operands: p_m, p_s, q_m, q_s, m, s: n numbers each, one after the other."""
-    self.part, self.kernel, self.work = merge_part, <any_kernel>kernel, 10
+    self.part, self.kernel, self.work = merge_part, <any_kernel>kernel, 8
     self.blocks, self.rows, self.k = 1, n, 1
     run(self)
 
@@ -686,7 +571,7 @@ def logsumexp_merge(p_m, p_s, q_m, q_s, m, s):
     cdef cnp.ndarray x
     for i, x in enumerate((p_m, p_s, q_m, q_s, m, s)):
         take_values(&work, i, cnp.PyArray_DATA(x), cnp.PyArray_ITEMSIZE(x))
-    run_merge(&work, kernels_for(m).logsumexp_vjp, m.size)
+    run_merge(&work, kernels_for(m).logsumexp_merge, m.size)
 
 
 def softmax_layer_jacobian(s, x, out):
@@ -1163,7 +1048,7 @@ cdef object short_merge(PyObject **given):
     if len(p) != 2 or len(q) != 2:
         return None
     cdef list members = [p[0], p[1], q[0], q[1]]
-    cdef logsumexp_vjp_kernel kernel = plain_kernels(p[0]).logsumexp_vjp
+    cdef merge_kernel kernel = plain_kernels(p[0]).logsumexp_merge
     if kernel == NULL:
         return merged_numbers(members)
     cdef cnp.ndarray first = <cnp.ndarray>p[0]
@@ -1192,7 +1077,7 @@ cdef object merged_numbers(list members):
         cnp.PyArray_ScalarAsCtype(members[i], &room[i])
     for i in range(6):
         take_values(&work, i, &room[i], sizeof(float) if single else sizeof(double))
-    run_merge(&work, active.kernels[<int>SMC_F32 if single else <int>SMC_F64].logsumexp_vjp, 1)
+    run_merge(&work, active.kernels[<int>SMC_F32 if single else <int>SMC_F64].logsumexp_merge, 1)
     if single:
         return FLOAT32((<float *>&room[4])[0]), FLOAT32((<float *>&room[5])[0])
     return FLOAT64(room[4]), FLOAT64(room[5])
