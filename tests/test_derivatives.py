@@ -81,7 +81,9 @@ def test_log_softmax_products(sm, dtype, rng, k):
 @pytest.mark.parametrize("k", (1, 9, 100))
 def test_vanishing_probabilities(sm, dtype, k):
     """exp(log_s) down to zero: a class far below the others adds next to nothing."""
-    far = np.array([-80, -88, -104, -110, -122, -125, -130, -708, -745, -751, -1025, -2000, -np.inf])
+    far = np.array(
+        [-80, -88, -104, -110, -122, -125, -130, -708, -745, -751, -1025, -2000, -np.inf]
+    )
     log_s = np.zeros((len(far), k), dtype)
     log_s[:, k // 2] = far.astype(dtype)
     g = np.linspace(-2, 3, k).astype(dtype) * np.ones_like(log_s)
