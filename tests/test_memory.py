@@ -112,6 +112,26 @@ def test_nothing_beyond_the_arrays_is_touched(sm, native_dtype, rng, operation, 
             assert_identical(operation(sm, operands, out=out), expected)
 
 
+@every(WITH_OUT)
+@pytest.mark.parametrize("columns", [4, 8, 16, 32])
+def test_columns_beside_the_output_are_not_touched(sm, native_dtype, rng, operation, columns):
+    """Some of the columns of a matrix that is as wide as some vector has lanes."""
+    if not (operation.rowwise and operation.like):
+        pytest.skip("its output has no such columns")
+    for used in range(1, columns):
+        operands = operation.draw(rng, native_dtype, (used,), 17)
+        expected = operation.buffer(operation(sm, operands))
+        moved = {}
+        for name, a in operands.items():
+            if name in operation.full(operands):
+                a = np.hstack([a.T, np.ones((17, columns - used), a.dtype)])[:, :used]
+            moved[name] = a
+        space = np.full((17, columns), 77, native_dtype)
+        operation(sm, moved, axis=0, out=space[:, :used])
+        assert (space[:, used:] == 77).all()
+        np.testing.assert_array_equal(space[:, :used], expected.T)
+
+
 def test_subclasses_and_other_array_likes(sm, rng):
     x = rng.standard_normal((3, 4))
 

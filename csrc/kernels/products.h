@@ -58,7 +58,8 @@ SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product wh
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (is_dense(s) && is_dense(g)) return dot_sum(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
+    if (is_dense(s, n) && is_dense(g, n))
+      return dot_sum(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
     return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
@@ -97,7 +98,7 @@ SMC_INLINE void product_strand(const strand s, const strand g, const strand y, c
                                vec dot, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (is_dense(s) && is_dense(g) && is_dense(y)) {
+    if (is_dense(s, n) && is_dense(g, n) && is_dense(y, n)) {
       product_pass(dense(s), dense(g), dense(y), whole(n), dot, SMC_SOFTMAX_VJP);
     } else {
       product_pass(s, g, y, n, dot, SMC_SOFTMAX_VJP);

@@ -74,7 +74,7 @@ SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
 }
 
 SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
-  return is_dense(x) ? max_of(dense(x), whole(n), scale) : max_of(x, n, scale);
+  return is_dense(x, n) ? max_of(dense(x), whole(n), scale) : max_of(x, n, scale);
 }
 
 /* ---- pass 2: sums of exponentials ------------------------------------------------------------------ */
@@ -156,7 +156,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
 SMC_INLINE pair sum_of_strand(const strand x, const strand y, const extent n, vec m,
                               const shift *sh, const scaling *scale, vec *peaks,
                               const smc_sum which, int paired) {
-  if (is_dense(x) && is_dense(y)) {
+  if (is_dense(x, n) && is_dense(y, n)) {
     return sum_of_terms(dense(x), dense(y), whole(n), m, sh, scale, peaks, which, paired, 0);
   }
   return sum_of_terms(x, y, n, m, sh, scale, peaks, which, paired, 0);
@@ -394,7 +394,7 @@ SMC_INLINE void scale_values(strand y, const extent n, const pair inverse) {
 }
 
 SMC_INLINE void scale_strand(const strand y, const extent n, const pair inverse) {
-  if (is_dense(y)) {
+  if (is_dense(y, n)) {
     scale_values(dense(y), whole(n), inverse);
   } else {
     scale_values(y, n, inverse);
@@ -461,7 +461,7 @@ SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m
                            const scaling *scale) {
   if (scale->active) {
     logarithms(x, y, n, m, log, scale, 1);
-  } else if (is_dense(x) && is_dense(y)) {
+  } else if (is_dense(x, n) && is_dense(y, n)) {
     logarithms(dense(x), dense(y), whole(n), m, log, scale, 0);
   } else {
     logarithms(x, y, n, m, log, scale, 0);

@@ -151,8 +151,10 @@ SMC_INLINE real *vector_at(const strand s, size_t i) {
 }
 
 /* Whether whole vectors lie side by side; then said in a way that the compiler sees: that is worth an
- * instance of its own. */
-SMC_INLINE int is_dense(const strand s) { return s.step == (ptrdiff_t)sizeof(vec); }
+ * instance of its own.  (Columns as far apart as a vector is long may be fewer than it has lanes.) */
+SMC_INLINE int is_dense(const strand s, const extent n) {
+  return s.step == (ptrdiff_t)sizeof(vec) && n.lanes == W;
+}
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
