@@ -123,9 +123,10 @@ static void product_tile(tile *t, const void *extra) {
       pair part =
           dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), which);
       dot[u] = pair_add_to(dot[u], part, begin == 0);
+      if (t->group == 1 && is_last_block(t)) dot[u] = sum_of_lanes(dot[u]);
     }
   }
-  sum_by_row(t, dot, sizeof *dot);
+  if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
   for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);

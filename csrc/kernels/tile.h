@@ -48,11 +48,13 @@
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
 #define is_single_block SMC_V(is_single_block)
+#define is_last_block SMC_V(is_last_block)
 #define joined SMC_V(joined)
 #define merged SMC_V(merged)
 #define reduce_lanes SMC_V(reduce_lanes)
 #define reduce_group SMC_V(reduce_group)
 #define reduce_strands SMC_V(reduce_strands)
+#define sum_of_lanes SMC_V(sum_of_lanes)
 #define max_by_row SMC_V(max_by_row)
 #define count_by_row SMC_V(count_by_row)
 #define sum_by_row SMC_V(sum_by_row)
@@ -61,6 +63,7 @@
 #define store_by_row SMC_V(store_by_row)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define plan_tiles SMC_V(plan_tiles)
+#define rows_to_line SMC_V(rows_to_line)
 #define for_tiles SMC_V(for_tiles)
 
 #ifndef SMC_TILE_CONSTANTS
@@ -214,6 +217,8 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
+SMC_INLINE int is_last_block(const tile *t) { return t->of->k - t->begin <= t->block; }
+
 SMC_INLINE size_t block_classes(const tile *t) {
   const size_t left = t->of->k - t->begin;
   return left < t->block ? left : t->block;
@@ -334,6 +339,9 @@ static void count_by_row(const tile *t, vec *count, size_t apart) {
   reduce_strands(t, count, apart, SMC_BY_ADD);
 }
 
+/* One row's, as soon as it is complete, while the next row is read: where rows are groups. */
+SMC_INLINE pair sum_of_lanes(pair sum) { return normalized(reduce_lanes(sum, SMC_BY_PAIR_ADD)); }
+
 static void sum_by_row(const tile *t, pair *sum, size_t apart) {
   reduce_strands(t, &sum->hi, apart, SMC_BY_PAIR_ADD);
   for (size_t g = 0; g < groups_of(t); ++g) {
@@ -424,6 +432,20 @@ static size_t plan_tiles(tile *t, const batch *b) {
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
+/* Rows before the first whose numbers of each class start a cache line: where lines are as far apart as
+ * columns, strands that start there, too, are read and written a line at a time. */
+static size_t rows_to_line(const tile *t) {
+  const batch *b = t->of;
+  size_t beyond = 0;
+  if (t->staged || !t->across) return 0;
+  for (int i = 0; i < b->count; ++i) {
+    if (!b->operands[i].data) continue;
+    if (b->operands[i].col % SMC_LINE != 0) return 0;
+    beyond = (uintptr_t)b->operands[i].data % SMC_LINE; /* of the last, which is written */
+  }
+  return (SMC_LINE - beyond) % SMC_LINE / sizeof(real) % W;
+}
+
 /* The operation, tile by tile. */
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
   enum { ROOM = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
@@ -432,8 +454,10 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
   const size_t strands = plan_tiles(&t, b), rows = strands * (t.across ? W : 1);
   t.group = t.across || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
   for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
+  const size_t lead = rows_to_line(&t);
   for (t.row = 0; t.row < b->n; t.row += t.rows) {
-    t.rows = b->n - t.row < rows ? b->n - t.row : rows;
+    const size_t most = t.row == 0 && lead > 0 ? lead : rows;
+    t.rows = b->n - t.row < most ? b->n - t.row : most;
     t.strands = t.across ? (t.rows + W - 1) / W : t.rows;
     t.begin = (size_t)-1; /* none yet */
     if (t.prefetch) prefetch_tile(&t);
