@@ -4,6 +4,11 @@
  * subtracting would lose what is left of it.
  */
 
+#ifndef SMC_JACOBIAN_CONSTANTS
+#define SMC_JACOBIAN_CONSTANTS
+enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of a part costs */
+#endif
+
 #define sum_range SMC_K(sum_range)
 #define one_minus SMC_K(one_minus)
 #define scaled_copy SMC_K(scaled_copy)
@@ -35,16 +40,24 @@ static vec one_minus(const char *s, size_t k, size_t i) {
   return pair_value(others);
 }
 
-/* out = factor*x, n elements */
-SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n) {
+/* out = factor*x, n elements.  Many are stored a cache line at a time.  `loose`: what is beyond their end
+ * may be written as well, as it will be written over: a whole store is faster than one of a part. */
+SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int loose) {
+  const size_t beyond = (uintptr_t)out / sizeof(elem) % W;
   size_t i = 0;
-  for (; i + W <= n; i += W) {
-    vec a = SMC_K(load)(x + i * sizeof(elem));
-    SMC_K(store)(out + i * sizeof(elem), v_mul(factor, a));
+  if (n >= SMC_ALIGNED_FROM * W && beyond > 0) {
+    i = W - beyond;
+    SMC_K(store_n)(out, v_mul(factor, SMC_K(load)(x)), i);
   }
-  if (i < n) {
-    vec a = SMC_K(load_n)(x + i * sizeof(elem), n - i, v_set1(0));
-    SMC_K(store_n)(out + i * sizeof(elem), v_mul(factor, a), n - i);
+  for (; i + W <= n; i += W) {
+    SMC_K(store)(out + i * sizeof(elem), v_mul(factor, SMC_K(load)(x + i * sizeof(elem))));
+  }
+  if (i == n) return;
+  const vec rest = v_mul(factor, SMC_K(load_n)(x + i * sizeof(elem), n - i, v_set1(0)));
+  if (loose) {
+    SMC_K(store)(out + i * sizeof(elem), rest);
+  } else {
+    SMC_K(store_n)(out + i * sizeof(elem), rest, n - i);
   }
 }
 
@@ -86,19 +99,9 @@ static void softmax_jacobian_row(const char *s, char *out, size_t k) {
     small_jacobian(s, out, k);
     return;
   }
-  const size_t whole_part = k / W * W;
-  const vec rest = SMC_K(load_n)(s + whole_part * sizeof(elem), k - whole_part, v_set1(0));
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
     const vec minus = v_set1(-SMC_K(get)(s + i * sizeof(elem)));
-    char *p = out;
-    for (size_t c = 0; c < whole_part; c += W, p += W * sizeof(elem)) {
-      SMC_K(store)(p, v_mul(minus, SMC_K(load)(s + c * sizeof(elem))));
-    }
-    if ((k - i) * k - whole_part >= W) {
-      SMC_K(store)(p, v_mul(minus, rest));
-    } else {
-      SMC_K(store_n)(p, v_mul(minus, rest), k - whole_part);
-    }
+    scaled_copy(out, s, minus, k, i + 1 < k);
     SMC_K(put)(out + i * sizeof(elem), variance(s, k, i));
   }
 }
@@ -111,7 +114,14 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k) {
         s = exp_of_negative(x, v_set1(0));
     SMC_K(store_n)(out + i * sizeof(elem), v_sub(v_set1(0), s), n);
   }
-  for (size_t i = 1; i < k; ++i) memcpy(out + i * k * sizeof(elem), out, k * sizeof(elem));
+  for (size_t i = 1; i < k; ++i) {
+    char *row = out + i * k * sizeof(elem);
+    if (sizeof(elem) == sizeof(real)) {
+      scaled_copy(row, out, v_set1(1), k, (k - 1 - i) * k >= W);
+    } else { /* without converting */
+      memcpy(row, out, k * sizeof(elem));
+    }
+  }
   for (size_t i = 0; i < k; i += W) { /* a single element by put: Clang 22 stores two of bfloat16 */
     const size_t n = k - i < W ? k - i : W;
     real diagonal[SMC_V(lanes)];
@@ -130,7 +140,8 @@ static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k
     vec diagonal = v_mul(s_t, one_minus(s, k, t)), minus = v_sub(v_set1(0), s_t);
     for (size_t i = 0; i < k; ++i, out += j * sizeof(elem)) {
       vec off_diagonal = v_mul(minus, v_set1(SMC_K(get)(s + i * sizeof(elem))));
-      scaled_copy(out, x, i == t ? diagonal : off_diagonal, j);
+      const int loose = ((k - 1 - t) * k + k - 1 - i) * j >= W;
+      scaled_copy(out, x, i == t ? diagonal : off_diagonal, j, loose);
     }
   }
 }
