@@ -11,6 +11,8 @@ enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of
 
 #define sum_range SMC_K(sum_range)
 #define one_minus SMC_K(one_minus)
+#define store_scaled SMC_K(store_scaled)
+#define convert_scaled SMC_K(convert_scaled)
 #define scaled_copy SMC_K(scaled_copy)
 #define variance SMC_K(variance)
 #define small_jacobian SMC_K(small_jacobian)
@@ -42,7 +44,7 @@ static vec one_minus(const char *s, size_t k, size_t i) {
 
 /* out = factor*x, n elements.  Many are stored a cache line at a time.  `loose`: what is beyond their end
  * may be written as well, as it will be written over: a whole store is faster than one of a part. */
-SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int loose) {
+SMC_INLINE void store_scaled(char *out, const char *x, vec factor, size_t n, int loose) {
   const size_t beyond = (uintptr_t)out / sizeof(elem) % W;
   size_t i = 0;
   if (n >= SMC_ALIGNED_FROM * W && beyond > 0) {
@@ -58,6 +60,19 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int 
     SMC_K(store)(out + i * sizeof(elem), rest);
   } else {
     SMC_K(store_n)(out + i * sizeof(elem), rest, n - i);
+  }
+}
+
+/* Out of line where it converts, and is long. */
+static SMC_OUTLINE void convert_scaled(char *out, const char *x, vec factor, size_t n, int loose) {
+  store_scaled(out, x, factor, n, loose);
+}
+
+SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int loose) {
+  if (sizeof(elem) == sizeof(real)) {
+    store_scaled(out, x, factor, n, loose);
+  } else {
+    convert_scaled(out, x, factor, n, loose);
   }
 }
 

@@ -42,6 +42,7 @@
 #define inverse_of SMC_V(inverse_of)
 #define times_inverse SMC_V(times_inverse)
 #define scale_values SMC_V(scale_values)
+#define scale_columns SMC_V(scale_columns)
 #define scale_strand SMC_V(scale_strand)
 #define quotients SMC_V(quotients)
 #define quotient_strand SMC_V(quotient_strand)
@@ -393,11 +394,15 @@ SMC_INLINE void scale_values(strand y, const extent n, const pair inverse) {
   }
 }
 
+static void scale_columns(const strand y, const extent n, const pair inverse) {
+  scale_values(y, n, inverse);
+}
+
 SMC_INLINE void scale_strand(const strand y, const extent n, const pair inverse) {
   if (is_dense(y, n)) {
     scale_values(dense(y), whole(n), inverse);
   } else {
-    scale_values(y, n, inverse);
+    scale_columns(y, n, inverse);
   }
 }
 
@@ -406,9 +411,9 @@ SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, c
                           const pair inverse, const int general) {
   vec a[SMC_GROUP], e[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+  for (; !general && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
     load_group(x, a, n.lanes, scale->vacant);
-    exp_group(a, e, sh, scale, SMC_GROUP, general);
+    exp_group(a, e, sh, scale, SMC_GROUP, 0);
     SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
     store_group(y, e, n.lanes);
     x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
