@@ -240,7 +240,7 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
   if (spread) {
     spread_gradient(t, u, of_strand(t, u, &s->m), &sh, &g, how);
   } else if (keep) {
-    scale_strand(y, n, g.per_exp);
+    scale_strand(t, y, n, g.per_exp);
   } else {
     quotient_strand(x, y, n, &sh, &scale, g.per_exp);
   }

@@ -94,11 +94,16 @@ SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec d
   }
 }
 
-SMC_INLINE void product_strand(const strand s, const strand g, const strand y, const extent n,
-                               vec dot, smc_product which) {
+SMC_INLINE void product_strand(const tile *t, strand s, strand g, strand y, extent n, vec dot,
+                               smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
     if (is_dense(s, n) && is_dense(g, n) && is_dense(y, n)) {
+      const size_t head = lanes_to_line(t, y, n);
+      if (head > 0) {
+        v_store_n(y.p, product_of(v_load(s.p), v_load(g.p), dot, SMC_SOFTMAX_VJP), head);
+        s.p += head, g.p += head, y.p += head, n = without(n, head);
+      }
       product_pass(dense(s), dense(g), dense(y), whole(n), dot, SMC_SOFTMAX_VJP);
     } else {
       product_pass(s, g, y, n, dot, SMC_SOFTMAX_VJP);
@@ -131,8 +136,9 @@ static void product_tile(tile *t, const void *extra) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      product_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), strand_of(t, SMC_PRODUCT, u),
-                     extent_of(t, u), of_strand(t, u, &dot[group_of(t, u)].hi), which);
+      product_strand(t, strand_of(t, SMC_S, u), strand_of(t, SMC_G, u),
+                     strand_of(t, SMC_PRODUCT, u), extent_of(t, u),
+                     of_strand(t, u, &dot[group_of(t, u)].hi), which);
     }
     leave_block(t);
   }

@@ -398,8 +398,13 @@ static void scale_columns(const strand y, const extent n, const pair inverse) {
   scale_values(y, n, inverse);
 }
 
-SMC_INLINE void scale_strand(const strand y, const extent n, const pair inverse) {
+SMC_INLINE void scale_strand(const tile *t, strand y, extent n, const pair inverse) {
   if (is_dense(y, n)) {
+    const size_t head = lanes_to_line(t, y, n);
+    if (head > 0) {
+      v_store_n(y.p, times_inverse(v_load(y.p), inverse), head);
+      y.p += head, n = without(n, head);
+    }
     scale_values(dense(y), whole(n), inverse);
   } else {
     scale_columns(y, n, inverse);
@@ -500,7 +505,7 @@ static void softmax_tile(tile *t, const void *extra) {
       const size_t g = group_of(t, u);
       const pair factor = pair_of_strand(t, u, &inverse[g]);
       if (keep) {
-        scale_strand(y, n, factor);
+        scale_strand(t, y, n, factor);
       } else {
         const shift sh = shift_of_strand(t, u, &s[g].sh);
         quotient_strand(x, y, n, &sh, &scale, factor);

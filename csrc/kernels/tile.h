@@ -30,6 +30,8 @@
 #define vector_at SMC_V(vector_at)
 #define is_dense SMC_V(is_dense)
 #define dense SMC_V(dense)
+#define lanes_to_line SMC_V(lanes_to_line)
+#define without SMC_V(without)
 #define whole SMC_V(whole)
 #define ahead SMC_V(ahead)
 #define load_group SMC_V(load_group)
@@ -71,6 +73,7 @@
 enum { SMC_SUM_STEPS = 32 };   /* vectors to an accumulator before it joins the running sum */
 enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
 enum { SMC_MAX_STRANDS = 16 }; /* in a tile */
+enum { SMC_MANY = 32 };        /* vectors, that are worth aligning */
 enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves */
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
@@ -160,6 +163,20 @@ SMC_INLINE int is_dense(const strand s, const extent n) {
 }
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
+
+/* The lanes before the next cache line of a dense strand along a row, if what follows is long: a store
+ * into two lines takes longer than one.  For passes that treat all lanes alike. */
+SMC_INLINE size_t lanes_to_line(const tile *t, const strand s, const extent n) {
+  const size_t beyond = (uintptr_t)s.p / sizeof(real) % W;
+  if (sizeof(vec) < SMC_LINE / 2 || t->across || n.count < SMC_MANY || beyond == 0) return 0;
+  return W - beyond;
+}
+
+/* What is left of a row without some lanes. */
+SMC_INLINE extent without(const extent n, size_t lanes) {
+  const size_t left = n.count * W + n.rest - lanes;
+  return (extent){left / W, W, (uint32_t)(left % W)};
+}
 
 /* The strand from there on. */
 SMC_INLINE strand ahead(const strand s, size_t i) { return (strand){vector_at(s, i), s.step}; }
