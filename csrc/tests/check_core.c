@@ -31,10 +31,10 @@ static const format formats[] = {
 
 /* Units in the last place that a result may be off: what is promised for all but the half precisions,
  * whose rounding from float leaves hardly more than a half.  Where long double is double, the truth
- * itself is off by a unit for each unit of x - max, which is at most 64 here. */
+ * itself is off by a unit for each unit of x - max, which is at most 64 here, and by as much for its sums. */
 static real bound(const format *f, real units) {
   if (f->size == 2) return 1;
-  return f->digits < LDBL_MANT_DIG ? units : units + 64;
+  return f->digits < LDBL_MANT_DIG ? units : units + 128;
 }
 
 /* ---- 16-bit floats: sign, exponent, the significand's digits without the leading one ------------- */
