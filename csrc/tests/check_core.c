@@ -306,7 +306,10 @@ static void check_merge(const smc_kernels *kernels, array *x) {
   for (size_t i = 0; i < x->n; ++i) {
     put(f, element(&parts[0], i, 0), get(f, element(x, i, 0)));
     put(f, element(&parts[2], i, 0), get(f, element(x, i, x->k - 1)));
-    for (int j = 1; j < 4; j += 2) put(f, element(&parts[j], i, 0), uniform() * unit(f, 1) / 2);
+    for (int j = 0; j < 4; j += 2) {
+      const real m = get(f, element(&parts[j], i, 0));
+      put(f, element(&parts[j + 1], i, 0), uniform() * unit(f, m) / 2);
+    }
   }
   kernels->logsumexp_merge(pairs, x->n);
   for (size_t i = 0; i < x->n; ++i) {
