@@ -19,7 +19,7 @@
 #define soft_strand SMC_V(soft_strand)
 #define sum_distribution SMC_V(sum_distribution)
 #define add_label SMC_V(add_label)
-#define store_values SMC_V(store_values)
+#define store_results SMC_V(store_results)
 #define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
 #define gradient_group SMC_V(gradient_group)
@@ -138,7 +138,7 @@ SMC_INLINE void add_label(targets *a, vec m) {
 }
 
 /* One value for each row of group g, of the type computed in. */
-SMC_INLINE void store_values(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
+SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
   real lane[SMC_V(lanes)];
   const size_t first = group_row(t, g), rows = group_rows(t, g);
   if (rows == W && step == sizeof(real)) {
@@ -173,8 +173,8 @@ static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, cons
     mass = pair_value(pair_add(others, a->peak));
   }
   loss = v_select(v_eq(a->present, zero), zero, loss);
-  store_values(t, g, loss, how->loss, how->loss_row);
-  if (how->lse) store_values(t, g, lse, how->lse, how->lse_row);
+  store_results(t, g, loss, how->loss, how->loss_row);
+  if (how->lse) store_results(t, g, lse, how->lse, how->lse_row);
 
   slope d = {.factor = factor};
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);

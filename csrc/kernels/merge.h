@@ -3,31 +3,8 @@
  * two of log1p, which is at most log 2.  Included once for each type computed in (SMC_T).
  */
 
-#define load_values SMC_V(load_values)
-#define put_values SMC_V(put_values)
 #define merged_pair SMC_V(merged_pair)
 #define merge_pairs SMC_V(merge_pairs)
-
-/* n <= W values from number i on; beyond them, zeros. */
-SMC_INLINE vec load_values(const storage *as, const smc_view *from, size_t i, size_t n) {
-  const char *p = (const char *)from->data + (ptrdiff_t)i * from->row;
-  if (n == W && as->size == sizeof(real) && from->row == sizeof(real)) return v_load(p);
-  real lane[SMC_V(lanes)];
-  v_store(lane, v_set1(0));
-  as->get(p, from->row, n, lane);
-  return v_load(lane);
-}
-
-SMC_INLINE void put_values(const storage *as, vec a, const smc_view *to, size_t i, size_t n) {
-  char *p = (char *)to->data + (ptrdiff_t)i * to->row;
-  if (n == W && as->size == sizeof(real) && to->row == sizeof(real)) {
-    v_store(p, a);
-    return;
-  }
-  real lane[SMC_V(lanes)];
-  v_store(lane, a);
-  as->put(p, to->row, n, lane);
-}
 
 /* Of p and q.  Where they are infinitely far from each other it is the larger of them, as it is; beside
  * an infinite result there is no rest; NaN is NaN. */
@@ -60,7 +37,7 @@ static void merge_pairs(const storage *as, const smc_view *pairs, size_t n) {
     const pair p = {load_values(as, &pairs[0], i, some), load_values(as, &pairs[1], i, some)};
     const pair q = {load_values(as, &pairs[2], i, some), load_values(as, &pairs[3], i, some)};
     const pair m = merged_pair(p, q);
-    put_values(as, m.hi, &pairs[4], i, some);
-    put_values(as, m.lo, &pairs[5], i, some);
+    store_values(as, m.hi, &pairs[4], i, some);
+    store_values(as, m.lo, &pairs[5], i, some);
   }
 }

@@ -61,6 +61,8 @@
 #define count_by_row SMC_V(count_by_row)
 #define sum_by_row SMC_V(sum_by_row)
 #define by_lane SMC_V(by_lane)
+#define load_values SMC_V(load_values)
+#define store_values SMC_V(store_values)
 #define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
 #define prefetch_tile SMC_V(prefetch_tile)
@@ -164,8 +166,9 @@ SMC_INLINE int is_dense(const strand s, const extent n) {
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
-/* The lanes before the next cache line of a dense strand along a row, if what follows is long: a store
- * into two lines takes longer than one.  For passes that treat all lanes alike. */
+/* The lanes of a dense strand along a row before the next multiple of a vector's size, if what follows is
+ * long: from there on no store is into two cache lines, which takes longer.  For passes that treat all
+ * lanes alike. */
 SMC_INLINE size_t lanes_to_line(const tile *t, const strand s, const extent n) {
   const size_t beyond = (uintptr_t)s.p / sizeof(real) % W;
   if (sizeof(vec) < SMC_LINE / 2 || t->across || n.count < SMC_MANY || beyond == 0) return 0;
@@ -372,20 +375,35 @@ SMC_INLINE vec by_lane(const tile *t, const real *lane) {
   return t->group == 1 ? v_set1(lane[0]) : v_load(lane);
 }
 
-/* One value for each row of group g, in memory. */
-SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
+/* n <= W values of one for each row, from row i on; beyond them, zeros. */
+SMC_INLINE vec load_values(const storage *as, const smc_view *from, size_t i, size_t n) {
+  const char *p = (const char *)from->data + (ptrdiff_t)i * from->row;
+  if (n == W && as->size == sizeof(real) && from->row == sizeof(real)) return v_load(p);
   real lane[SMC_V(lanes)];
   v_store(lane, v_set1(0));
-  const char *p = (const char *)from->data + (ptrdiff_t)group_row(t, g) * from->row;
-  t->of->as->get(p, from->row, group_rows(t, g), lane);
-  return by_lane(t, lane);
+  as->get(p, from->row, n, lane);
+  return v_load(lane);
 }
 
-SMC_INLINE void store_by_row(const tile *t, size_t g, vec value, const smc_view *to) {
+SMC_INLINE void store_values(const storage *as, vec a, const smc_view *to, size_t i, size_t n) {
+  char *p = (char *)to->data + (ptrdiff_t)i * to->row;
+  if (n == W && as->size == sizeof(real) && to->row == sizeof(real)) {
+    v_store(p, a);
+    return;
+  }
   real lane[SMC_V(lanes)];
-  v_store(lane, value);
-  char *p = (char *)to->data + (ptrdiff_t)group_row(t, g) * to->row;
-  t->of->as->put(p, to->row, group_rows(t, g), lane);
+  v_store(lane, a);
+  as->put(p, to->row, n, lane);
+}
+
+/* Those of group g. */
+SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
+  const vec a = load_values(t->of->as, from, group_row(t, g), group_rows(t, g));
+  return by_lane(t, (const real *)&a);
+}
+
+SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to) {
+  store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
 }
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time:

@@ -43,7 +43,6 @@ enum { f32_lanes = 8, f64_lanes = 4 };
   }                                                                                                \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return _mm256_and_##s(a, b); }             \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return _mm256_or_##s(a, b); }               \
-  SMC_INLINE T##_mask T##_none(void) { return _mm256_setzero_##s(); }                              \
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
     return _mm256_add_##s(a, _mm256_and_##s(m, b));                                                \
   }                                                                                                \

@@ -49,7 +49,6 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   }                                                                                                \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return (T##_mask)(a & b); }                \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return (T##_mask)(a | b); }                 \
-  SMC_INLINE T##_mask T##_none(void) { return 0; }                                                 \
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
     return _mm512_mask_add_##s(a, m, a, b);                                                        \
   }                                                                                                \

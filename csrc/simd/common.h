@@ -193,7 +193,6 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_select SMC_V(select) /* mask ? a : b */
 #define v_and SMC_V(and)       /* of masks */
 #define v_or SMC_V(or)
-#define v_none SMC_V(none)           /* the empty mask */
 #define v_count SMC_V(count)         /* lanes set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
 #define v_add_if SMC_V(add_if)       /* mask ? a + b : a */

@@ -84,7 +84,6 @@ static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   SMC_INLINE T##_mask T##_eq(T##_vec a, T##_vec b) { return a == b; }                              \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return a & b; }                            \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                             \
-  SMC_INLINE T##_mask T##_none(void) { return (T##_mask){0}; }                                     \
   SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
     size_t count = 0;                                                                              \
     SMC_UNROLL for (int i = 0; i < T##_lanes; ++i) count -= (size_t)m[i];                          \

@@ -36,7 +36,6 @@ enum { f32_lanes = 4, f64_lanes = 2 };
   SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) { return vbslq_##s(m, a, b); }   \
   SMC_INLINE T##_mask T##_and(T##_mask a, T##_mask b) { return vandq_##u(a, b); }                  \
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return vorrq_##u(a, b); }                   \
-  SMC_INLINE T##_mask T##_none(void) { return vdupq_n_##u(0); }                                    \
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
     return vaddq_##s(a, vreinterpretq_##s##_##u(vandq_##u(m, vreinterpretq_##u##_##s(b))));        \
   }                                                                                                \
