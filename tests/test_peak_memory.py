@@ -116,13 +116,22 @@ s = np.full(4000, 1 / 4000, np.float32)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**25,) * 2)
 try:
+    np.empty(2**26, np.uint8)
+except MemoryError:
+    pass
+else:
+    raise SystemExit(3)
+try:
     smcore.softmax_jacobian(s)
 except MemoryError as error:
     assert "SoftmaxJacobian" in str(error), error
 else:
     raise AssertionError("no error")
 """
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    run = subprocess.run([sys.executable, "-c", code], env=environment)
+    if run.returncode == 3:
+        pytest.skip("the limit is not kept to, as on an emulated processor")
+    assert run.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="NumPy's own error is early enough there")
