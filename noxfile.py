@@ -22,6 +22,7 @@ PLATFORMS = ("linux", "macos", "windows", "pyodide", "android", "ios")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t"]
 KERNELS = ("csrc/cpu.c", "csrc/dispatch.c")
 LARGEST_WHEEL = 500 * 1024
+FEWER = 2.5  # how many times fewer instructions than scalar's a target must take
 TEST_REQUIRES = ("hypothesis>=6.100", "ml_dtypes>=0.4", "mpmath>=1.3", "pytest>=8")
 BUILD_REQUIRES = (
     "scikit-build-core>=1.1",
@@ -304,6 +305,43 @@ def foreign_headers(session: nox.Session, scratch: Path) -> Path:
     exports = [*sorted(functions), *(f"{name} DATA" for name in sorted(data))]
     (scratch / "python.def").write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *exports]))
     return headers
+
+
+@nox.session
+def webassembly(session: nox.Session) -> None:
+    """Check the kernels in WebAssembly, and count the instructions that a row of 1000 takes."""
+    zig = (requirement for requirement in group("wheel") if requirement.startswith("ziglang"))
+    session.install("cmake", "ninja", "wasmtime", *zig)
+    scratch = Path(session.create_tmp()).absolute()
+    python = Path(session.bin, "python").absolute()
+    compiler = program(  # zig does not know -msimd128
+        scratch / "wasm-cc",
+        'case " $* " in *" -msimd128 "*) set -- -mcpu=generic+simd128 "$@"; esac\n'
+        f'exec "{python}" -I -m ziglang cc -target wasm32-wasi "$@"\n',
+    )
+    build = scratch / "build"
+    shutil.rmtree(build, ignore_errors=True)
+    session.run(
+        *("cmake", "-G", "Ninja", "-S", "csrc", "-B", str(build)),
+        f"-DCMAKE_C_COMPILER={compiler}",
+        "-DCMAKE_SYSTEM_NAME=Generic",
+        "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY",
+    )
+    session.run("cmake", "--build", str(build))
+
+    def run(name: str, *arguments: str) -> str:
+        wasm = str(only(build, name + "*"))
+        return str(session.run("python", "tools/run_wasm.py", wasm, *arguments, silent=True))
+
+    if not {"generic: OK", "scalar: OK"} <= set(run("check_core").splitlines()):
+        session.error("the check fails")
+    per_row = {}
+    for target in ("generic", "scalar"):
+        one, eleven = (int(run("softmax_rows", target, n).split()[-2]) for n in ("1", "11"))
+        per_row[target] = (eleven - one) // 10
+    session.log(f"instructions: {per_row}")
+    if per_row["scalar"] < FEWER * per_row["generic"]:
+        session.error(f"not {FEWER} times fewer")
 
 
 @nox.session(venv_backend="none")

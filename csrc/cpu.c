@@ -1,5 +1,6 @@
 #include "cpu.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 int smc_cpu_has_scalar(void) { return 1; }
@@ -8,6 +9,19 @@ int smc_cpu_has_scalar(void) { return 1; }
 #if defined(__s390x__)
 #include <sys/auxv.h>
 int smc_cpu_has_generic(void) { return (getauxval(AT_HWCAP) & HWCAP_S390_VXRS_EXT) != 0; } /* z14 */
+#elif defined(__riscv)
+#include <sys/syscall.h>
+#include <unistd.h>
+/* riscv_hwprobe (Linux, Documentation/arch/riscv/hwprobe.rst), key IMA_EXT_0, bit IMA_V.  Not AT_HWCAP: for
+ * vectors of a draft, version 0.7, some systems set its bit, too. */
+int smc_cpu_has_generic(void) {
+  struct {
+    int64_t key;
+    uint64_t value;
+  } extensions = {4, 0};
+  const long riscv_hwprobe = 258;
+  return syscall(riscv_hwprobe, &extensions, 1L, 0L, NULL, 0L) == 0 && (extensions.value & 4) != 0;
+}
 #else
 int smc_cpu_has_generic(void) { return 1; } /* what the compiler uses everywhere */
 #endif

@@ -142,7 +142,12 @@ cross aarch64 aarch64-linux-gnu qemu-aarch64-static 'neon scalar'
 cross armhf arm-linux-gnueabihf qemu-arm-static scalar
 cross i686 i686-linux-gnu qemu-i386-static 'sse2 scalar'
 cross ppc64le powerpc64le-linux-gnu qemu-ppc64le-static 'generic scalar'
-cross riscv64 riscv64-linux-gnu qemu-riscv64-static scalar
+# Linux says which RISC-V processor has vectors, and so does QEMU 9.
+riscv=scalar
+if [ "$(riscv64-linux-gnu-gcc -dumpversion 2> /dev/null | cut -d. -f1)" -ge 14 ] 2> /dev/null; then
+  riscv='generic scalar'
+fi
+QEMU_CPU=max cross riscv64 riscv64-linux-gnu qemu-riscv64-static "$riscv"
 cross s390x s390x-linux-gnu qemu-s390x-static 'generic scalar' # with vectors of float
 if [ "$use" = check ] && [ "$native" = x86_64 ]; then
   cross windows x86_64-w64-mingw32 wine "$(native_targets | xargs)"

@@ -36,8 +36,9 @@
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 
-/* Whether fma() is one instruction, and not a slow library call. */
-#if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+/* Whether fma() is one instruction, and not a slow library call; Clang does not say so of RISC-V. */
+#if (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)) ||                                         \
+    (defined(__riscv_flen) && __riscv_flen >= 64)
 #define SMC_HAS_FMA 1
 #else
 #define SMC_HAS_FMA 0

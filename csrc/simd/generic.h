@@ -5,6 +5,10 @@
 
 #include "common.h"
 
+#if defined(__riscv) && !(defined(__riscv_vector) && (defined(__clang__) || __GNUC__ >= 14))
+#error "the compiler takes these vectors apart"
+#endif
+
 #define SMC_FUSED SMC_HAS_FMA
 #define f32_OCTAVE 1
 #define f64_OCTAVE 1
