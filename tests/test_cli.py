@@ -364,7 +364,7 @@ BAD_TRAIN = {
     "text in an array": (
         {},
         ["--data", "letters.npz", "--target", "y"],
-        ("letters.npz", "'X'", "<U1"),
+        ("letters.npz", "'X'", "U1"),
     ),
     "lengths differ": (
         {},
