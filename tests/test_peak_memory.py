@@ -59,7 +59,8 @@ def test_layer_jacobian_takes_vectors_only(sm, native_dtype):
 
 def refused(call, *parts):
     """MemoryError with that in its message, and nothing allocated."""
-    with peak_below(2**16), pytest.raises(MemoryError) as caught:
+    # but for the buffer through which the free memory is read, 128 KiB from Python 3.14 on
+    with peak_below(2**18), pytest.raises(MemoryError) as caught:
         call()
     for part in parts:
         assert part in str(caught.value), f"{part!r} is not in {str(caught.value)!r}"
