@@ -101,6 +101,26 @@ def test_columns(sm, native_dtype, rng, operation):
         assert_identical(got, expected)
 
 
+@every(ROWWISE)
+@pytest.mark.parametrize("k", [5, 20, 80, 180])
+def test_columns_pages_apart(sm, native_dtype, rng, operation, k):
+    """Numbers of a column that lie at the same place of a page: it is copied, unless it is long."""
+    operands = operation.draw(rng, native_dtype, (4096 // native_dtype.itemsize,), k)
+    full = operation.full(operands)
+    columns = {
+        name: np.ascontiguousarray(a.T) if name in full else a for name, a in operands.items()
+    }
+    got = results(operation(sm, columns, axis=0))
+    got = tuple(r.T if operation.like and r.ndim == 2 else r for r in got)
+    expected = call(sm, operation, operands)
+    if k <= PACKED:
+        assert_identical(got, expected)
+    few = 8 * np.finfo(native_dtype).eps
+    size = max(np.abs(r).max() for r in expected)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, few, few * size)
+
+
 @every({name: o for name, o in ALONE.items() if o.has_out})
 def test_out(sm, native_dtype, rng, operation):
     """Computed in place, elsewhere, or into new memory."""

@@ -66,6 +66,7 @@
 #define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
 #define prefetch_tile SMC_V(prefetch_tile)
+#define column_block SMC_V(column_block)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
 #define for_tiles SMC_V(for_tiles)
@@ -89,8 +90,23 @@ enum { SMC_BLOCK_BYTES = 2048 };    /* of a long row */
 enum { SMC_FAR_STRANDS = 4 };       /* of packed rows */
 enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
 enum { SMC_LINE = 64 };             /* bytes of a cache line */
-enum { SMC_STAGE_BYTES = 16384 };   /* of the buffer of one operand */
+enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
+enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
+enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
+enum {
+  SMC_COPIED_MIN = 5,
+  SMC_COPIED_STRANDS = 3
+};                                /* the fewest classes and strands worth copying */
+enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
+
+/* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few
+ * sets of the first-level cache, where they drive out each other; and what is loaded then looks like what
+ * was just stored somewhere else, for which the processor waits. */
+SMC_INLINE int smc_is_pages_apart(ptrdiff_t bytes) {
+  const size_t beyond = (size_t)bytes % (SMC_PAGE / 2);
+  return beyond < SMC_LINE || beyond > SMC_PAGE / 2 - SMC_LINE;
+}
 #endif
 
 /* How elements of a stored type get into a strand, and back (storage.h).  Rows `row` to `row + rows`,
@@ -406,31 +422,44 @@ SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to)
   store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
 }
 
-/* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time:
- * it is told what this tile will write, and the next one read. */
+/* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time,
+ * nor in columns of which a tile has a few lines in each of many places: it is told what this tile will
+ * write, and the next one read. */
 static void prefetch_tile(const tile *t) {
   const batch *b = t->of;
   for (int i = 0; i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
-    if (!o->data || o->row != (ptrdiff_t)(b->k * b->as->size)) continue;
-    const size_t bytes = t->rows * (size_t)o->row;
+    const int columns = o->row == (ptrdiff_t)b->as->size;
+    if (!o->data || !(columns || o->row == (ptrdiff_t)(b->k * b->as->size))) continue;
+    const size_t bytes = t->rows * (size_t)o->row, count = columns ? b->k : 1;
     const char *p = (const char *)o->data + (ptrdiff_t)t->row * o->row;
-    for (size_t at = 0; at < bytes; at += SMC_LINE) {
-      if (i < b->inputs) {
-        SMC_PREFETCH(p + bytes + at);
-      } else {
-        SMC_PREFETCH_TO_WRITE(p + at);
+    for (size_t c = 0; c < count; ++c, p += o->col) {
+      for (size_t at = 0; at < bytes; at += SMC_LINE) {
+        if (i < b->inputs) {
+          SMC_PREFETCH(p + bytes + at);
+        } else {
+          SMC_PREFETCH_TO_WRITE(p + at);
+        }
       }
     }
   }
 }
 
+/* Classes of columns in memory that a pass takes at a time, so that it finds the rest of a line again. */
+SMC_INLINE size_t column_block(const batch *b, size_t operands) {
+  const ptrdiff_t apart = b->operands[0].col;
+  size_t block = SMC_COLUMN_CLASSES, lines = apart % SMC_PAGE ? 2 * SMC_SET_LINES : SMC_SET_LINES;
+  if (b->k <= SMC_SUM_STEPS) return b->k;
+  while (smc_is_pages_apart(apart) && block * operands > lines) block /= 2;
+  return block;
+}
+
 /* How the rows are cut into tiles and blocks; the strands of a whole tile. */
 static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
-  const size_t room = SMC_STAGE_BYTES / sizeof(real);
-  const size_t packed = b->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
-  int side_by_side = 1, whole_rows = 1, operands = 0;
+  const size_t room = SMC_STAGE_BYTES / sizeof(real), bytes = b->n * b->k * b->as->size;
+  size_t operands = 0, packed = b->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
+  int side_by_side = 1, whole_rows = 1;
   for (int i = 0; i < b->count; ++i) {
     if (!b->operands[i].data) continue;
     ++operands;
@@ -438,29 +467,32 @@ static size_t plan_tiles(tile *t, const batch *b) {
     whole_rows &= b->operands[i].col == size;
   }
   const int columns = W > 1 && side_by_side && !whole_rows;
+  if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   t->across = columns || (W > 1 && b->k <= packed);
   t->staged = size != sizeof(real) || (t->across ? !columns : !whole_rows);
+  if (columns && smc_is_pages_apart(b->operands[0].col)) {
+    t->staged |= b->k >= SMC_COPIED_MIN && b->k <= packed;
+  }
   t->block = b->k;
   size_t strands;
   if (!t->staged && t->across) {
-    /* At a distance of whole pages all classes fall into one set of the first-level cache. */
-    if (b->k > SMC_SUM_STEPS) t->block = b->operands[0].col % 4096 ? 16 : 8;
+    t->block = column_block(b, operands);
+    t->prefetch = bytes > SMC_CACHE_BYTES && t->block == b->k;
     return SMC_MAX_STRANDS;
   }
   if (t->across) {
     if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
-    const size_t bytes = b->n * b->k * b->as->size;
-    if (bytes > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) strands = SMC_FAR_STRANDS;
-    t->prefetch = !side_by_side && bytes > SMC_CACHE_BYTES && b->k * b->as->size >= 2 * SMC_LINE;
-    if (t->prefetch) strands = 1;
+    t->prefetch = bytes > SMC_CACHE_BYTES && (columns || b->k * b->as->size >= 2 * SMC_LINE);
+    if (!columns && bytes > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) strands = SMC_FAR_STRANDS;
+    if (!columns && t->prefetch) strands = 1;
   } else if (t->staged) {
     if (b->k > room) t->block = room;
     strands = room / t->block;
   } else {
-    const size_t bytes = b->k * sizeof(real);
-    if (bytes > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
-    strands = (b->light ? SMC_L1_BYTES : SMC_L2_BYTES) / ((size_t)operands * bytes);
+    const size_t row = b->k * sizeof(real);
+    if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
+    strands = (b->light ? SMC_L1_BYTES : SMC_L2_BYTES) / (operands * row);
   }
   t->online = t->block < b->k;
   if (t->online && !t->across) return 1;
