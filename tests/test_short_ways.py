@@ -82,6 +82,14 @@ def test_plain_calls(sm, native_dtype, rng, operation):
             assert_alike(operation, by_name, got)
 
 
+@every({name: o for name, o in OPERATIONS.items() if o.rowwise and "entropy" not in name})
+def test_plain_calls_with_any_dtype(sm, dtype, rng, operation):
+    function, general = both(sm, operation)
+    for operands in draw_all(operation, rng, dtype):
+        got = outcome(function, *operands.values())
+        assert_alike(operation, got, outcome(general, *operands.values()))
+
+
 @every(OPERATIONS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 0.0])
 def test_values_that_are_not_ordinary(sm, native_dtype, rng, operation, value):

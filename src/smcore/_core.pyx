@@ -3,8 +3,8 @@
 """The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
 
 The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` puts a short way
-before some of the public functions: C-contiguous float32 or float64 arrays along their last axis,
-with nothing else asked for, go to the kernel with no Python-level work at all.
+before some of the public functions: C-contiguous arrays along their last axis, with nothing else
+asked for, go to the kernel with no Python-level work at all.
 """
 
 import functools
@@ -124,6 +124,9 @@ cdef enum:
     ROW = 20
 
 cdef const smc_target *active = smc_available(0)
+
+# The number NumPy has given to that type, which it does not have itself; known once one was here.
+cdef int bfloat16 = -1
 
 
 # ---- targets -------------------------------------------------------------------------------------
@@ -441,6 +444,7 @@ cdef void run_partial(loop *self) noexcept:
 
 cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
     """The table for the dtype of x."""
+    global bfloat16
     cdef int number = cnp.PyArray_TYPE(x)
     if number == cnp.NPY_FLOAT32:
         return &active.kernels[<int>SMC_F32]
@@ -449,6 +453,7 @@ cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
     if number == cnp.NPY_FLOAT16:
         return &active.kernels[<int>SMC_F16]
     if x.dtype.name == "bfloat16":
+        bfloat16 = number
         return &active.kernels[<int>SMC_BF16]
     raise TypeError(f"no native kernels for dtype {x.dtype}")
 
@@ -763,17 +768,38 @@ cdef inline Py_ssize_t row_count(cnp.ndarray x) noexcept:
     return count
 
 
+cdef inline bint is_plain_array(object x) noexcept:
+    """Whether x is a C-contiguous ndarray with rows in it."""
+    return (
+        cnp.PyArray_CheckExact(x)
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x)
+        and cnp.PyArray_NDIM(<cnp.ndarray>x) > 0
+        and cnp.PyArray_SIZE(<cnp.ndarray>x) > 0
+    )
+
+
 cdef inline const smc_kernels *plain_kernels(object x) noexcept:
-    """The table for a C-contiguous ndarray of float32 or float64 with rows in it, or no_kernels."""
-    if not cnp.PyArray_CheckExact(x) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x):
+    """The table for such an array of float32 or float64, or no_kernels."""
+    if not is_plain_array(x):
         return &no_kernels
-    cdef cnp.ndarray array = <cnp.ndarray>x
-    if cnp.PyArray_NDIM(array) == 0 or row_count(array) == 0 or row_length(array) == 0:
-        return &no_kernels
-    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32:
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>x)
+    if number == cnp.NPY_FLOAT32:
         return &active.kernels[<int>SMC_F32]
-    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64:
+    if number == cnp.NPY_FLOAT64:
         return &active.kernels[<int>SMC_F64]
+    return &no_kernels
+
+
+cdef inline const smc_kernels *stored_kernels(object x) noexcept:
+    """The same, or that for one of a 16-bit float: where kernels alone know what is stored."""
+    cdef const smc_kernels *kernels = plain_kernels(x)
+    if kernels != &no_kernels or not is_plain_array(x):
+        return kernels
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>x)
+    if number == cnp.NPY_FLOAT16:
+        return &active.kernels[<int>SMC_F16]
+    if number == bfloat16:
+        return &active.kernels[<int>SMC_BF16]
     return &no_kernels
 
 
@@ -790,7 +816,7 @@ cdef inline bint are_alike(
 cdef bint is_plain(object x, int number, int ndim, const cnp.npy_intp *shape) noexcept:
     """Whether x is plain, of that type and shape."""
     return (
-        plain_kernels(x) != &no_kernels
+        is_plain_array(x)
         and cnp.PyArray_TYPE(<cnp.ndarray>x) == number
         and cnp.PyArray_NDIM(<cnp.ndarray>x) == ndim
         and are_alike(cnp.PyArray_DIMS(<cnp.ndarray>x), shape, ndim)
@@ -882,17 +908,17 @@ cdef object short_scaled(scaled_kernel kernel, PyObject **given):
 
 
 cdef object short_softmax(PyObject **given):
-    return short_scaled(plain_kernels(<object>given[0]).softmax, given)
+    return short_scaled(stored_kernels(<object>given[0]).softmax, given)
 
 
 cdef object short_log_softmax(PyObject **given):
-    return short_scaled(plain_kernels(<object>given[0]).log_softmax, given)
+    return short_scaled(stored_kernels(<object>given[0]).log_softmax, given)
 
 
 cdef object short_logsumexp(PyObject **given):
     cdef loop work
-    cdef double value  # room for either type
-    cdef reducing_kernel kernel = plain_kernels(<object>given[0]).logsumexp
+    cdef double value  # room for any type
+    cdef reducing_kernel kernel = stored_kernels(<object>given[0]).logsumexp
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
@@ -926,15 +952,15 @@ cdef object short_product(product_kernel kernel, PyObject **given):
 
 
 cdef object short_softmax_product(PyObject **given):
-    return short_product(plain_kernels(<object>given[0]).softmax_vjp, given)
+    return short_product(stored_kernels(<object>given[0]).softmax_vjp, given)
 
 
 cdef object short_log_softmax_vjp(PyObject **given):
-    return short_product(plain_kernels(<object>given[0]).log_softmax_vjp, given)
+    return short_product(stored_kernels(<object>given[0]).log_softmax_vjp, given)
 
 
 cdef object short_log_softmax_jvp(PyObject **given):
-    return short_product(plain_kernels(<object>given[0]).log_softmax_jvp, given)
+    return short_product(stored_kernels(<object>given[0]).log_softmax_jvp, given)
 
 
 cdef bint take_numbers(
@@ -1111,11 +1137,11 @@ cdef object short_jacobian(reducing_kernel kernel, PyObject **given):
 
 
 cdef object short_softmax_jacobian(PyObject **given):
-    return short_jacobian(plain_kernels(<object>given[0]).softmax_jacobian, given)
+    return short_jacobian(stored_kernels(<object>given[0]).softmax_jacobian, given)
 
 
 cdef object short_log_softmax_jacobian(PyObject **given):
-    return short_jacobian(plain_kernels(<object>given[0]).log_softmax_jacobian, given)
+    return short_jacobian(stored_kernels(<object>given[0]).log_softmax_jacobian, given)
 
 
 # ---- small calls: losses -------------------------------------------------------------------------
