@@ -90,6 +90,81 @@ def test_plain_calls_with_any_dtype(sm, dtype, rng, operation):
         assert_alike(operation, got, outcome(general, *operands.values()))
 
 
+ALONG_AN_AXIS = (
+    "softmax",
+    "log_softmax",
+    "logsumexp",
+    "softmax_vjp",
+    "softmax_jvp",
+    "log_softmax_vjp",
+    "log_softmax_jvp",
+)
+
+
+def assert_same(got, expected):
+    assert type(got) is type(expected)
+    assert_identical(got, expected)
+    if isinstance(got, np.ndarray):
+        assert got.strides == expected.strides
+
+
+@every({name: OPERATIONS[name] for name in ALONG_AN_AXIS})
+@pytest.mark.parametrize("shape", [(7,), (5, 1), (1, 5), (17, 20), (2, 3, 4), (3, 1, 4, 1), (2, 0)])
+def test_axes(sm, dtype, rng, operation, shape):
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, dtype, shape[:-1], shape[-1])
+    for axis in (*range(-len(shape) - 1, len(shape) + 1), np.int64(0), True, 2**70, 0.0):
+        results_of = [outcome(f, **operands, axis=axis) for f in (function, general)]
+        if isinstance(results_of[1], tuple):
+            assert results_of[0] == results_of[1]  # the error
+            continue
+        assert_same(*results_of)
+        if operation.has_out:
+            out = np.empty_like(results_of[1])
+            if isinstance(out, np.ndarray) and out.ndim:
+                assert function(**operands, axis=axis, out=out) is out
+                assert_identical(out, results_of[1])
+        if operation.name == "logsumexp":
+            for keepdims in (True, False, 1, np.True_):
+                assert_same(
+                    *(f(**operands, axis=axis, keepdims=keepdims) for f in (function, general))
+                )
+
+
+@every({name: OPERATIONS[name] for name in ("softmax", "log_softmax")})
+@pytest.mark.parametrize("scale", [0.5, -2.0, 0.0, 1e300, np.nan, np.inf, 2, np.float32(3), "1"])
+def test_scales(sm, dtype, rng, operation, scale):
+    function, general = both(sm, operation)
+    x = operation.draw(rng, dtype, (3,), 10)["x"]
+    got, expected = (outcome(f, x, scale=scale) for f in (function, general))
+    if isinstance(expected, tuple):
+        assert got == expected  # the error
+    else:
+        assert_same(got, expected)
+
+
+SLICES = {
+    "rows": lambda a: a[::2],
+    "rows backwards": lambda a: a[::-1],
+    "columns": lambda a: a[:, 3:9],
+    "columns apart": lambda a: a[:, ::3],
+    "transposed": lambda a: a.T,
+    "all one": lambda a: np.broadcast_to(a[0], a.shape),
+    "one row": lambda a: a[2:3, ::2],
+    "one column": lambda a: a[:, 2:3],
+}
+
+
+@every({name: OPERATIONS[name] for name in ALONG_AN_AXIS})
+@pytest.mark.parametrize("cut", SLICES)
+def test_slices(sm, dtype, rng, operation, cut):
+    function, general = both(sm, operation)
+    operands = operation.draw(rng, dtype, (33,), 20)
+    operands = {name: SLICES[cut](a) for name, a in operands.items()}
+    for axis in (0, 1):
+        assert_same(*(f(**operands, axis=axis) for f in (function, general)))
+
+
 @every(OPERATIONS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 0.0])
 def test_values_that_are_not_ordinary(sm, native_dtype, rng, operation, value):

@@ -14,6 +14,7 @@ import types
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
+from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool, PyTypeObject
 from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY, NAN, fabs
@@ -611,6 +612,7 @@ ctypedef object (*short_way)(PyObject **given)
 
 cdef enum:
     MOST = 16  # parameters of a function
+    MOST_AXES = 32
 
 
 ctypedef object (*vectorcall)(object, PyObject *const *, size_t, PyObject *)
@@ -790,16 +792,39 @@ cdef inline const smc_kernels *plain_kernels(object x) noexcept:
     return &no_kernels
 
 
-cdef inline const smc_kernels *stored_kernels(object x) noexcept:
-    """The same, or that for one of a 16-bit float: where kernels alone know what is stored."""
-    cdef const smc_kernels *kernels = plain_kernels(x)
-    if kernels != &no_kernels or not is_plain_array(x):
-        return kernels
-    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>x)
+cdef inline const smc_kernels *kernels_of(int number) noexcept:
+    """The table for a type of elements, or no_kernels."""
+    if number == cnp.NPY_FLOAT32:
+        return &active.kernels[<int>SMC_F32]
+    if number == cnp.NPY_FLOAT64:
+        return &active.kernels[<int>SMC_F64]
     if number == cnp.NPY_FLOAT16:
         return &active.kernels[<int>SMC_F16]
     if number == bfloat16:
         return &active.kernels[<int>SMC_BF16]
+    return &no_kernels
+
+
+cdef inline const smc_kernels *stored_kernels(object x) noexcept:
+    """As plain_kernels, and of a 16-bit float: where kernels alone know what is stored."""
+    return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x)) if is_plain_array(x) else &no_kernels
+
+
+cdef inline bint is_sliced(object x) noexcept:
+    """Whether x is a matrix whose elements lie in C order, but not side by side."""
+    return (
+        cnp.PyArray_CheckExact(x)
+        and cnp.PyArray_NDIM(<cnp.ndarray>x) == 2
+        and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x)
+        and cnp.PyArray_SIZE(<cnp.ndarray>x) > 0
+        and 0 < cnp.PyArray_STRIDE(<cnp.ndarray>x, 1) <= cnp.PyArray_STRIDE(<cnp.ndarray>x, 0)
+    )
+
+
+cdef inline const smc_kernels *sliced_kernels(object x) noexcept:
+    """As stored_kernels, and of such a matrix."""
+    if is_plain_array(x) or is_sliced(x):
+        return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x))
     return &no_kernels
 
 
@@ -881,6 +906,43 @@ cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
         work.blocks, work.rows, work.k = 1, row_count(x), k
 
 
+cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
+    """The axis of x that is meant; -1 if it is for the function itself to judge."""
+    cdef int overflow, ndim = cnp.PyArray_NDIM(x)
+    if type(axis) is not int:
+        return -1
+    cdef long index = PyLong_AsLongAndOverflow(axis, &overflow)
+    if overflow or not -ndim <= index < ndim:
+        return -1
+    return <int>(index if index >= 0 else index + ndim)
+
+
+cdef inline Py_ssize_t inner_count(cnp.ndarray x, int axis) noexcept:
+    """How many rows lie side by side."""
+    cdef Py_ssize_t i, count = 1
+    for i in range(axis + 1, cnp.PyArray_NDIM(x)):
+        count *= cnp.PyArray_DIM(x, i)
+    return count
+
+
+cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept:
+    """The same for rows along another axis, and for a sliced matrix."""
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x), inner = inner_count(x, axis)
+    cdef Py_ssize_t k = cnp.PyArray_DIM(x, axis)
+    cdef char *data = <char *>cnp.PyArray_DATA(x)
+    if not cnp.PyArray_IS_C_CONTIGUOUS(x):
+        work.operands[i] = operand(
+            data, 0, cnp.PyArray_STRIDE(x, 1 - axis), cnp.PyArray_STRIDE(x, axis))
+    elif inner == 1:
+        work.operands[i] = operand(data, 0, k * item, item)
+    else:
+        work.operands[i] = operand(data, k * inner * item, item, inner * item)
+    if i == 0:
+        work.blocks, work.rows, work.k = cnp.PyArray_SIZE(x) // (k * inner), inner, k
+        if inner == 1 or not cnp.PyArray_IS_C_CONTIGUOUS(x):
+            work.blocks, work.rows = 1, cnp.PyArray_SIZE(x) // k
+
+
 cdef inline void take_values(loop *work, int i, void *data, ptrdiff_t step) noexcept:
     """The same for one value a row."""
     work.operands[i] = operand(<char *>data, 0, step, 0)
@@ -898,37 +960,60 @@ cdef object short_scaled(scaled_kernel kernel, PyObject **given):
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    out = result_like(<object>given[1], x)
+    cdef int axis = axis_of(<object>given[1], x)
+    factor, out = <object>given[2], <object>given[3]
+    if axis < 0 or type(factor) is not float or not fabs(<double>factor) < INFINITY:
+        return None
+    if out is not None and not cnp.PyArray_IS_C_CONTIGUOUS(x):
+        return None
+    out = result_like(out, x)
     if out is None:
         return None
-    take_plain(&work, 0, x)
-    take_plain(&work, 1, out)
-    run_scaled(&work, kernel, 1.0)
+    take_along(&work, 0, x, axis)
+    take_along(&work, 1, out, axis)
+    run_scaled(&work, kernel, factor)
     return out
 
 
 cdef object short_softmax(PyObject **given):
-    return short_scaled(stored_kernels(<object>given[0]).softmax, given)
+    return short_scaled(sliced_kernels(<object>given[0]).softmax, given)
 
 
 cdef object short_log_softmax(PyObject **given):
-    return short_scaled(stored_kernels(<object>given[0]).log_softmax, given)
+    return short_scaled(sliced_kernels(<object>given[0]).log_softmax, given)
+
+
+cdef object reduced_along(cnp.ndarray x, int axis, bint kept):
+    """A new array without that axis, or with a length of 1 there."""
+    cdef cnp.npy_intp[MOST_AXES] shape
+    cdef int i, ndim = 0
+    for i in range(cnp.PyArray_NDIM(x)):
+        if i != axis or kept:
+            shape[ndim] = 1 if i == axis else cnp.PyArray_DIM(x, i)
+            ndim += 1
+    return cnp.PyArray_EMPTY(ndim, shape, cnp.PyArray_TYPE(x), 0)
 
 
 cdef object short_logsumexp(PyObject **given):
     cdef loop work
     cdef double value  # room for any type
-    cdef reducing_kernel kernel = stored_kernels(<object>given[0]).logsumexp
-    if kernel == NULL:
+    cdef reducing_kernel kernel = sliced_kernels(<object>given[0]).logsumexp
+    keepdims = <object>given[2]
+    if kernel == NULL or keepdims is not True and keepdims is not False:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    take_plain(&work, 0, x)
-    if cnp.PyArray_NDIM(x) == 1:
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    cdef int axis = axis_of(<object>given[1], x)
+    if axis < 0 or cnp.PyArray_NDIM(x) > MOST_AXES:
+        return None
+    take_along(&work, 0, x, axis)
+    if cnp.PyArray_NDIM(x) == 1 and keepdims is False:
         take_values(&work, 1, &value, 0)
         run_reduction(&work, kernel)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
-    out = new_by_row(x)
-    take_values(&work, 1, cnp.PyArray_DATA(out), cnp.PyArray_ITEMSIZE(x))
+    out = reduced_along(x, axis, keepdims)
+    take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>out), item)
+    work.operands[1].block = work.rows * item
     run_reduction(&work, kernel)
     return out
 
@@ -938,15 +1023,16 @@ cdef object short_product(product_kernel kernel, PyObject **given):
     if kernel == NULL:
         return None
     cdef cnp.ndarray s = <cnp.ndarray>given[0], g
-    if not is_like(<object>given[1], s):
+    cdef int axis = axis_of(<object>given[2], s)
+    if axis < 0 or not is_like(<object>given[1], s):
         return None
     g = <cnp.ndarray>given[1]
-    out = result_like(<object>given[2], s)
+    out = result_like(<object>given[3], s)
     if out is None or not are_one_or_apart(g, out):
         return None
-    take_plain(&work, 0, s)
-    take_plain(&work, 1, g)
-    take_plain(&work, 2, out)
+    take_along(&work, 0, s, axis)
+    take_along(&work, 1, g, axis)
+    take_along(&work, 2, out, axis)
     run_product(&work, kernel)
     return out
 
@@ -1111,9 +1197,9 @@ cdef object merged_numbers(list members):
 
 cdef object matrices_in(object out, cnp.ndarray s, cnp.npy_intp columns):
     """As result_in, for a matrix of so many columns for each row of s; out apart from s."""
-    cdef cnp.npy_intp[32] shape
+    cdef cnp.npy_intp[MOST_AXES] shape
     cdef int axis, ndim = cnp.PyArray_NDIM(s)
-    if ndim >= 32 or cnp.PyArray_NBYTES(s) * <double>columns > SURELY_FITS:
+    if ndim >= MOST_AXES or cnp.PyArray_NBYTES(s) * <double>columns > SURELY_FITS:
         return None
     for axis in range(ndim):
         shape[axis] = cnp.PyArray_DIM(s, axis)
@@ -1633,15 +1719,15 @@ cdef object short_layer_hvp(PyObject **given):
 cdef object FLOAT32 = np.float32, FLOAT64 = np.float64
 
 cdef dict short_ways = {
-    "softmax": function_with(short_softmax, "x out"),
-    "log_softmax": function_with(short_log_softmax, "x out"),
-    "logsumexp": function_with(short_logsumexp, "x"),
+    "softmax": function_with(short_softmax, "x axis scale out"),
+    "log_softmax": function_with(short_log_softmax, "x axis scale out"),
+    "logsumexp": function_with(short_logsumexp, "x axis keepdims"),
     "softmax_jacobian": function_with(short_softmax_jacobian, "s out"),
-    "softmax_vjp": function_with(short_softmax_product, "s g out"),
-    "softmax_jvp": function_with(short_softmax_product, "s v out"),
+    "softmax_vjp": function_with(short_softmax_product, "s g axis out"),
+    "softmax_jvp": function_with(short_softmax_product, "s v axis out"),
     "log_softmax_jacobian": function_with(short_log_softmax_jacobian, "log_s out"),
-    "log_softmax_vjp": function_with(short_log_softmax_vjp, "log_s g out"),
-    "log_softmax_jvp": function_with(short_log_softmax_jvp, "log_s v out"),
+    "log_softmax_vjp": function_with(short_log_softmax_vjp, "log_s g axis out"),
+    "log_softmax_jvp": function_with(short_log_softmax_jvp, "log_s v axis out"),
     "logsumexp_vjp": function_with(short_logsumexp_vjp, "x lse g out"),
     "logsumexp_partial": function_with(short_partial, "x"),
     "logsumexp_merge": function_with(short_merge, "p q"),
