@@ -219,6 +219,22 @@ def test_options_of_the_losses(sm, native_dtype, rng, name, z_loss, return_lse):
         assert_alike(operation, got, expected)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "none", "all", 1, np.str_("sum")])
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.endswith(("py", "_grad"))])
+def test_reductions_of_the_losses(sm, native_dtype, rng, name, reduction):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    for lead in [(), (3,), (200,), (2, 5)]:
+        if lead == (2, 5) and "linear" in name:
+            continue
+        operands = operation.draw(rng, native_dtype, lead)
+        got, expected = (
+            outcome(f, *operands.values(), reduction=reduction, return_lse=True)
+            for f in (function, general)
+        )
+        assert_alike(operation, got, expected)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none", "all", 1, np.str_("sum")])
 @pytest.mark.parametrize("target", ["none", "labels", "some", "ignored", "short", "soft", "wrong"])
 @pytest.mark.parametrize("name", ["cross_entropy_hvp", "linear_cross_entropy_hvp"])

@@ -1283,10 +1283,25 @@ cdef object number_like(cnp.ndarray x, double value):
     )
 
 
-cdef object mean_loss(
-    const smc_kernels *kernels, cnp.ndarray x, object target, object z_loss, object lse, object out
+cdef double divisor_of(object reduction, Py_ssize_t counted) noexcept:
+    """What the sum of so many losses is divided by; 0: there is no sum; NaN: wrong."""
+    if type(reduction) is not str:
+        return NAN
+    if <str>reduction == "mean":
+        return counted
+    return 1 if <str>reduction == "sum" else 0 if <str>reduction == "none" else NAN
+
+
+cdef object reduced_loss(
+    const smc_kernels *kernels,
+    cnp.ndarray x,
+    object target,
+    object reduction,
+    object z_loss,
+    object lse,
+    object out,
 ):
-    """The mean loss, or None.  Fills in lse and the gradient out unless None."""
+    """The loss, or None.  Fills in lse and the gradient out unless None."""
     cdef loop work
     cdef double[AT_HAND] at_hand
     cdef void *losses = at_hand
@@ -1299,11 +1314,12 @@ cdef object mean_loss(
     take_plain(&work, 0, x)
     cdef cnp.npy_intp n = work.rows
     cdef Py_ssize_t counted = count_labels(<int64_t *>cnp.PyArray_DATA(labels), n, work.k)
-    if counted <= 0:
+    cdef double divisor = divisor_of(reduction, counted)
+    if counted <= 0 or divisor != divisor:
         return None
-    if n > AT_HAND:
-        more = cnp.PyArray_EMPTY(1, &n, cnp.PyArray_TYPE(x), 0)
-        losses = cnp.PyArray_DATA(more)
+    if n > AT_HAND or divisor == 0:
+        by_row = new_by_row(x)
+        losses = cnp.PyArray_DATA(by_row)
     take_values(&work, 1, NULL, 0)
     take_values(&work, 2, NULL, 0)
     take_values(&work, 3, cnp.PyArray_DATA(labels), sizeof(int64_t))
@@ -1316,11 +1332,13 @@ cdef object mean_loss(
     if lse is not None:
         take_values(&work, 5, cnp.PyArray_DATA(lse), item)
     work.targets.weight, work.targets.on, work.targets.off = NULL, 1, 0
-    work.targets.z_loss, work.targets.factor = z_loss, 1.0 / counted
+    work.targets.z_loss, work.targets.factor = z_loss, 1 / divisor if divisor else 1
     run_cross_entropy(&work, kernels.cross_entropy)
+    if divisor == 0:
+        return number_or(by_row)
     if item == 4:
-        return number_like(x, sum_of_losses(<const float *>losses, n) / counted)
-    return number_like(x, sum_of_losses(<const double *>losses, n) / counted)
+        return number_like(x, sum_of_losses(<const float *>losses, n) / divisor)
+    return number_like(x, sum_of_losses(<const double *>losses, n) / divisor)
 
 
 cdef object short_cross_entropy(PyObject **given):
@@ -1328,8 +1346,9 @@ cdef object short_cross_entropy(PyObject **given):
     if kernels == &no_kernels:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    lse = new_by_row(x) if <object>given[3] else None
-    loss = mean_loss(kernels, x, <object>given[1], <object>given[2], lse, None)
+    lse = new_by_row(x) if <object>given[4] else None
+    loss = reduced_loss(
+        kernels, x, <object>given[1], <object>given[2], <object>given[3], lse, None)
     return loss if loss is None or lse is None else (loss, number_or(lse))
 
 
@@ -1338,11 +1357,12 @@ cdef object short_cross_entropy_with_grad(PyObject **given):
     if kernels == &no_kernels:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    out = result_like(<object>given[4], x)
+    out = result_like(<object>given[5], x)
     if out is None:
         return None
-    lse = new_by_row(x) if <object>given[3] else None
-    loss = mean_loss(kernels, x, <object>given[1], <object>given[2], lse, out)
+    lse = new_by_row(x) if <object>given[4] else None
+    loss = reduced_loss(
+        kernels, x, <object>given[1], <object>given[2], <object>given[3], lse, out)
     if loss is None:
         return None
     return (loss, out) if lse is None else (loss, out, number_or(lse))
@@ -1361,11 +1381,8 @@ cdef double factor_of_rows(
         counted = count_labels(<int64_t *>work.operands[3].data, counted, work.k)
         if counted < 0:
             return NAN
-    if type(reduction) is not str:
-        return NAN
-    if <str>reduction == "mean":
-        return 1.0 / max(1, counted)
-    return 1 if <str>reduction == "sum" or <str>reduction == "none" else NAN
+    cdef double divisor = divisor_of(reduction, max(1, counted))
+    return 1 / divisor if divisor else 1  # NaN stays one
 
 
 cdef object short_cross_entropy_hvp(PyObject **given):
@@ -1664,9 +1681,10 @@ cdef object layer_loss(PyObject **given, bint with_gradient):
     z = logits_in(None, &self, X, W, b)
     if z is None:
         return None
-    lse = new_by_row(z) if <object>given[5] else None
-    loss = mean_loss(
-        self.kernels, z, target, <object>given[4], lse, z if with_gradient else None)
+    lse = new_by_row(z) if <object>given[6] else None
+    gradient = z if with_gradient else None
+    loss = reduced_loss(
+        self.kernels, z, target, <object>given[4], <object>given[5], lse, gradient)
     if loss is None:
         return None
     lse = None if lse is None else number_or(lse)
@@ -1736,13 +1754,14 @@ cdef dict short_ways = {
     "softmax_layer_jacobian": function_with(short_layer_jacobian, "s x out"),
     "softmax_layer_vjp": function_with(short_layer_vjp, "s x W g"),
     "softmax_layer_jvp": function_with(short_layer_jvp, "s x W dW db dx"),
-    "cross_entropy": function_with(short_cross_entropy, "x target z_loss return_lse"),
+    "cross_entropy": function_with(short_cross_entropy, "x target reduction z_loss return_lse"),
     "cross_entropy_with_grad": function_with(
-        short_cross_entropy_with_grad, "x target z_loss return_lse out"),
+        short_cross_entropy_with_grad, "x target reduction z_loss return_lse out"),
     "cross_entropy_hvp": function_with(short_cross_entropy_hvp, "s v target reduction out"),
-    "linear_cross_entropy": function_with(short_layer_loss, "X W target b z_loss return_lse"),
+    "linear_cross_entropy": function_with(
+        short_layer_loss, "X W target b reduction z_loss return_lse"),
     "linear_cross_entropy_with_grad": function_with(
-        short_layer_loss_with_grad, "X W target b z_loss return_lse"),
+        short_layer_loss_with_grad, "X W target b reduction z_loss return_lse"),
     "linear_cross_entropy_hvp": function_with(short_layer_hvp, "X W V target b Vb reduction"),
 }
 
