@@ -113,7 +113,7 @@ def assert_same(got, expected):
 def test_axes(sm, dtype, rng, operation, shape):
     function, general = both(sm, operation)
     operands = operation.draw(rng, dtype, shape[:-1], shape[-1])
-    for axis in (*range(-len(shape) - 1, len(shape) + 1), np.int64(0), True, 2**70, 0.0):
+    for axis in (None, *range(-len(shape) - 1, len(shape) + 1), np.int64(0), True, 2**70, 0.0):
         results_of = [outcome(f, **operands, axis=axis) for f in (function, general)]
         if isinstance(results_of[1], tuple):
             assert results_of[0] == results_of[1]  # the error
@@ -161,7 +161,7 @@ def test_slices(sm, dtype, rng, operation, cut):
     function, general = both(sm, operation)
     operands = operation.draw(rng, dtype, (33,), 20)
     operands = {name: SLICES[cut](a) for name, a in operands.items()}
-    for axis in (0, 1):
+    for axis in (0, 1, None):
         assert_same(*(f(**operands, axis=axis) for f in (function, general)))
 
 

@@ -907,14 +907,20 @@ cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
 
 
 cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
-    """The axis of x that is meant; -1 if it is for the function itself to judge."""
+    """The axis of x that is meant; ndim: all of them; -1: for the function itself to judge."""
     cdef int overflow, ndim = cnp.PyArray_NDIM(x)
+    if axis is None and cnp.PyArray_IS_C_CONTIGUOUS(x):
+        return ndim
     if type(axis) is not int:
         return -1
     cdef long index = PyLong_AsLongAndOverflow(axis, &overflow)
     if overflow or not -ndim <= index < ndim:
         return -1
     return <int>(index if index >= 0 else index + ndim)
+
+
+cdef inline Py_ssize_t length_along(cnp.ndarray x, int axis) noexcept:
+    return cnp.PyArray_DIM(x, axis) if axis < cnp.PyArray_NDIM(x) else cnp.PyArray_SIZE(x)
 
 
 cdef inline Py_ssize_t inner_count(cnp.ndarray x, int axis) noexcept:
@@ -928,7 +934,7 @@ cdef inline Py_ssize_t inner_count(cnp.ndarray x, int axis) noexcept:
 cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept:
     """The same for rows along another axis, and for a sliced matrix."""
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x), inner = inner_count(x, axis)
-    cdef Py_ssize_t k = cnp.PyArray_DIM(x, axis)
+    cdef Py_ssize_t k = length_along(x, axis)
     cdef char *data = <char *>cnp.PyArray_DATA(x)
     if not cnp.PyArray_IS_C_CONTIGUOUS(x):
         work.operands[i] = operand(
@@ -987,9 +993,11 @@ cdef object reduced_along(cnp.ndarray x, int axis, bint kept):
     """A new array without that axis, or with a length of 1 there."""
     cdef cnp.npy_intp[MOST_AXES] shape
     cdef int i, ndim = 0
+    cdef bint reduced
     for i in range(cnp.PyArray_NDIM(x)):
-        if i != axis or kept:
-            shape[ndim] = 1 if i == axis else cnp.PyArray_DIM(x, i)
+        reduced = i == axis or axis == cnp.PyArray_NDIM(x)
+        if kept or not reduced:
+            shape[ndim] = 1 if reduced else cnp.PyArray_DIM(x, i)
             ndim += 1
     return cnp.PyArray_EMPTY(ndim, shape, cnp.PyArray_TYPE(x), 0)
 
@@ -1007,7 +1015,8 @@ cdef object short_logsumexp(PyObject **given):
     if axis < 0 or cnp.PyArray_NDIM(x) > MOST_AXES:
         return None
     take_along(&work, 0, x, axis)
-    if cnp.PyArray_NDIM(x) == 1 and keepdims is False:
+    if keepdims is False and (
+            cnp.PyArray_NDIM(x) == 1 or axis == cnp.PyArray_NDIM(x)):
         take_values(&work, 1, &value, 0)
         run_reduction(&work, kernel)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
