@@ -17,6 +17,15 @@
 #include "kernels/log1p.h"
 #include "kernels/tile.h"
 #include "kernels/softmax.h"
+#define SMC_D f32
+#include "kernels/product_passes.h"
+#undef SMC_D
+#define SMC_D f16
+#include "kernels/product_passes.h"
+#undef SMC_D
+#define SMC_D bf16
+#include "kernels/product_passes.h"
+#undef SMC_D
 #include "kernels/products.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/merge.h"
@@ -38,6 +47,9 @@
 #include "kernels/log1p.h"
 #include "kernels/tile.h"
 #include "kernels/softmax.h"
+#define SMC_D f64
+#include "kernels/product_passes.h"
+#undef SMC_D
 #include "kernels/products.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/merge.h"

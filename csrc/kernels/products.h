@@ -11,50 +11,6 @@
 #define product_tile SMC_V(product_tile)
 #define lse_product_tile SMC_V(lse_product_tile)
 
-#ifndef SMC_PRODUCT_CONSTANTS
-#define SMC_PRODUCT_CONSTANTS
-typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_product;
-enum { SMC_DOT_STEPS = 8 }; /* groups whose products an accumulator takes before it is flushed */
-enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
-typedef struct {
-  smc_view lse, g; /* one value for each row */
-} smc_rowwise;
-#endif
-
-/* sum + s*g (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), exp(s)*g (SMC_LOG_SOFTMAX_JVP) */
-SMC_INLINE vec add_product(vec sum, vec s, vec g, const smc_product which) {
-  if (which == SMC_LOG_SOFTMAX_VJP) return v_add(sum, g);
-  return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s, g, sum);
-}
-
-/* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
- * the strand's length alone. */
-SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product which) {
-  const vec zero = v_set1(0);
-  vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
-  pair total = pair_of(0);
-  size_t i = 0, from;
-  do {
-    from = i;
-    SMC_EACH(j, SMC_GROUP) sum[j] = zero;
-    for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
-      load_group(s, a, n.lanes, zero);
-      load_group(g, b, n.lanes, zero);
-      SMC_EACH(j, SMC_GROUP) sum[j] = add_product(sum[j], a[j], b[j], which);
-      s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
-    }
-    for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
-      const size_t lanes = lanes_at(n, i);
-      a[0] = load_lanes(s, lanes, zero), b[0] = load_lanes(g, lanes, zero);
-      sum[0] = add_product(sum[0], a[0], b[0], which);
-      s = ahead(s, 1), g = ahead(g, 1);
-    }
-    pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
-    total = pair_add_to(total, part, from == 0);
-  } while (i < steps_of(n));
-  return total;
-}
-
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
@@ -63,34 +19,6 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
     return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
-  }
-}
-
-SMC_INLINE vec product_of(vec s, vec g, vec dot, const smc_product which) {
-  switch (which) {
-  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(g, dot));
-  case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
-  default: return v_sub(g, dot);
-  }
-}
-
-SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec dot,
-                             const smc_product which) {
-  const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
-  const vec zero = v_set1(0);
-  vec a[SMC_GROUP], b[SMC_GROUP];
-  size_t i = 0;
-  for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    load_group(s, a, n.lanes, zero);
-    load_group(g, b, n.lanes, zero);
-    SMC_EACH(j, SMC_GROUP) a[j] = product_of(a[j], b[j], dot, which);
-    store_group(y, a, n.lanes);
-    s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP), y = ahead(y, SMC_GROUP);
-  }
-  for (; i < steps_of(n); ++i, s = ahead(s, 1), g = ahead(g, 1), y = ahead(y, 1)) {
-    const size_t lanes = lanes_at(n, i);
-    a[0] = load_lanes(s, lanes, zero), b[0] = load_lanes(g, lanes, zero);
-    store_lanes(y, product_of(a[0], b[0], dot, which), lanes);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "common.h"
 
 #define SMC_FUSED 1
+#define SMC_FAST_HALVES 1
 #define f32_OCTAVE 8
 #define f64_OCTAVE 1
 

@@ -10,6 +10,7 @@
 #endif
 
 #define SMC_FUSED SMC_HAS_FMA
+#define SMC_FAST_HALVES 0
 #define f32_OCTAVE 1
 #define f64_OCTAVE 1
 
