@@ -754,6 +754,8 @@ cdef object enter(function, PyObject *const *args, size_t flagged, PyObject *key
 
 cdef smc_kernels no_kernels  # NULL, all of them
 
+cdef object LAST = -1  # as the axis; Python has that number once
+
 # From this many bytes on a result may not fit: the function itself asks the system.
 cdef enum:
     SURELY_FITS = 1 << 26
@@ -763,11 +765,17 @@ cdef inline Py_ssize_t row_length(cnp.ndarray x) noexcept:
     return cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
 
 
+cdef inline Py_ssize_t count(cnp.ndarray x, int begin, int end) noexcept:
+    """How many elements these axes have."""
+    cdef Py_ssize_t elements = 1
+    cdef int axis
+    for axis in range(begin, end):
+        elements *= cnp.PyArray_DIM(x, axis)
+    return elements
+
+
 cdef inline Py_ssize_t row_count(cnp.ndarray x) noexcept:
-    cdef Py_ssize_t axis, count = 1
-    for axis in range(cnp.PyArray_NDIM(x) - 1):
-        count *= cnp.PyArray_DIM(x, axis)
-    return count
+    return count(x, 0, cnp.PyArray_NDIM(x) - 1)
 
 
 cdef inline bint is_plain_array(object x) noexcept:
@@ -776,7 +784,7 @@ cdef inline bint is_plain_array(object x) noexcept:
         cnp.PyArray_CheckExact(x)
         and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x)
         and cnp.PyArray_NDIM(<cnp.ndarray>x) > 0
-        and cnp.PyArray_SIZE(<cnp.ndarray>x) > 0
+        and count(<cnp.ndarray>x, 0, cnp.PyArray_NDIM(<cnp.ndarray>x)) > 0
     )
 
 
@@ -816,7 +824,7 @@ cdef inline bint is_sliced(object x) noexcept:
         cnp.PyArray_CheckExact(x)
         and cnp.PyArray_NDIM(<cnp.ndarray>x) == 2
         and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x)
-        and cnp.PyArray_SIZE(<cnp.ndarray>x) > 0
+        and count(<cnp.ndarray>x, 0, 2) > 0
         and 0 < cnp.PyArray_STRIDE(<cnp.ndarray>x, 1) <= cnp.PyArray_STRIDE(<cnp.ndarray>x, 0)
     )
 
@@ -909,6 +917,8 @@ cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
 cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
     """The axis of x that is meant; ndim: all of them; -1: for the function itself to judge."""
     cdef int overflow, ndim = cnp.PyArray_NDIM(x)
+    if axis is LAST:  # soonest
+        return ndim - 1
     if axis is None and cnp.PyArray_IS_C_CONTIGUOUS(x):
         return ndim
     if type(axis) is not int:
@@ -919,23 +929,15 @@ cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
     return <int>(index if index >= 0 else index + ndim)
 
 
-cdef inline Py_ssize_t length_along(cnp.ndarray x, int axis) noexcept:
-    return cnp.PyArray_DIM(x, axis) if axis < cnp.PyArray_NDIM(x) else cnp.PyArray_SIZE(x)
-
-
-cdef inline Py_ssize_t inner_count(cnp.ndarray x, int axis) noexcept:
-    """How many rows lie side by side."""
-    cdef Py_ssize_t i, count = 1
-    for i in range(axis + 1, cnp.PyArray_NDIM(x)):
-        count *= cnp.PyArray_DIM(x, i)
-    return count
-
-
 cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept:
-    """The same for rows along another axis, and for a sliced matrix."""
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x), inner = inner_count(x, axis)
-    cdef Py_ssize_t k = length_along(x, axis)
+    """The same for rows along that axis, or along all; also of a sliced matrix."""
+    cdef int ndim = cnp.PyArray_NDIM(x)
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    cdef Py_ssize_t outer = count(x, 0, axis if axis < ndim else 0)
+    cdef Py_ssize_t inner = count(x, axis + 1, ndim)
+    cdef Py_ssize_t k = cnp.PyArray_DIM(x, axis) if axis < ndim else count(x, 0, ndim)
     cdef char *data = <char *>cnp.PyArray_DATA(x)
+    cdef bint merged = inner == 1 or not cnp.PyArray_IS_C_CONTIGUOUS(x)
     if not cnp.PyArray_IS_C_CONTIGUOUS(x):
         work.operands[i] = operand(
             data, 0, cnp.PyArray_STRIDE(x, 1 - axis), cnp.PyArray_STRIDE(x, axis))
@@ -944,9 +946,9 @@ cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept
     else:
         work.operands[i] = operand(data, k * inner * item, item, inner * item)
     if i == 0:
-        work.blocks, work.rows, work.k = cnp.PyArray_SIZE(x) // (k * inner), inner, k
-        if inner == 1 or not cnp.PyArray_IS_C_CONTIGUOUS(x):
-            work.blocks, work.rows = 1, cnp.PyArray_SIZE(x) // k
+        work.k = k
+        work.blocks = 1 if merged else outer
+        work.rows = outer * inner if merged else inner
 
 
 cdef inline void take_values(loop *work, int i, void *data, ptrdiff_t step) noexcept:
