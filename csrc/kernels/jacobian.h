@@ -51,15 +51,16 @@ SMC_INLINE void store_scaled(char *out, const char *x, vec factor, size_t n, int
     i = W - beyond;
     SMC_K(store_n)(out, v_mul(factor, SMC_K(load)(x)), i);
   }
-  for (; i + 2 * W <= n; i += 2 * W) { /* two: a shorter loop may not be fetched fast enough */
+  const int two =
+      W >= 8 && sizeof(elem) == sizeof(real); /* a shorter loop may not be fetched fast enough */
+  for (; two && i + 2 * W <= n; i += 2 * W) {
     const char *from = x + i * sizeof(elem);
     char *to = out + i * sizeof(elem);
     SMC_K(store)(to, v_mul(factor, SMC_K(load)(from)));
     SMC_K(store)(to + W * sizeof(elem), v_mul(factor, SMC_K(load)(from + W * sizeof(elem))));
   }
-  if (i + W <= n) {
+  for (; i + W <= n; i += W) {
     SMC_K(store)(out + i * sizeof(elem), v_mul(factor, SMC_K(load)(x + i * sizeof(elem))));
-    i += W;
   }
   if (i == n) return;
   const vec rest = v_mul(factor, SMC_K(load_n)(x + i * sizeof(elem), n - i, v_set1(0)));
