@@ -134,6 +134,8 @@ def wheel(session: nox.Session) -> None:
     session.run(
         "auditwheel",
         "repair",
+        "-z",
+        "9",
         "--plat",
         f"manylinux2014_{machine}",
         "--wheel-dir",
