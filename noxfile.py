@@ -49,7 +49,7 @@ CROSS = {
     "arm-linux-gnueabihf": {"scalar"},
     "powerpc64le-linux-gnu": {"generic", "scalar"},
     "riscv64-linux-gnu": {"scalar"},
-    "s390x-linux-gnu": {"scalar"},
+    "s390x-linux-gnu": {"generic", "scalar"},
 }
 WINDOWS = {"x86_64": "i386:x86-64", "aarch64": "arm64", "x86": "i386"}  # as dlltool names them
 CYTHON_CMAKE = "import cython_cmake; print(cython_cmake.__path__[0], end='/cmake')"
