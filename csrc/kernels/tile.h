@@ -93,11 +93,9 @@ enum { SMC_LINE = 64 };             /* bytes of a cache line */
 enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
 enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
 enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
-enum {
-  SMC_COPIED_MIN = 5,
-  SMC_COPIED_STRANDS = 3
-};                                /* the fewest classes and strands worth copying */
 enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
+/* The fewest classes and strands of columns that are worth copying to it. */
+enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 3 };
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
 
 /* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few
