@@ -143,11 +143,11 @@ cross armhf arm-linux-gnueabihf qemu-arm-static scalar
 cross i686 i686-linux-gnu qemu-i386-static 'sse2 scalar'
 cross ppc64le powerpc64le-linux-gnu qemu-ppc64le-static 'generic scalar'
 # Linux says which RISC-V processor has vectors, and so does QEMU 9.
-riscv=scalar
+riscv=scalar riscv_cpu=rv64
 if [ "$(riscv64-linux-gnu-gcc -dumpversion 2> /dev/null | cut -d. -f1)" -ge 14 ] 2> /dev/null; then
-  riscv='generic scalar'
+  riscv='generic scalar' riscv_cpu=max
 fi
-QEMU_CPU=max cross riscv64 riscv64-linux-gnu qemu-riscv64-static "$riscv"
+QEMU_CPU=$riscv_cpu cross riscv64 riscv64-linux-gnu qemu-riscv64-static "$riscv"
 cross s390x s390x-linux-gnu qemu-s390x-static 'generic scalar' # with vectors of float
 if [ "$use" = check ] && [ "$native" = x86_64 ]; then
   cross windows x86_64-w64-mingw32 wine "$(native_targets | xargs)"
