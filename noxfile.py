@@ -66,6 +66,11 @@ def group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 
 
+def zig_requirement() -> str:
+    """Return the requirement of the cross compiler."""
+    return next(name for name in group("wheel") if name.startswith("ziglang"))
+
+
 def compiling(**variables: str) -> dict[str, str]:
     """Return the environment of a build that must compile."""
     launcher = {"CMAKE_C_COMPILER_LAUNCHER": "ccache"} if shutil.which("ccache") else {}
@@ -240,8 +245,7 @@ def offline(session: nox.Session) -> None:
 @nox.session
 def cross(session: nox.Session) -> None:
     """Link the module and the kernels' check for each platform with a wheel, or those named."""
-    zig = (requirement for requirement in group("wheel") if requirement.startswith("ziglang"))
-    session.install(*BUILD_REQUIRES, "cmake", *zig)
+    session.install(*BUILD_REQUIRES, "cmake", zig_requirement())
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     headers = foreign_headers(session, scratch)
@@ -312,8 +316,7 @@ def foreign_headers(session: nox.Session, scratch: Path) -> Path:
 @nox.session
 def webassembly(session: nox.Session) -> None:
     """Check the kernels in WebAssembly, and count the instructions that a row of 1000 takes."""
-    zig = (requirement for requirement in group("wheel") if requirement.startswith("ziglang"))
-    session.install("cmake", "ninja", "wasmtime", *zig)
+    session.install("cmake", "ninja", "wasmtime", zig_requirement())
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     compiler = program(  # zig does not know -msimd128

@@ -51,8 +51,8 @@ SMC_INLINE void store_scaled(char *out, const char *x, vec factor, size_t n, int
     i = W - beyond;
     SMC_K(store_n)(out, v_mul(factor, SMC_K(load)(x)), i);
   }
-  const int two =
-      W >= 8 && sizeof(elem) == sizeof(real); /* a shorter loop may not be fetched fast enough */
+  /* Where it takes little to store one, a loop of one may not be fetched fast enough. */
+  const int two = W >= 8 && sizeof(elem) == sizeof(real);
   for (; two && i + 2 * W <= n; i += 2 * W) {
     const char *from = x + i * sizeof(elem);
     char *to = out + i * sizeof(elem);

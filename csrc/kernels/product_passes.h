@@ -1,21 +1,13 @@
 /* The two passes of a product with a Jacobian: a dot product, and what is made of it.  They read and write
  * vectors as they are stored: a strand's, or a row's of a 16-bit type, which are converted in registers.
- * Included once for each type stored (SMC_D).
+ * Included once for each type stored (SMC_D); products.h calls those of the type computed in.
  */
 
 #define load_stored SMC_K(load_stored)
 #define store_stored SMC_K(store_stored)
+#define plus_product SMC_K(plus_product)
 #define stored_row SMC_K(stored_row)
 #define products_of_rows SMC_K(products_of_rows)
-/* products.h has those of the type computed in. */
-#undef add_product
-#undef dot_sum
-#undef product_of
-#undef product_pass
-#define add_product SMC_K(add_product)
-#define dot_sum SMC_K(dot_sum)
-#define product_of SMC_K(product_of)
-#define product_pass SMC_K(product_pass)
 
 #ifndef SMC_PRODUCT_CONSTANTS
 #define SMC_PRODUCT_CONSTANTS
@@ -42,14 +34,14 @@ SMC_INLINE void store_stored(const strand s, vec a, size_t lanes) {
 }
 
 /* sum + s*g (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), exp(s)*g (SMC_LOG_SOFTMAX_JVP) */
-SMC_INLINE vec add_product(vec sum, vec s, vec g, const smc_product which) {
+SMC_INLINE vec plus_product(vec sum, vec s, vec g, const smc_product which) {
   if (which == SMC_LOG_SOFTMAX_VJP) return v_add(sum, g);
   return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s, g, sum);
 }
 
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
  * the strand's length alone. */
-SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product which) {
+SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_product which) {
   const vec zero = v_set1(0);
   vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
   pair total = pair_of(0);
@@ -60,13 +52,13 @@ SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product wh
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
       SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
-      SMC_EACH(j, SMC_GROUP) sum[j] = add_product(sum[j], a[j], b[j], which);
+      SMC_EACH(j, SMC_GROUP) sum[j] = plus_product(sum[j], a[j], b[j], which);
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
-      sum[0] = add_product(sum[0], a[0], b[0], which);
+      sum[0] = plus_product(sum[0], a[0], b[0], which);
       s = ahead(s, 1), g = ahead(g, 1);
     }
     pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
@@ -75,7 +67,7 @@ SMC_INLINE pair dot_sum(strand s, strand g, const extent n, const smc_product wh
   return total;
 }
 
-SMC_INLINE vec product_of(vec s, vec g, vec dot, const smc_product which) {
+SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec dot, const smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(g, dot));
   case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
@@ -83,8 +75,8 @@ SMC_INLINE vec product_of(vec s, vec g, vec dot, const smc_product which) {
   }
 }
 
-SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec dot,
-                             const smc_product which) {
+SMC_INLINE void SMC_K(stored_products)(strand s, strand g, strand y, const extent n, vec dot,
+                                       const smc_product which) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   const vec zero = v_set1(0);
   vec a[SMC_GROUP], b[SMC_GROUP];
@@ -92,14 +84,14 @@ SMC_INLINE void product_pass(strand s, strand g, strand y, const extent n, vec d
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
     SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, zero);
     SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
-    SMC_EACH(j, SMC_GROUP) a[j] = product_of(a[j], b[j], dot, which);
+    SMC_EACH(j, SMC_GROUP) a[j] = SMC_K(one_product)(a[j], b[j], dot, which);
     SMC_EACH(j, SMC_GROUP) store_stored(ahead(y, (size_t)j), a[j], n.lanes);
     s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
   for (; i < steps_of(n); ++i, s = ahead(s, 1), g = ahead(g, 1), y = ahead(y, 1)) {
     const size_t lanes = lanes_at(n, i);
     a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
-    store_stored(y, product_of(a[0], b[0], dot, which), lanes);
+    store_stored(y, SMC_K(one_product)(a[0], b[0], dot, which), lanes);
   }
 }
 
@@ -117,13 +109,9 @@ SMC_INLINE int products_of_rows(smc_view s, smc_view g, smc_view y, size_t n, si
   const extent whole_row = {k / W, W, (uint32_t)(k % W)};
   for (size_t row = 0; row < n; ++row) {
     const strand s_row = stored_row(s, row), g_row = stored_row(g, row);
-    const pair dot = sum_of_lanes(dot_sum(s_row, g_row, whole_row, SMC_SOFTMAX_VJP));
-    product_pass(s_row, g_row, stored_row(y, row), whole_row, pair_value(dot), SMC_SOFTMAX_VJP);
+    const pair dot = sum_of_lanes(SMC_K(stored_dot)(s_row, g_row, whole_row, SMC_SOFTMAX_VJP));
+    SMC_K(stored_products)(s_row, g_row, stored_row(y, row), whole_row, pair_value(dot),
+                           SMC_SOFTMAX_VJP);
   }
   return 1;
 }
-
-#undef add_product
-#undef dot_sum
-#undef product_of
-#undef product_pass

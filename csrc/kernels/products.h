@@ -2,11 +2,10 @@
  * wise pass.  Included once for each type computed in (SMC_T).
  */
 
-#define dot_sum SMC_V(dot_sum)
+#define dot_sum SMC_V(stored_dot)
 #define dot_of_strand SMC_V(dot_of_strand)
-#define add_product SMC_V(add_product)
-#define product_of SMC_V(product_of)
-#define product_pass SMC_V(product_pass)
+#define product_of SMC_V(one_product)
+#define product_pass SMC_V(stored_products)
 #define product_strand SMC_V(product_strand)
 #define product_tile SMC_V(product_tile)
 #define lse_product_tile SMC_V(lse_product_tile)

@@ -466,11 +466,10 @@ static size_t plan_tiles(tile *t, const batch *b) {
   }
   const int columns = W > 1 && side_by_side && !whole_rows;
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
+  const int copied =
+      columns && smc_is_pages_apart(b->operands[0].col) && b->k >= SMC_COPIED_MIN && b->k <= packed;
   t->across = columns || (W > 1 && b->k <= packed);
-  t->staged = size != sizeof(real) || (t->across ? !columns : !whole_rows);
-  if (columns && smc_is_pages_apart(b->operands[0].col)) {
-    t->staged |= b->k >= SMC_COPIED_MIN && b->k <= packed;
-  }
+  t->staged = size != sizeof(real) || copied || (t->across ? !columns : !whole_rows);
   t->block = b->k;
   size_t strands;
   if (!t->staged && t->across) {

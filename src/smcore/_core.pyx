@@ -3,7 +3,7 @@
 """The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
 
 The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` puts a short way
-before some of the public functions: C-contiguous arrays along their last axis, with nothing else
+before some of the public functions: arrays that lie in C order, with nothing out of the ordinary
 asked for, go to the kernel with no Python-level work at all.
 """
 
@@ -443,20 +443,31 @@ cdef void run_partial(loop *self) noexcept:
 
 # ---- the interface of a backend ------------------------------------------------------------------
 
-cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
-    """The table for the dtype of x."""
-    global bfloat16
-    cdef int number = cnp.PyArray_TYPE(x)
+cdef smc_kernels no_kernels  # NULL, all of them
+
+
+cdef inline const smc_kernels *kernels_of(int number) noexcept:
+    """The table for a type of elements, or no_kernels."""
     if number == cnp.NPY_FLOAT32:
         return &active.kernels[<int>SMC_F32]
     if number == cnp.NPY_FLOAT64:
         return &active.kernels[<int>SMC_F64]
     if number == cnp.NPY_FLOAT16:
         return &active.kernels[<int>SMC_F16]
-    if x.dtype.name == "bfloat16":
-        bfloat16 = number
+    if number == bfloat16:
         return &active.kernels[<int>SMC_BF16]
-    raise TypeError(f"no native kernels for dtype {x.dtype}")
+    return &no_kernels
+
+
+cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
+    """The table for the dtype of x."""
+    global bfloat16
+    cdef int number = cnp.PyArray_TYPE(x)
+    if kernels_of(number) == &no_kernels:
+        if x.dtype.name != "bfloat16":
+            raise TypeError(f"no native kernels for dtype {x.dtype}")
+        bfloat16 = number
+    return kernels_of(number)
 
 
 # A typed memoryview sees to it that an operand is what it should be: of its dtype, native, with so
@@ -612,7 +623,7 @@ ctypedef object (*short_way)(PyObject **given)
 
 cdef enum:
     MOST = 16  # parameters of a function
-    MOST_AXES = 32
+    MOST_AXES = 32  # of an array
 
 
 ctypedef object (*vectorcall)(object, PyObject *const *, size_t, PyObject *)
@@ -752,8 +763,6 @@ cdef object enter(function, PyObject *const *args, size_t flagged, PyObject *key
 
 # ---- small calls: plain arrays -------------------------------------------------------------------
 
-cdef smc_kernels no_kernels  # NULL, all of them
-
 cdef object LAST = -1  # as the axis; Python has that number once
 
 # From this many bytes on a result may not fit: the function itself asks the system.
@@ -788,34 +797,17 @@ cdef inline bint is_plain_array(object x) noexcept:
     )
 
 
-cdef inline const smc_kernels *plain_kernels(object x) noexcept:
-    """The table for such an array of float32 or float64, or no_kernels."""
-    if not is_plain_array(x):
-        return &no_kernels
-    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>x)
-    if number == cnp.NPY_FLOAT32:
-        return &active.kernels[<int>SMC_F32]
-    if number == cnp.NPY_FLOAT64:
-        return &active.kernels[<int>SMC_F64]
-    return &no_kernels
-
-
-cdef inline const smc_kernels *kernels_of(int number) noexcept:
-    """The table for a type of elements, or no_kernels."""
-    if number == cnp.NPY_FLOAT32:
-        return &active.kernels[<int>SMC_F32]
-    if number == cnp.NPY_FLOAT64:
-        return &active.kernels[<int>SMC_F64]
-    if number == cnp.NPY_FLOAT16:
-        return &active.kernels[<int>SMC_F16]
-    if number == bfloat16:
-        return &active.kernels[<int>SMC_BF16]
-    return &no_kernels
-
-
 cdef inline const smc_kernels *stored_kernels(object x) noexcept:
-    """As plain_kernels, and of a 16-bit float: where kernels alone know what is stored."""
+    """The table for such an array, or no_kernels."""
     return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x)) if is_plain_array(x) else &no_kernels
+
+
+cdef inline const smc_kernels *plain_kernels(object x) noexcept:
+    """The same where not only kernels have to know what is stored: float or double alone."""
+    cdef const smc_kernels *kernels = stored_kernels(x)
+    if kernels != &no_kernels and cnp.PyArray_ITEMSIZE(<cnp.ndarray>x) < <int>sizeof(float):
+        return &no_kernels
+    return kernels
 
 
 cdef inline bint is_sliced(object x) noexcept:
@@ -906,14 +898,6 @@ cdef inline object number_or(cnp.ndarray x):
     return x if cnp.PyArray_NDIM(x) else x[()]
 
 
-cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
-    """Make it operand i; the loop is over the rows of the first."""
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x), k = row_length(x)
-    work.operands[i] = operand(<char *>cnp.PyArray_DATA(x), 0, k * item, item)
-    if i == 0:
-        work.blocks, work.rows, work.k = 1, row_count(x), k
-
-
 cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
     """The axis of x that is meant; ndim: all of them; -1: for the function itself to judge."""
     cdef int overflow, ndim = cnp.PyArray_NDIM(x)
@@ -930,25 +914,28 @@ cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
 
 
 cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept:
-    """The same for rows along that axis, or along all; also of a sliced matrix."""
+    """Make it operand i, rows along that axis or all; the loop is over the rows of the first."""
     cdef int ndim = cnp.PyArray_NDIM(x)
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
     cdef Py_ssize_t outer = count(x, 0, axis if axis < ndim else 0)
     cdef Py_ssize_t inner = count(x, axis + 1, ndim)
     cdef Py_ssize_t k = cnp.PyArray_DIM(x, axis) if axis < ndim else count(x, 0, ndim)
-    cdef char *data = <char *>cnp.PyArray_DATA(x)
-    cdef bint merged = inner == 1 or not cnp.PyArray_IS_C_CONTIGUOUS(x)
-    if not cnp.PyArray_IS_C_CONTIGUOUS(x):
-        work.operands[i] = operand(
-            data, 0, cnp.PyArray_STRIDE(x, 1 - axis), cnp.PyArray_STRIDE(x, axis))
+    cdef operand *o = &work.operands[i]
+    o.data = <char *>cnp.PyArray_DATA(x)
+    o.block, o.row, o.col = k * inner * item, item, inner * item
+    if not cnp.PyArray_IS_C_CONTIGUOUS(x):  # a sliced matrix
+        o.row, o.col = cnp.PyArray_STRIDE(x, 1 - axis), cnp.PyArray_STRIDE(x, axis)
+        outer, inner = 1, outer * inner
     elif inner == 1:
-        work.operands[i] = operand(data, 0, k * item, item)
-    else:
-        work.operands[i] = operand(data, k * inner * item, item, inner * item)
+        o.row = o.block
+        outer, inner = 1, outer
     if i == 0:
-        work.k = k
-        work.blocks = 1 if merged else outer
-        work.rows = outer * inner if merged else inner
+        work.blocks, work.rows, work.k = outer, inner, k
+
+
+cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
+    """The same for rows along the last axis."""
+    take_along(work, i, x, cnp.PyArray_NDIM(x) - 1)
 
 
 cdef inline void take_values(loop *work, int i, void *data, ptrdiff_t step) noexcept:
@@ -1017,8 +1004,7 @@ cdef object short_logsumexp(PyObject **given):
     if axis < 0 or cnp.PyArray_NDIM(x) > MOST_AXES:
         return None
     take_along(&work, 0, x, axis)
-    if keepdims is False and (
-            cnp.PyArray_NDIM(x) == 1 or axis == cnp.PyArray_NDIM(x)):
+    if keepdims is False and (cnp.PyArray_NDIM(x) == 1 or axis == cnp.PyArray_NDIM(x)):
         take_values(&work, 1, &value, 0)
         run_reduction(&work, kernel)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
