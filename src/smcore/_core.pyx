@@ -933,6 +933,12 @@ cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept
         work.blocks, work.rows, work.k = outer, inner, k
 
 
+cdef inline void take_alike(loop *work, int i, cnp.ndarray x) noexcept:
+    """The same for what lies as operand 0 does."""
+    work.operands[i] = work.operands[0]
+    work.operands[i].data = <char *>cnp.PyArray_DATA(x)
+
+
 cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
     """The same for rows along the last axis."""
     take_along(work, i, x, cnp.PyArray_NDIM(x) - 1)
@@ -1028,8 +1034,8 @@ cdef object short_product(product_kernel kernel, PyObject **given):
     if out is None or not are_one_or_apart(g, out):
         return None
     take_along(&work, 0, s, axis)
-    take_along(&work, 1, g, axis)
-    take_along(&work, 2, out, axis)
+    take_alike(&work, 1, g)
+    take_alike(&work, 2, out)
     run_product(&work, kernel)
     return out
 
