@@ -4,6 +4,9 @@
  * zero included, as long as every element is aligned for its type.  An output may be the very memory
  * of an input (same address, same strides), and otherwise overlaps none.  Kernels allocate nothing,
  * keep no state and never fail: whoever calls has judged the arguments.  k >= 1.
+ *
+ * Rows are independent of each other: a caller with threads shares them out.  What a kernel alone can
+ * share is a row, if it is very long: to that end it is given a smc_spread, or NULL.
  */
 #ifndef SMCORE_KERNELS_H
 #define SMCORE_KERNELS_H
@@ -12,6 +15,13 @@
 #include <stdint.h>
 
 typedef enum { SMC_F32, SMC_F64, SMC_F16, SMC_BF16, SMC_DTYPES } smc_dtype;
+
+/* over(context, parts, body, work) calls body(work, begin, end) on disjoint ranges that make up
+ * [0, parts), any number of them at once, and returns when all are done.  Results do not depend on it. */
+typedef struct {
+  void (*over)(void *context, size_t parts, void (*body)(void *, size_t, size_t), void *work);
+  void *context;
+} smc_spread;
 
 typedef struct {
   void *data;    /* written only where the operand is an output */

@@ -27,6 +27,8 @@
 #define gradient_strand SMC_V(gradient_strand)
 #define gradient_at_labels SMC_V(gradient_at_labels)
 #define loss_and_slope SMC_V(loss_and_slope)
+#define gradient_from SMC_V(gradient_from)
+#define gradient_of_part SMC_V(gradient_of_part)
 #define cross_entropy_tile SMC_V(cross_entropy_tile)
 
 #ifndef SMC_CROSS_ENTROPY_CONSTANTS
@@ -104,7 +106,7 @@ SMC_INLINE vec distribution(const tile *t, const strand soft, size_t i, size_t l
   vec a = v_set1((real)how->off);
   if (soft.p) a = v_fma(v_set1((real)how->on), load_lanes(ahead(soft, i), lanes, v_set1(0)), a);
   if (!how->weight) return a;
-  real *w = (real *)how->weight + t->begin;
+  real *w = (real *)how->weight + t->before + t->begin;
   if (t->across) return v_mul(a, v_set1(w[i]));
   return v_mul(a, load_lanes((strand){w + i * W, 0}, lanes, v_set1(0)));
 }
@@ -273,6 +275,33 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
   }
 }
 
+typedef struct {
+  const softmax_sums *sums;
+  const slope *slope;
+  const targets *targets;
+  const smc_targets *how;
+  int spread;   /* the target, over the classes */
+  int kept;     /* the exponentials, in the gradient */
+  int at_label; /* whether a block is the whole row, that of its label included */
+} gradient_from;
+
+static void gradient_of_part(tile *t, size_t part, const void *extra) {
+  const gradient_from *of = extra;
+  (void)part;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      const size_t g = group_of(t, u);
+      gradient_strand(t, u, &of->sums[g], &of->slope[g], &of->targets[g], of->how, of->spread,
+                      of->kept);
+    }
+    for (size_t g = 0; of->at_label && g < groups_of(t); ++g) {
+      gradient_at_labels(t, g, &of->sums[g], &of->slope[g], &of->targets[g]);
+    }
+    leave_block(t);
+  }
+}
+
 /* Whether the exponentials are kept in the gradient: where nothing else needs the logits there. */
 static void cross_entropy_tile(tile *t, const void *extra) {
   const smc_targets *how = extra;
@@ -308,18 +337,10 @@ static void cross_entropy_tile(tile *t, const void *extra) {
     add_label(&a[g], s[g].m);
     d[g] = loss_and_slope(t, g, &s[g], &a[g], how);
   }
-  for (size_t begin = 0; grad && begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const size_t g = group_of(t, u);
-      gradient_strand(t, u, &s[g], &d[g], &a[g], how, spread, keep);
-    }
-    for (size_t g = 0; how->labels && is_single_block(t) && g < groups_of(t); ++g) {
-      gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
-    }
-    leave_block(t);
-  }
-  for (size_t g = 0; grad && how->labels && !is_single_block(t) && g < groups_of(t); ++g) {
+  if (!grad) return;
+  const int at_label = how->labels && is_single_block(t);
+  for_parts(t, gradient_of_part, &(gradient_from){s, d, a, how, spread, keep, at_label});
+  for (size_t g = 0; how->labels && !at_label && g < groups_of(t); ++g) {
     gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
   }
 }

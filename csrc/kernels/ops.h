@@ -3,41 +3,48 @@
 #include "storage.h"
 #include "jacobian.h"
 
-#define SMC_ROWS(...) .as = &SMC_STORAGE, .operands = {__VA_ARGS__}, .n = n, .k = k
+#define SMC_ROWS(...)                                                                              \
+  .as = &SMC_STORAGE, .operands = {__VA_ARGS__}, .n = n, .k = k, .spread = spread
 
-static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
+static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
+                              const smc_spread *spread) {
   for_tiles(softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1},
             &(forward_how){.scale = scale});
 }
 
-static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale) {
+static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
+                                  const smc_spread *spread) {
   for_tiles(log_softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1},
             &(forward_how){.scale = scale});
 }
 
-static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k) {
+static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k,
+                                const smc_spread *spread) {
   for_tiles(logsumexp_tile, &(batch){SMC_ROWS(x), .count = 1, .inputs = 1},
             &(forward_how){.lse = y});
 }
 
-static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
+                                  const smc_spread *spread) {
   if (products_of_rows(s, g, y, n, k)) return;
   for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1},
             &(smc_product){SMC_SOFTMAX_VJP});
 }
 
-static void SMC_K(op_log_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+static void SMC_K(op_log_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
+                                      const smc_spread *spread) {
   for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1},
             &(smc_product){SMC_LOG_SOFTMAX_VJP});
 }
 
-static void SMC_K(op_log_softmax_jvp)(smc_view s, smc_view v, smc_view y, size_t n, size_t k) {
+static void SMC_K(op_log_softmax_jvp)(smc_view s, smc_view v, smc_view y, size_t n, size_t k,
+                                      const smc_spread *spread) {
   for_tiles(product_tile, &(batch){SMC_ROWS(s, v, y), .count = 3, .inputs = 2, .light = 1},
             &(smc_product){SMC_LOG_SOFTMAX_JVP});
 }
 
 static void SMC_K(op_logsumexp_vjp)(smc_view x, smc_view lse, smc_view g, smc_view y, size_t n,
-                                    size_t k) {
+                                    size_t k, const smc_spread *spread) {
   for_tiles(lse_product_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1},
             &(smc_rowwise){lse, g});
 }
@@ -47,7 +54,7 @@ static void SMC_K(op_logsumexp_merge)(const smc_view *pairs, size_t n) {
 }
 
 static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, size_t n, size_t k,
-                                    const smc_targets *how) {
+                                    const smc_targets *how, const smc_spread *spread) {
   if (how->labels) soft.data = NULL;
   for_tiles(cross_entropy_tile, &(batch){SMC_ROWS(x, soft, grad), .count = 3, .inputs = 2}, how);
 }

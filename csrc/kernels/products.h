@@ -7,7 +7,12 @@
 #define product_of SMC_V(one_product)
 #define product_pass SMC_V(stored_products)
 #define product_strand SMC_V(product_strand)
+#define row_products SMC_V(row_products)
+#define dots_of_part SMC_V(dots_of_part)
+#define products_of_part SMC_V(products_of_part)
 #define product_tile SMC_V(product_tile)
+#define lse_products SMC_V(lse_products)
+#define lse_products_of_part SMC_V(lse_products_of_part)
 #define lse_product_tile SMC_V(lse_product_tile)
 
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
@@ -41,49 +46,66 @@ SMC_INLINE void product_strand(const tile *t, strand s, strand g, strand y, exte
   }
 }
 
-/* The product
- *   SMC_SOFTMAX_VJP      s (g - sum g s)
- *   SMC_LOG_SOFTMAX_VJP  g - s sum g
- *   SMC_LOG_SOFTMAX_JVP  v - sum s v */
-static void product_tile(tile *t, const void *extra) {
-  const smc_product which = *(const smc_product *)extra;
-  pair dot[SMC_MAX_STRANDS];
+typedef struct {
+  smc_product which;
+  pair *dot; /* of each strand of the tile, or of each part of its row */
+} row_products;
+
+static void dots_of_part(tile *t, size_t part, const void *how) {
+  const row_products *of = how;
+  pair *dot = of->dot + part;
   for (size_t u = 0; u < t->strands; ++u) dot[u] = pair_of(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      pair part =
-          dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), which);
-      dot[u] = pair_add_to(dot[u], part, begin == 0);
+      pair sum =
+          dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), of->which);
+      dot[u] = pair_add_to(dot[u], sum, begin == 0);
       if (t->group == 1 && is_last_block(t)) dot[u] = sum_of_lanes(dot[u]);
     }
   }
-  if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
-  for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);
+}
+
+static void products_of_part(tile *t, size_t part, const void *how) {
+  const row_products *of = how;
+  (void)part;
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
       product_strand(t, strand_of(t, SMC_S, u), strand_of(t, SMC_G, u),
                      strand_of(t, SMC_PRODUCT, u), extent_of(t, u),
-                     of_strand(t, u, &dot[group_of(t, u)].hi), which);
+                     of_strand(t, u, &of->dot[group_of(t, u)].hi), of->which);
     }
     leave_block(t);
   }
 }
 
-/* operands: x, the product exp(x - lse) g; the rounding error of x - lse is carried into exp */
-static void lse_product_tile(tile *t, const void *extra) {
-  const smc_rowwise *how = extra;
-  vec lses[SMC_MAX_STRANDS], gs[SMC_MAX_STRANDS];
-  for (size_t g = 0; g < groups_of(t); ++g) {
-    lses[g] = load_by_row(t, g, &how->lse);
-    gs[g] = load_by_row(t, g, &how->g);
-  }
+/* The product
+ *   SMC_SOFTMAX_VJP      s (g - sum g s)
+ *   SMC_LOG_SOFTMAX_VJP  g - s sum g
+ *   SMC_LOG_SOFTMAX_JVP  v - sum s v */
+static void product_tile(tile *t, const void *extra) {
+  pair dot[SMC_MAX_PARTS]; /* there are fewer strands */
+  const row_products of = {*(const smc_product *)extra, dot};
+  for_parts(t, dots_of_part, &of);
+  for (size_t p = 1; p < t->parts; ++p) dot[0] = normalized(pair_add(dot[0], dot[p]));
+  if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
+  for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);
+  for_parts(t, products_of_part, &of);
+}
+
+typedef struct {
+  const vec *lse, *g; /* of each group */
+} lse_products;
+
+static void lse_products_of_part(tile *t, size_t part, const void *how) {
+  const lse_products *of = how;
+  (void)part;
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      const vec lse = of_strand(t, u, &lses[group_of(t, u)]);
-      const vec g = of_strand(t, u, &gs[group_of(t, u)]);
+      const vec lse = of_strand(t, u, &of->lse[group_of(t, u)]);
+      const vec g = of_strand(t, u, &of->g[group_of(t, u)]);
       strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
       const extent n = extent_of(t, u);
       for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
@@ -95,4 +117,15 @@ static void lse_product_tile(tile *t, const void *extra) {
     }
     leave_block(t);
   }
+}
+
+/* operands: x, the product exp(x - lse) g; the rounding error of x - lse is carried into exp */
+static void lse_product_tile(tile *t, const void *extra) {
+  const smc_rowwise *how = extra;
+  vec lse[SMC_MAX_STRANDS], g[SMC_MAX_STRANDS];
+  for (size_t i = 0; i < groups_of(t); ++i) {
+    lse[i] = load_by_row(t, i, &how->lse);
+    g[i] = load_by_row(t, i, &how->g);
+  }
+  for_parts(t, lse_products_of_part, &(lse_products){lse, g});
 }

@@ -28,7 +28,11 @@
 #define moved SMC_V(moved)
 #define sums_so_far SMC_V(sums_so_far)
 #define raise_maximum SMC_V(raise_maximum)
-#define sums_with_maximum SMC_V(sums_with_maximum)
+#define wanted_sums SMC_V(wanted_sums)
+#define sums_about_maximum SMC_V(sums_about_maximum)
+#define sums_about_rising SMC_V(sums_about_rising)
+#define sums_of_parts SMC_V(sums_of_parts)
+#define whole_sums SMC_V(whole_sums)
 #define sums_online SMC_V(sums_online)
 #define log_of SMC_V(log_of)
 #define log_of_sum SMC_V(log_of_sum)
@@ -48,6 +52,9 @@
 #define quotient_strand SMC_V(quotient_strand)
 #define logarithms SMC_V(logarithms)
 #define log_strand SMC_V(log_strand)
+#define results_of SMC_V(results_of)
+#define softmax_results SMC_V(softmax_results)
+#define log_softmax_results SMC_V(log_softmax_results)
 #define forward_how SMC_V(forward_how)
 
 #ifndef SMC_FORWARD_CONSTANTS
@@ -292,45 +299,85 @@ static void find_nans(tile *t, softmax_sums *s) {
   for (size_t g = 0; g < groups_of(t); ++g) s[g].nan = nan[g];
 }
 
-/* Sums about a maximum that is known, block by block. */
-static void sums_with_maximum(tile *t, const scaling *scale, smc_sum which, int keep,
-                              softmax_sums *s) {
+typedef struct {
+  const scaling *scale;
+  smc_sum which;
+  int keep;           /* the exponentials, in the output */
+  softmax_sums *sums; /* of each strand of the tile, or of each part of its row */
+} wanted_sums;
+
+/* Sums, lane by lane, about a maximum that is known. */
+static void sums_about_maximum(tile *t, size_t part, const void *how) {
+  const wanted_sums *wanted = how;
+  softmax_sums *s = wanted->sums + part;
   for (size_t g = 0; g < groups_of(t); ++g) {
     s[g].absent = s[g].m;
-    s[g].sh = make_shift(s[g].m, scale);
+    s[g].sh = make_shift(s[g].m, wanted->scale);
   }
   for (size_t u = 0; u < t->strands; ++u) s[u].peaks = v_set1(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
-    add_sums(t, scale, which, keep, s);
+    add_sums(t, wanted->scale, wanted->which, wanted->keep, s);
   }
-  finish_sums(t, scale, which, s);
 }
 
-/* Sums about the largest maximum so far.  Only where that of the row is so large that it has to be
- * subtracted, all are about it, and the row is read once more.  Along, a tile has one row, whose values are
- * in all lanes: strands are groups. */
-static void sums_online(tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
-  softmax_sums exact[SMC_MAX_STRANDS];
-  int far = 0;
-  for (size_t u = 0; u < t->strands; ++u) s[u] = sums_so_far(v_set1((real)-INFINITY), scale);
+/* The same about the largest maximum so far.  Along, a tile has one row, whose values are in all lanes:
+ * strands are groups. */
+static void sums_about_rising(tile *t, size_t part, const void *how) {
+  const wanted_sums *wanted = how;
+  softmax_sums *s = wanted->sums + part;
+  for (size_t u = 0; u < t->strands; ++u) {
+    s[u] = sums_so_far(v_set1((real)-INFINITY), wanted->scale);
+  }
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     vec m[SMC_MAX_STRANDS];
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
-    find_maxima(t, scale, m);
+    find_maxima(t, wanted->scale, m);
     max_by_row(t, m);
-    for (size_t u = 0; u < t->strands; ++u) raise_maximum(&s[u], m[u], scale);
-    add_sums(t, scale, which, 0, s);
+    for (size_t u = 0; u < t->strands; ++u) raise_maximum(&s[u], m[u], wanted->scale);
+    add_sums(t, wanted->scale, wanted->which, 0, s);
   }
-  finish_sums(t, scale, which, s);
+}
+
+/* Of a row in several parts; each may be about a maximum of its own. */
+static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sums *wanted) {
+  softmax_sums part[SMC_MAX_PARTS], *s = wanted->sums;
+  wanted_sums by_part = *wanted;
+  by_part.sums = part;
+  for (size_t p = 0; p < t->parts; ++p) part[p].m = s->m;
+  for_parts(t, pass, &by_part);
+  *s = part[0];
+  for (size_t p = 1; p < t->parts; ++p) {
+    raise_maximum(s, part[p].m, wanted->scale);
+    raise_maximum(&part[p], s->m, wanted->scale);
+    s->sum = pair_add(s->sum, part[p].sum);
+    s->peaks = v_add(s->peaks, part[p].peaks);
+  }
+}
+
+SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) {
+  if (t->parts == 1) {
+    pass(t, 0, wanted);
+  } else {
+    sums_of_parts(t, pass, wanted);
+  }
+  finish_sums(t, wanted->scale, wanted->which, wanted->sums);
+}
+
+/* Sums about a maximum that is not known before.  Only where that of the row is so large that it has to be
+ * subtracted, all are about it, and the row is read once more. */
+static void sums_online(tile *t, const wanted_sums *wanted) {
+  softmax_sums exact[SMC_MAX_STRANDS], *s = wanted->sums;
+  int far = 0;
+  whole_sums(t, sums_about_rising, wanted);
   for (size_t u = 0; u < t->strands; ++u) {
     exact[u].m = s[u].m;
-    mask near = v_lt(v_abs(scaled_maximum(s[u].m, scale)), v_set1(SMC_C(SHIFT_LIMIT)));
+    mask near = v_lt(v_abs(scaled_maximum(s[u].m, wanted->scale)), v_set1(SMC_C(SHIFT_LIMIT)));
     far |= v_count(near) != W;
   }
   if (!far) return;
-  sums_with_maximum(t, scale, which, 0, exact);
+  whole_sums(t, sums_about_maximum, &(wanted_sums){wanted->scale, wanted->which, 0, exact});
   for (size_t u = 0; u < t->strands; ++u) {
     mask near = v_eq(exact[u].sh.center, v_set1(0));
     s[u].sum.hi = v_select(near, s[u].sum.hi, exact[u].sum.hi);
@@ -343,8 +390,9 @@ static void sums_online(tile *t, const scaling *scale, smc_sum which, softmax_su
  * is known. */
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   vec m[SMC_MAX_STRANDS];
+  const wanted_sums wanted = {scale, which, keep, s};
   if (t->online) {
-    sums_online(t, scale, which, s);
+    sums_online(t, &wanted);
     if (which == SMC_TAIL) find_nans(t, s);
     return;
   }
@@ -356,7 +404,7 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   max_by_row(t, m);
   for (size_t g = 0; g < groups_of(t); ++g) s[g].m = m[g];
   if (which == SMC_TAIL) find_nans(t, s);
-  sums_with_maximum(t, scale, which, keep, s);
+  whole_sums(t, sums_about_maximum, &wanted);
 }
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
@@ -489,6 +537,50 @@ typedef struct {
   smc_view lse; /* of logsumexp: one value for each row */
 } forward_how;
 
+/* What results are made of. */
+typedef struct {
+  const scaling *scale;
+  const softmax_sums *sums;
+  const pair *inverse; /* of the sums */
+  const vec *log;      /* of the sums, to the base e */
+  int kept;            /* the exponentials, in the output */
+} results_of;
+
+static void softmax_results(tile *t, size_t part, const void *how) {
+  const results_of *of = how;
+  (void)part;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
+      const extent n = extent_of(t, u);
+      const size_t g = group_of(t, u);
+      const pair factor = pair_of_strand(t, u, &of->inverse[g]);
+      if (of->kept) {
+        scale_strand(t, y, n, factor);
+      } else {
+        const shift sh = shift_of_strand(t, u, &of->sums[g].sh);
+        quotient_strand(x, y, n, &sh, of->scale, factor);
+      }
+    }
+    leave_block(t);
+  }
+}
+
+static void log_softmax_results(tile *t, size_t part, const void *how) {
+  const results_of *of = how;
+  (void)part;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      const size_t g = group_of(t, u);
+      log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
+                 of_strand(t, u, &of->sums[g].m), of_strand(t, u, &of->log[g]), of->scale);
+    }
+    leave_block(t);
+  }
+}
+
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
 static void softmax_tile(tile *t, const void *extra) {
   const scaling scale = scaling_by(((const forward_how *)extra)->scale, t->across);
@@ -497,22 +589,7 @@ static void softmax_tile(tile *t, const void *extra) {
   pair inverse[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
   for (size_t g = 0; g < groups_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
-      const extent n = extent_of(t, u);
-      const size_t g = group_of(t, u);
-      const pair factor = pair_of_strand(t, u, &inverse[g]);
-      if (keep) {
-        scale_strand(t, y, n, factor);
-      } else {
-        const shift sh = shift_of_strand(t, u, &s[g].sh);
-        quotient_strand(x, y, n, &sh, &scale, factor);
-      }
-    }
-    leave_block(t);
-  }
+  for_parts(t, softmax_results, &(results_of){&scale, s, .inverse = inverse, .kept = keep});
 }
 
 static void log_softmax_tile(tile *t, const void *extra) {
@@ -524,15 +601,7 @@ static void log_softmax_tile(tile *t, const void *extra) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
     log[g] = v_add(log_of_sum(&s[g], &scale), v_sub(s[g].m, s[g].m));
   }
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const size_t g = group_of(t, u);
-      log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
-                 of_strand(t, u, &s[g].m), of_strand(t, u, &log[g]), &scale);
-    }
-    leave_block(t);
-  }
+  for_parts(t, log_softmax_results, &(results_of){&scale, s, .log = log});
 }
 
 static void logsumexp_tile(tile *t, const void *extra) {

@@ -13,9 +13,10 @@
  * What lies in memory as such vectors, in the type computed in, is a strand there.  All else is *staged*:
  * copied to a buffer on the stack, converted and in order, and back.  Rows that are long, or far from
  * each other's elements, are taken a *block* of classes at a time; where the exponentials of a row cannot
- * be kept from one pass to the next it is worked on *online*, with a maximum that may still rise.
+ * be kept from one pass to the next it is worked on *online*, with a maximum that may still rise.  A row so
+ * long that several threads may share it is taken in *parts*, each a tile of its own for a pass.
  *
- * Whether lanes run along a row or across rows, and where blocks end, depends on the length and the
+ * Whether lanes run along a row or across rows, and where blocks and parts end, depends on the length and the
  * strides of a row alone, never on its place in the batch; so the bits of its result do not.
  * Included once for each type computed in (SMC_T).
  */
@@ -69,6 +70,12 @@
 #define column_block SMC_V(column_block)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
+#define plan_parts SMC_V(plan_parts)
+#define part_pass SMC_V(part_pass)
+#define parts_of_row SMC_V(parts_of_row)
+#define do_parts SMC_V(do_parts)
+#define spread_parts SMC_V(spread_parts)
+#define for_parts SMC_V(for_parts)
 #define for_tiles SMC_V(for_tiles)
 
 #ifndef SMC_TILE_CONSTANTS
@@ -86,8 +93,10 @@ enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 /* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
  * does not cease to fetch ahead. */
-enum { SMC_BLOCK_BYTES = 2048 };    /* of a long row */
-enum { SMC_FAR_STRANDS = 4 };       /* of packed rows */
+enum { SMC_BLOCK_BYTES = 2048 }; /* of a long row */
+enum { SMC_FAR_STRANDS = 4 };    /* of packed rows */
+/* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
+enum { SMC_PART = 1 << 16, SMC_MAX_PARTS = 64 };
 enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
 enum { SMC_LINE = 64 };             /* bytes of a cache line */
 enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
@@ -133,6 +142,7 @@ typedef struct {
   int count, inputs;
   int light; /* passes take no longer than fetching what they work on */
   size_t n, k;
+  const smc_spread *spread; /* of the parts of a row over threads, or NULL */
 } batch;
 
 typedef struct {
@@ -151,16 +161,22 @@ typedef struct {
   const batch *of;
   int across, staged, online, prefetch;
   size_t block;     /* classes in all blocks but the last */
+  size_t part;      /* classes in all parts of the row but the last */
+  size_t parts;     /* more than one only where the tile has one row, along */
   size_t row, rows; /* of this tile */
   size_t strands;   /* rows, or vectors of W rows */
   size_t group;     /* rows whose values share a vector: W or 1 */
-  size_t begin;     /* the first class of the block at hand */
+  size_t before;    /* classes of the row before the part at hand */
+  size_t begin;     /* the first class of the block at hand, from there */
   strand first[SMC_MAX_OPERANDS];
   ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
   real *buffer[SMC_MAX_OPERANDS];
 } tile;
 
 typedef void tile_function(tile *t, const void *how);
+
+/* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
+enum { SMC_V(stage) = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
 
 SMC_INLINE strand strand_of(const tile *t, int operand, size_t u) {
   const strand *s = &t->first[operand];
@@ -496,6 +512,16 @@ static size_t plan_tiles(tile *t, const batch *b) {
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
+/* Into how many parts a row is cut. */
+static void plan_parts(tile *t, size_t k) {
+  const size_t parts = t->online && !t->across ? k / SMC_PART : 1;
+  t->part = k, t->parts = 1;
+  if (parts < 2) return;
+  const size_t least = parts < SMC_MAX_PARTS ? SMC_PART : k / SMC_MAX_PARTS + 1;
+  t->part = (least + t->block - 1) / t->block * t->block;
+  t->parts = (k + t->part - 1) / t->part;
+}
+
 /* Rows before the first whose numbers of each class start a cache line: where lines are as far apart as
  * columns, strands that start there, too, are read and written a line at a time. */
 static size_t rows_to_line(const tile *t) {
@@ -510,12 +536,60 @@ static size_t rows_to_line(const tile *t) {
   return (SMC_LINE - beyond) % SMC_LINE / sizeof(real) % W;
 }
 
+/* A pass over a tile, block by block; or over one of the parts of a row, which is a tile then. */
+typedef void part_pass(tile *t, size_t part, const void *how);
+
+typedef struct {
+  const tile *row;
+  part_pass *pass;
+  const void *how;
+} parts_of_row;
+
+static void do_parts(void *work, size_t begin, size_t end) {
+  const parts_of_row *all = work;
+  const batch *b = all->row->of;
+  SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
+  for (size_t p = begin; p < end; ++p) {
+    tile t = *all->row;
+    batch part = *b;
+    t.of = &part;
+    t.before = p * t.part;
+    t.begin = (size_t)-1;
+    part.k = b->k - t.before < t.part ? b->k - t.before : t.part;
+    for (int i = 0; i < b->count; ++i) {
+      smc_view *o = &part.operands[i];
+      if (o->data) o->data = (char *)o->data + (ptrdiff_t)t.before * o->col;
+      t.buffer[i] = buffers[i == 1 && i < b->inputs];
+    }
+    all->pass(&t, p, all->how);
+  }
+}
+
+static SMC_OUTLINE void spread_parts(const tile *t, part_pass *pass, const void *how) {
+  const smc_spread *spread = t->of->spread;
+  parts_of_row all = {t, pass, how};
+  if (spread) {
+    spread->over(spread->context, t->parts, do_parts, &all);
+  } else {
+    do_parts(&all, 0, t->parts);
+  }
+}
+
+/* All parts of the tile's rows, in any order. */
+SMC_INLINE void for_parts(tile *t, part_pass *pass, const void *how) {
+  if (t->parts == 1) {
+    pass(t, 0, how);
+  } else {
+    spread_parts(t, pass, how);
+  }
+}
+
 /* The operation, tile by tile. */
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
-  enum { ROOM = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
-  SMC_ALIGN(64) real buffers[2][ROOM];
+  SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
   tile t = {.of = b};
   const size_t strands = plan_tiles(&t, b), rows = strands * (t.across ? W : 1);
+  plan_parts(&t, b->k);
   t.group = t.across || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
   for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
   const size_t lead = rows_to_line(&t);

@@ -210,9 +210,9 @@ static void check_forward(const smc_kernels *kernels, array *x, real scale) {
   const format *f = x->f;
   array s = make(f, x->n, x->k, now.layout), l = make(f, x->n, x->k, now.layout);
   array e = make(f, x->n, 1, now.layout);
-  kernels->softmax(x->view, s.view, x->n, x->k, (double)scale);
-  kernels->log_softmax(x->view, l.view, x->n, x->k, (double)scale);
-  kernels->logsumexp(x->view, e.view, x->n, x->k);
+  kernels->softmax(x->view, s.view, x->n, x->k, (double)scale, NULL);
+  kernels->log_softmax(x->view, l.view, x->n, x->k, (double)scale, NULL);
+  kernels->logsumexp(x->view, e.view, x->n, x->k, NULL);
   for (size_t i = 0; i < x->n; ++i) {
     summary row = summarize(x, i, scale), plain = summarize(x, i, 1);
     real log = log1pl(plain.tail), lse = plain.max + log;
@@ -235,8 +235,8 @@ static void check_product(const smc_kernels *kernels, array *x) {
   array s = make(f, x->n, x->k, now.layout), g = make(f, x->n, x->k, now.layout);
   array y = make(f, x->n, x->k, now.layout);
   fill(&g, 0, 4);
-  kernels->softmax(x->view, s.view, x->n, x->k, 1);
-  kernels->softmax_vjp(s.view, g.view, y.view, x->n, x->k);
+  kernels->softmax(x->view, s.view, x->n, x->k, 1, NULL);
+  kernels->softmax_vjp(s.view, g.view, y.view, x->n, x->k, NULL);
   for (size_t i = 0; i < x->n; ++i) {
     real dot = 0, size = 0;
     for (size_t c = 0; c < x->k; ++c) {
@@ -275,7 +275,7 @@ static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoot
                      .factor = (double)factor,
                      .loss = loss.view.data,
                      .loss_row = loss.view.row};
-  kernels->cross_entropy(x->view, (smc_view){NULL, 0, 0}, grad.view, x->n, x->k, &how);
+  kernels->cross_entropy(x->view, (smc_view){NULL, 0, 0}, grad.view, x->n, x->k, &how, NULL);
   for (size_t i = 0; i < x->n; ++i) {
     summary row = summarize(x, i, 1);
     const size_t label = (size_t)labels[i];
@@ -342,7 +342,7 @@ static void check_edges(const smc_kernels *kernels, array *x) {
     array y = make(f, x->n, x->k, now.layout);
     real got, want = v == 0 && x->k > 1 ? 0 : (real)NAN;
     put(f, element(x, x->n - 1, x->k - 1), values[v]);
-    kernels->softmax(x->view, y.view, x->n, x->k, 1);
+    kernels->softmax(x->view, y.view, x->n, x->k, 1, NULL);
     got = get(f, element(&y, x->n - 1, x->k - 1));
     expect("softmax", f, got, want, want, 0);
     got = get(f, element(&y, x->n - 1, 0));

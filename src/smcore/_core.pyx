@@ -32,6 +32,11 @@ cdef extern from "smcore_kernels.h" nogil:
     ctypedef enum smc_dtype:
         SMC_F32, SMC_F64, SMC_F16, SMC_BF16
 
+    ctypedef struct smc_spread:
+        void (*over)(void *, size_t, void (*)(void *, size_t, size_t) noexcept nogil,
+                     void *) noexcept nogil
+        void *context
+
     ctypedef struct smc_view:
         void *data
         ptrdiff_t row
@@ -51,16 +56,21 @@ cdef extern from "smcore_kernels.h" nogil:
         ptrdiff_t lse_row
 
 
-ctypedef void (*scaled_kernel)(smc_view, smc_view, size_t, size_t, double) noexcept nogil
-ctypedef void (*reducing_kernel)(smc_view, smc_view, size_t, size_t) noexcept nogil
-ctypedef void (*product_kernel)(smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+ctypedef void (*scaled_kernel)(
+    smc_view, smc_view, size_t, size_t, double, const smc_spread *) noexcept nogil
+ctypedef void (*reducing_kernel)(
+    smc_view, smc_view, size_t, size_t, const smc_spread *) noexcept nogil
+ctypedef void (*product_kernel)(
+    smc_view, smc_view, smc_view, size_t, size_t, const smc_spread *) noexcept nogil
 ctypedef void (*logsumexp_vjp_kernel)(
-    smc_view, smc_view, smc_view, smc_view, size_t, size_t) noexcept nogil
+    smc_view, smc_view, smc_view, smc_view, size_t, size_t, const smc_spread *) noexcept nogil
+ctypedef void (*jacobian_kernel)(smc_view, smc_view, size_t, size_t) noexcept nogil
 ctypedef void (*layer_kernel)(
     smc_view, smc_view, smc_view, size_t, size_t, size_t) noexcept nogil
 ctypedef void (*merge_kernel)(const smc_view *, size_t) noexcept nogil
 ctypedef void (*cross_entropy_kernel)(
-    smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *) noexcept nogil
+    smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *, const smc_spread *
+) noexcept nogil
 
 
 cdef extern from "smcore_kernels.h" nogil:
@@ -73,8 +83,8 @@ cdef extern from "smcore_kernels.h" nogil:
         product_kernel log_softmax_jvp
         logsumexp_vjp_kernel logsumexp_vjp
         merge_kernel logsumexp_merge
-        reducing_kernel softmax_jacobian
-        reducing_kernel log_softmax_jacobian
+        jacobian_kernel softmax_jacobian
+        jacobian_kernel log_softmax_jacobian
         layer_kernel softmax_layer_jacobian
         cross_entropy_kernel cross_entropy
 
@@ -204,6 +214,7 @@ cdef struct loop:
     double work  # for a row, as in worth_a_thread
     double scale
     smc_targets targets
+    const smc_spread *spread  # of a row over threads, or NULL
 
 
 cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexcept nogil:
@@ -241,10 +252,36 @@ cdef void run(loop *self) noexcept:
     if work < RELEASE_GIL_FROM and work < worth_a_thread:
         walk(self, 0, count)
         return
-    # Rows are what threads share: a few very long ones stay with the thread that calls.
     cdef size_t share = 1 + <size_t>(worth_a_thread / self.work)
     with nogil:
         smc_parallel_for(count, share, grain(self), walk, self)
+
+
+cdef void over(
+    void *context, size_t parts, void (*body)(void *, size_t, size_t) noexcept nogil, void *work
+) noexcept nogil:
+    """Spread the parts of a row."""
+    cdef const loop *self = <const loop *>context
+    smc_parallel_for(parts, 1 + <size_t>(parts * worth_a_thread / self.work), 1, body, work)
+
+
+# So few rows for each thread are not spread: one may have a row more to do than the others.
+cdef enum:
+    FEW = 4
+
+
+cdef void run_divisible(loop *self) noexcept:
+    """The loop of a kernel that can share out one row: of a few long ones, each is spread."""
+    cdef Py_ssize_t count = self.blocks * self.rows
+    cdef smc_spread spread
+    self.spread = NULL
+    if self.work < 2 * worth_a_thread or count >= FEW * <Py_ssize_t>smc_get_num_threads():
+        run(self)
+        return
+    spread.over, spread.context = over, self
+    self.spread = &spread
+    with nogil:
+        walk(self, 0, count)
 
 
 # Each family of kernels has a `part`, its call for n rows from one on, and a `run` for a loop whose
@@ -252,39 +289,50 @@ cdef void run(loop *self) noexcept:
 
 cdef void scaled_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     (<scaled_kernel>self.kernel)(
-        at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.scale)
+        at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.scale, self.spread)
 
 
 cdef void run_scaled(loop *self, scaled_kernel kernel, double scale) noexcept:
     self.part, self.kernel, self.scale = scaled_part, <any_kernel>kernel, scale
     self.work = ROW + self.k
-    run(self)
+    run_divisible(self)
 
 
 cdef void reducing_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     (<reducing_kernel>self.kernel)(
-        at(self, 0, block, row), at(self, 1, block, row), n, self.k)
+        at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.spread)
 
 
 cdef void run_reduction(loop *self, reducing_kernel kernel) noexcept:
     self.part, self.kernel, self.work = reducing_part, <any_kernel>kernel, ROW + self.k
-    run(self)
+    run_divisible(self)
 
 
-cdef void run_jacobian(loop *self, reducing_kernel kernel) noexcept:
-    self.part, self.kernel = reducing_part, <any_kernel>kernel
+cdef void jacobian_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    (<jacobian_kernel>self.kernel)(
+        at(self, 0, block, row), at(self, 1, block, row), n, self.k)
+
+
+cdef void run_jacobian(loop *self, jacobian_kernel kernel) noexcept:
+    self.part, self.kernel = jacobian_part, <any_kernel>kernel
     self.work = ROW + <double>self.k * self.k / 4
     run(self)
 
 
 cdef void product_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     (<product_kernel>self.kernel)(
-        at(self, 0, block, row), at(self, 1, block, row), at(self, 2, block, row), n, self.k)
+        at(self, 0, block, row),
+        at(self, 1, block, row),
+        at(self, 2, block, row),
+        n,
+        self.k,
+        self.spread,
+    )
 
 
 cdef void run_product(loop *self, product_kernel kernel) noexcept:
     self.part, self.kernel, self.work = product_part, <any_kernel>kernel, ROW + self.k / 2.0
-    run(self)
+    run_divisible(self)
 
 
 cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -295,12 +343,13 @@ cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t 
         at(self, 3, block, row),
         n,
         self.k,
+        self.spread,
     )
 
 
 cdef void run_logsumexp_vjp(loop *self, logsumexp_vjp_kernel kernel) noexcept:
     self.part, self.kernel, self.work = logsumexp_vjp_part, <any_kernel>kernel, ROW + self.k
-    run(self)
+    run_divisible(self)
 
 
 cdef void layer_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -334,13 +383,14 @@ cdef void cross_entropy_part(const loop *self, size_t block, size_t row, size_t 
         n,
         self.k,
         &targets,
+        self.spread,
     )
 
 
 cdef void run_cross_entropy(loop *self, cross_entropy_kernel kernel) noexcept:
     """Operands: x, soft, grad, labels, loss, lse; data is NULL where one is not wanted."""
     self.part, self.kernel, self.work = cross_entropy_part, <any_kernel>kernel, ROW + self.k
-    run(self)
+    run_divisible(self)
 
 
 # Elements of some rows that a second pass still finds near by.
@@ -364,7 +414,7 @@ cdef void scaled_product_part(const loop *self, size_t block, size_t row, size_t
     while row < end:
         count = min(step, end - row)
         s, v, out = at(self, 0, block, row), at(self, 1, block, row), at(self, 2, block, row)
-        (<product_kernel>self.kernel)(s, v, out, count, k)
+        (<product_kernel>self.kernel)(s, v, out, count, k, NULL)
         if out.col == sizeof(float):
             scale(<float *>out.data, <float>self.scale, count * k)
         else:
@@ -425,7 +475,7 @@ cdef void partial_part(const loop *self, size_t block, size_t row, size_t n) noe
     while row < end:
         count = min(rows, end - row)
         widen(wide, <const float *>at(self, 0, block, row).data, count * k)
-        kernel(smc_view(&wide[0], k * item, item), smc_view(&lse[0], item, 0), count, k)
+        kernel(smc_view(&wide[0], k * item, item), smc_view(&lse[0], item, 0), count, k, NULL)
         m, s = <float *>at(self, 1, block, row).data, <float *>at(self, 2, block, row).data
         for i in range(count):
             m[i] = <float>lse[i]
@@ -531,7 +581,7 @@ cdef fill_product(product_kernel kernel, s, g, out):
     run_product(&work, kernel)
 
 
-cdef fill_jacobian(reducing_kernel kernel, s, out):
+cdef fill_jacobian(jacobian_kernel kernel, s, out):
     cdef loop work
     s = np.ascontiguousarray(s)  # K numbers, read K times
     take(&work, 0, s)
@@ -1211,7 +1261,7 @@ cdef object matrices_in(object out, cnp.ndarray s, cnp.npy_intp columns):
     return None if result is None or not are_apart(s, result) else result
 
 
-cdef object short_jacobian(reducing_kernel kernel, PyObject **given):
+cdef object short_jacobian(jacobian_kernel kernel, PyObject **given):
     cdef loop work
     if kernel == NULL:
         return None
