@@ -212,6 +212,42 @@ def test_four_million_classes(sm, native_dtype, row):
     assert_logsumexp(sm.logsumexp(x), exact, 3)
 
 
+# ---- Rows that are worked on in parts, which meet at the end -------------------------------------
+
+
+K_IN_PARTS = 3 * 2**16 + 5
+NAMES_IN_PARTS = ("ties", "rising", "falling", "from nothing", "lone peak", "far away")
+
+
+@cache
+def in_parts(name: str, row: str) -> tuple[np.ndarray, truth.Forward]:
+    k = K_IN_PARTS
+    x = np.random.default_rng(3).standard_normal(k) * 2
+    match row:
+        case "ties":
+            x[[0, k // 2, k - 1]] = 20
+        case "rising":
+            x += np.linspace(-90, 5, k)
+        case "falling":
+            x += np.linspace(5, -90, k)
+        case "from nothing":
+            x[: k // 2] = -np.inf
+        case "lone peak":
+            x[k // 2] = 60
+        case "far away":
+            x -= 3000
+    x = x.astype(dtype_named(name))
+    return x, truth.forward(x)
+
+
+@pytest.mark.parametrize("row", NAMES_IN_PARTS)
+def test_row_in_parts(sm, dtype, row):
+    x, exact = in_parts(dtype.name, row)
+    truth.assert_ulps(sm.softmax(x), exact.softmax, limit(dtype), "softmax")
+    truth.assert_ulps(sm.log_softmax(x), exact.log_softmax, limit(dtype), "log_softmax")
+    assert_logsumexp(sm.logsumexp(x), exact, limit(dtype))
+
+
 # ---- Every binade of the exponential, through a two-class softmax and a row of many --------------
 
 

@@ -96,6 +96,32 @@ def test_gradient_is_the_difference_of_the_loss(sm, rng, kind, reduction, z_loss
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
 
 
+def test_long_rows(sm, native_dtype, rng):
+    """Weights and targets, of a length at which rows are worked on in parts."""
+    k = 3 * 2**16 + 5
+    x = (rng.standard_normal((2, k)) * 3).astype(native_dtype)
+    weight = rng.uniform(0.25, 2, k).astype(native_dtype)
+    soft = rng.uniform(0, 1, (2, k)) ** 50
+    soft = (soft / soft.sum(-1, keepdims=True)).astype(native_dtype)
+    one_hot = np.zeros((2, k))
+    one_hot[[0, 1], [k - 3, 7]] = 1
+    wide = x.astype(np.longdouble)
+    lse = np.log(np.exp(wide).sum(-1, keepdims=True))
+    for target, q, w, smoothing in [
+        (np.array([k - 3, 7]), one_hot, None, 0.0),
+        (np.array([k - 3, 7]), one_hot, weight, 0.25),
+        (soft, soft, weight, 0.25),
+    ]:
+        a = (q * (1 - smoothing) + smoothing / k) * (1 if w is None else w.astype(wide.dtype))
+        expected = a.sum(-1, keepdims=True) * np.exp(wide - lse) - a
+        got, gradient = sm.cross_entropy_with_grad(
+            x, target, weight=w, label_smoothing=smoothing, reduction="none"
+        )
+        eps = truth.eps(native_dtype)
+        np.testing.assert_allclose(got, (a * (lse - wide)).sum(-1), rtol=6 * eps)
+        np.testing.assert_allclose(gradient, expected, rtol=8 * eps, atol=4 * eps * a.max())
+
+
 # ---- The logsumexp -------------------------------------------------------------------------------
 
 

@@ -183,6 +183,18 @@ def test_same_bits_for_any_number(native, dtype, rng, operation):
         assert_same_bits(native, operation, operation.draw(rng, dtype, lead, k))
 
 
+@every({name: o for name, o in ROWWISE.items() if "jacobian" not in name and "merge" not in name})
+@pytest.mark.parametrize("step", [1, 2], ids=["dense", "strided"])
+def test_same_bits_of_a_row_in_parts(native, native_dtype, rng, operation, step):
+    """Fewer rows than threads: they share the parts of each."""
+    operands = operation.draw(rng, native_dtype, (2,), 3 * 2**16 * step)
+    full = operation.full(operands)
+    operands = {name: a[:, ::step] if name in full else a for name, a in operands.items()}
+    if "target" in operands:
+        operands["target"] //= step
+    assert_same_bits(native, operation, operands)
+
+
 @every(ROWWISE)
 @pytest.mark.parametrize("layout", layouts.INPUTS)
 def test_same_bits_in_any_layout(native, native_dtype, rng, operation, layout):

@@ -8,26 +8,27 @@
 
 static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
                               const smc_spread *spread) {
-  for_tiles(softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1},
+  for_tiles(softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1},
             &(forward_how){.scale = scale});
 }
 
 static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
                                   const smc_spread *spread) {
-  for_tiles(log_softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1},
+  for_tiles(log_softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1},
             &(forward_how){.scale = scale});
 }
 
 static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k,
                                 const smc_spread *spread) {
-  for_tiles(logsumexp_tile, &(batch){SMC_ROWS(x), .count = 1, .inputs = 1},
+  for_tiles(logsumexp_tile, &(batch){SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1},
             &(forward_how){.lse = y});
 }
 
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
                                   const smc_spread *spread) {
   if (products_of_rows(s, g, y, n, k)) return;
-  for_tiles(product_tile, &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1},
+  for_tiles(product_tile,
+            &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1, .lone = 1},
             &(smc_product){SMC_SOFTMAX_VJP});
 }
 
@@ -45,7 +46,7 @@ static void SMC_K(op_log_softmax_jvp)(smc_view s, smc_view v, smc_view y, size_t
 
 static void SMC_K(op_logsumexp_vjp)(smc_view x, smc_view lse, smc_view g, smc_view y, size_t n,
                                     size_t k, const smc_spread *spread) {
-  for_tiles(lse_product_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1},
+  for_tiles(lse_product_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1},
             &(smc_rowwise){lse, g});
 }
 

@@ -4,6 +4,7 @@
 
 #define dot_sum SMC_V(stored_dot)
 #define dot_of_strand SMC_V(dot_of_strand)
+#define dot_in_order SMC_V(dot_in_order)
 #define product_of SMC_V(one_product)
 #define product_pass SMC_V(stored_products)
 #define product_strand SMC_V(product_strand)
@@ -24,6 +25,14 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
   }
+}
+
+/* Of a lone row, in the order of one that is packed. */
+static pair dot_in_order(const tile *t) {
+  const strand s = {strand_of(t, SMC_S, 0).p, sizeof(real)},
+               g = {strand_of(t, SMC_G, 0).p, sizeof(real)};
+  pair sum = dot_sum(s, g, (extent){t->of->k, 1, 0}, SMC_SOFTMAX_VJP);
+  return normalized((pair){first_lane(sum.hi), first_lane(sum.lo)});
 }
 
 SMC_INLINE void product_strand(const tile *t, strand s, strand g, strand y, extent n, vec dot,
@@ -87,7 +96,12 @@ static void products_of_part(tile *t, size_t part, const void *how) {
 static void product_tile(tile *t, const void *extra) {
   pair dot[SMC_MAX_PARTS]; /* there are fewer strands */
   const row_products of = {*(const smc_product *)extra, dot};
-  for_parts(t, dots_of_part, &of);
+  if (t->lone) {
+    enter_block(t, 0);
+    dot[0] = dot_in_order(t);
+  } else {
+    for_parts(t, dots_of_part, &of);
+  }
   for (size_t p = 1; p < t->parts; ++p) dot[0] = normalized(pair_add(dot[0], dot[p]));
   if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
   for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);

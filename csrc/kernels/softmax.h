@@ -24,7 +24,10 @@
 #define softmax_sums SMC_V(softmax_sums)
 #define find_maxima SMC_V(find_maxima)
 #define add_sums SMC_V(add_sums)
+#define add_ties SMC_V(add_ties)
 #define finish_sums SMC_V(finish_sums)
+#define sum_in_order SMC_V(sum_in_order)
+#define lone_sums SMC_V(lone_sums)
 #define moved SMC_V(moved)
 #define sums_so_far SMC_V(sums_so_far)
 #define raise_maximum SMC_V(raise_maximum)
@@ -222,19 +225,72 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
   }
 }
 
-/* Of all lanes; a tail has left out every maximum, where it should one. */
+/* A tail has left out every maximum, where it should one. */
+SMC_INLINE void add_ties(softmax_sums *s, const scaling *scale) {
+  vec more = v_max(v_set1(0), v_sub(s->peaks, v_set1(1)));
+  if (v_count(v_lt(v_set1(0), more)) == 0) return;
+  pair e = exp_of_peak(s->m, &s->sh, scale);
+  vec product = v_mul(e.hi, more);
+  pair ties = {product, v_fma(e.lo, more, v_mul_err(e.hi, more, product))};
+  s->sum = normalized(pair_add(s->sum, ties));
+}
+
+/* Of all lanes. */
 static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
   sum_by_row(t, &s->sum, sizeof *s);
   if (which == SMC_TOTAL) return;
   count_by_row(t, &s->peaks, sizeof *s);
-  for (size_t g = 0; g < groups_of(t); ++g) {
-    vec more = v_max(v_set1(0), v_sub(s[g].peaks, v_set1(1)));
-    if (v_count(v_lt(v_set1(0), more)) == 0) continue;
-    pair e = exp_of_peak(s[g].m, &s[g].sh, scale);
-    vec product = v_mul(e.hi, more);
-    pair ties = {product, v_fma(e.lo, more, v_mul_err(e.hi, more, product))};
-    s[g].sum = normalized(pair_add(s[g].sum, ties));
+  for (size_t g = 0; g < groups_of(t); ++g) add_ties(&s[g], scale);
+}
+
+/* The sum of k exponentials that are there, in the order of a row that is packed: in every lane. */
+SMC_INLINE pair sum_in_order(const real *x, const real *e, size_t k, vec m, const scaling *scale,
+                             vec *peaks, const smc_sum which) {
+  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
+  pair total = pair_of(0);
+  vec a[SMC_GROUP], b[SMC_GROUP];
+  for (size_t i = 0, from; i < k;) {
+    const size_t end = k - i < SMC_SUM_STEPS ? k : i + SMC_SUM_STEPS;
+    pair sum = {offset, v_set1(0)};
+    for (from = i; i + SMC_GROUP <= end; i += SMC_GROUP) {
+      SMC_EACH(j, SMC_GROUP) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->sign);
+      SMC_EACH(j, SMC_GROUP) b[j] = v_set1(e[i + (size_t)j]);
+      if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, SMC_GROUP);
+      add_two_terms(&sum, b[0], b[1], which, which == SMC_TAIL);
+      add_two_terms(&sum, b[2], b[3], which, which == SMC_TAIL);
+    }
+    for (; i < end; ++i) {
+      a[0] = v_mul(v_set1(x[i]), scale->sign), b[0] = v_set1(e[i]);
+      if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, 1);
+      add_term(&sum, b[0], which);
+    }
+    total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
+  return total;
+}
+
+static void lone_sums(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
+  enter_block(t, 0);
+  const strand x = strand_of(t, SMC_X, 0), nowhere = {t->buffer[0], sizeof(vec)};
+  const strand y = keep ? strand_of(t, SMC_Y, 0) : nowhere;
+  const extent n = extent_of(t, 0);
+  const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
+  const shift sh = make_shift(m, scale);
+  pair sum;
+  vec peaks = v_set1(0);
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const size_t lanes = lanes_at(n, i);
+    vec a = load_lanes(ahead(x, i), lanes, scale->vacant), e;
+    exp_group(&a, &e, &sh, scale, 1, 1);
+    store_lanes(ahead(y, i), e, lanes);
+  }
+  if (which == SMC_TOTAL) {
+    sum = sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TOTAL);
+  } else {
+    sum = sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TAIL);
+  }
+  *s = (softmax_sums){.m = m, .sh = sh, .sum = normalized(sum), .peaks = peaks};
+  if (which == SMC_TAIL) add_ties(s, scale);
 }
 
 /* a, which is about one shift, about another one that is not lower.  What is less than the share of the
@@ -391,6 +447,11 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   vec m[SMC_MAX_STRANDS];
   const wanted_sums wanted = {scale, which, keep, s};
+  if (t->lone) {
+    lone_sums(t, scale, which, keep, s);
+    if (which == SMC_TAIL) find_nans(t, s);
+    return;
+  }
   if (t->online) {
     sums_online(t, &wanted);
     if (which == SMC_TAIL) find_nans(t, s);

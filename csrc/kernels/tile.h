@@ -14,7 +14,9 @@
  * copied to a buffer on the stack, converted and in order, and back.  Rows that are long, or far from
  * each other's elements, are taken a *block* of classes at a time; where the exponentials of a row cannot
  * be kept from one pass to the next it is worked on *online*, with a maximum that may still rise.  A row so
- * long that several threads may share it is taken in *parts*, each a tile of its own for a pass.
+ * long that several threads may share it is taken in *parts*, each a tile of its own for a pass.  A short
+ * row that comes *alone* lies along, but its sums are in the order of those of packed rows: its bits are the
+ * same, and a vector has W of its classes instead of one.
  *
  * Whether lanes run along a row or across rows, and where blocks and parts end, depends on the length and the
  * strides of a row alone, never on its place in the batch; so the bits of its result do not.
@@ -47,6 +49,7 @@
 #define group_of SMC_V(group_of)
 #define group_rows SMC_V(group_rows)
 #define group_row SMC_V(group_row)
+#define first_lane SMC_V(first_lane)
 #define of_strand SMC_V(of_strand)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
@@ -141,6 +144,7 @@ typedef struct {
   smc_view operands[SMC_MAX_OPERANDS];
   int count, inputs;
   int light; /* passes take no longer than fetching what they work on */
+  int lone;  /* passes know what to do with a lone row */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
 } batch;
@@ -160,6 +164,7 @@ typedef struct {
 typedef struct {
   const batch *of;
   int across, staged, online, prefetch;
+  int lone;         /* a row that would be packed, were it not the only one */
   size_t block;     /* classes in all blocks but the last */
   size_t part;      /* classes in all parts of the row but the last */
   size_t parts;     /* more than one only where the tile has one row, along */
@@ -191,7 +196,7 @@ SMC_INLINE real *vector_at(const strand s, size_t i) {
 /* Whether whole vectors lie side by side; then said in a way that the compiler sees: that is worth an
  * instance of its own.  (Columns as far apart as a vector is long may be fewer than it has lanes.) */
 SMC_INLINE int is_dense(const strand s, const extent n) {
-  return s.step == (ptrdiff_t)sizeof(vec) && n.lanes == W;
+  return W > 1 && s.step == (ptrdiff_t)sizeof(vec) && n.lanes == W;
 }
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
@@ -258,6 +263,8 @@ SMC_INLINE size_t group_rows(const tile *t, size_t g) {
 
 /* The first of them. */
 SMC_INLINE size_t group_row(const tile *t, size_t g) { return t->row + g * t->group; }
+
+SMC_INLINE vec first_lane(const vec a) { return v_set1(SMC_V(get)((const char *)&a)); }
 
 /* What a pass over strand u needs of a value by row, that of its group. */
 SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
@@ -487,6 +494,11 @@ static size_t plan_tiles(tile *t, const batch *b) {
   t->across = columns || (W > 1 && b->k <= packed);
   t->staged = size != sizeof(real) || copied || (t->across ? !columns : !whole_rows);
   t->block = b->k;
+  t->lone = b->lone && b->n == 1 && t->across && whole_rows && size == sizeof(real);
+  if (t->lone) {
+    t->across = t->staged = 0;
+    return 1;
+  }
   size_t strands;
   if (!t->staged && t->across) {
     t->block = column_block(b, operands);

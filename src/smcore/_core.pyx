@@ -249,6 +249,7 @@ cdef size_t grain(const loop *self) noexcept nogil:
 cdef void run(loop *self) noexcept:
     cdef Py_ssize_t count = self.blocks * self.rows
     cdef double work = count * self.work
+    self.spread = NULL
     if work < RELEASE_GIL_FROM and work < worth_a_thread:
         walk(self, 0, count)
         return
@@ -274,7 +275,6 @@ cdef void run_divisible(loop *self) noexcept:
     """The loop of a kernel that can share out one row: of a few long ones, each is spread."""
     cdef Py_ssize_t count = self.blocks * self.rows
     cdef smc_spread spread
-    self.spread = NULL
     if self.work < 2 * worth_a_thread or count >= FEW * <Py_ssize_t>smc_get_num_threads():
         run(self)
         return
@@ -332,7 +332,10 @@ cdef void product_part(const loop *self, size_t block, size_t row, size_t n) noe
 
 cdef void run_product(loop *self, product_kernel kernel) noexcept:
     self.part, self.kernel, self.work = product_part, <any_kernel>kernel, ROW + self.k / 2.0
-    run_divisible(self)
+    if self.operands[2].col == sizeof(uint16_t):
+        run(self)  # a row of 16-bit floats is one piece: it is converted in registers
+    else:
+        run_divisible(self)
 
 
 cdef void logsumexp_vjp_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
