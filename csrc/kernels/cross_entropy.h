@@ -11,9 +11,7 @@
 
 #define targets SMC_V(targets)
 #define slope SMC_V(slope)
-#define row_label SMC_V(row_label)
-#define class_at SMC_V(class_at)
-#define logits_at_labels SMC_V(logits_at_labels)
+#define rows_of_group SMC_V(rows_of_group)
 #define read_labels SMC_V(read_labels)
 #define distribution SMC_V(distribution)
 #define soft_strand SMC_V(soft_strand)
@@ -54,46 +52,44 @@ typedef struct {
   vec at_peak;  /* factor (A - a_k) s_k */
 } slope;
 
-/* Negative if the row is ignored.  Labels have been judged, but another thread may have written over
- * them since: none may lead outside of the row. */
-SMC_INLINE int64_t row_label(const smc_targets *how, size_t row, size_t k) {
-  int64_t label;
-  memcpy(&label, (const char *)how->labels + (ptrdiff_t)row * how->labels_row, sizeof label);
-  return label < (int64_t)k ? label : -1;
-}
-
-/* Where the strand of a whole row, row l of group g, has that class. */
-SMC_INLINE real *class_at(const tile *t, int operand, size_t g, size_t l, size_t c) {
-  return t->across ? vector_at(strand_of(t, operand, g), c) + l
-                   : strand_of(t, operand, g * t->group + l).p + c;
-}
-
-/* The logit of each row's label, which is taken from memory where a strand has not the whole row. */
-SMC_INLINE void logits_at_labels(const tile *t, size_t g, const targets *a, real *logit) {
-  const smc_view *x = &t->of->operands[SMC_X];
-  for (size_t l = 0; l < group_rows(t, g); ++l) {
-    if (is_single_block(t)) {
-      logit[l] = *class_at(t, SMC_X, g, l, a->label[l]);
-      continue;
-    }
-    const char *row = (const char *)x->data + (ptrdiff_t)(group_row(t, g) + l) * x->row;
-    t->of->as->get(row + (ptrdiff_t)a->label[l] * x->col, 0, 1, &logit[l]);
+/* The rows of group g: in their strands, if these hold whole rows, else in memory. */
+SMC_INLINE smc_view rows_of_group(const tile *t, int operand, size_t g) {
+  const smc_view *o = &t->of->operands[operand];
+  if (!is_single_block(t)) {
+    return (smc_view){(char *)o->data + (ptrdiff_t)group_row(t, g) * o->row, o->row, o->col};
   }
+  const strand s = strand_of(t, operand, t->across ? g : g * t->group);
+  if (t->across) return (smc_view){s.p, sizeof(real), s.step};
+  return (smc_view){s.p, t->apart[operand], sizeof(real)};
 }
 
-/* Each row's label and its logit. */
+/* The label of each row and its logit.  Labels have been judged, but another thread may have written over
+ * them since: none may lead outside of the row. */
 static void read_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
   const real *weight = how->weight;
+  const size_t rows = group_rows(t, g), k = t->of->k;
+  const int whole_row = is_single_block(t);
+  const smc_view x = rows_of_group(t, SMC_X, g);
+  const char *row = x.data;
+  const char *from = (const char *)how->labels + (ptrdiff_t)group_row(t, g) * how->labels_row;
   real present[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0}, mass[SMC_V(lanes)] = {0};
-  for (size_t l = 0; l < group_rows(t, g); ++l) {
-    const int64_t label = row_label(how, group_row(t, g) + l, t->of->k);
-    a->label[l] = label < 0 ? 0 : (size_t)label;
-    present[l] = label < 0 ? 0 : 1;
-    mass[l] = label < 0 || !weight ? present[l] : weight[label];
+  for (size_t l = 0; l < rows; ++l, from += how->labels_row, row += x.row) {
+    int64_t label;
+    memcpy(&label, from, sizeof label);
+    const int counts = label >= 0 && label < (int64_t)k;
+    const size_t c = counts ? (size_t)label : 0;
+    const char *p = row + (ptrdiff_t)c * x.col;
+    a->label[l] = c;
+    present[l] = (real)counts;
+    if (whole_row) {
+      logit[l] = *(const real *)p;
+    } else {
+      t->of->as->get(p, 0, 1, &logit[l]);
+    }
   }
-  logits_at_labels(t, g, a, logit);
-  const vec m = by_lane(t, mass);
+  for (size_t l = 0; weight && l < rows; ++l) mass[l] = present[l] * weight[a->label[l]];
   a->present = by_lane(t, present);
+  const vec m = weight ? by_lane(t, mass) : a->present;
   a->at_label = v_mul(m, v_set1((real)how->on));
   a->base_at_label = v_mul(m, v_set1((real)how->off));
   a->x_label = v_select(v_eq(a->present, v_set1(0)), v_set1(0), by_lane(t, logit));
@@ -259,19 +255,22 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
   const scaling scale = scaling_by(1, t->across);
-  const smc_view *y = &t->of->operands[SMC_GRAD];
   real lane[SMC_V(lanes)];
   vec x = a->x_label, e = x;
   exp_group(&x, &e, &s->sh, &scale, 1, 1);
   vec at_label = gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, d);
   v_store(lane, v_select(v_eq(a->present, v_set1(0)), v_set1(0), at_label));
-  for (size_t l = 0; l < group_rows(t, g); ++l) {
-    if (is_single_block(t)) {
-      *class_at(t, SMC_GRAD, g, l, a->label[l]) = lane[l];
-      continue;
+  const smc_view y = rows_of_group(t, SMC_GRAD, g);
+  const size_t rows = group_rows(t, g);
+  const int whole_row = is_single_block(t);
+  char *row = y.data;
+  for (size_t l = 0; l < rows; ++l, row += y.row) {
+    char *p = row + (ptrdiff_t)a->label[l] * y.col;
+    if (whole_row) {
+      *(real *)p = lane[l];
+    } else {
+      t->of->as->put(p, 0, 1, &lane[l]);
     }
-    char *row = (char *)y->data + (ptrdiff_t)(group_row(t, g) + l) * y->row;
-    t->of->as->put(row + (ptrdiff_t)a->label[l] * y->col, 0, 1, &lane[l]);
   }
 }
 
