@@ -112,11 +112,14 @@ class LayerGradients:
     def _add_weights(self, x: Array, dz: Array, *, first: bool) -> None:
         chunks = self._layer.chunks
         if not self._product.size:
-            self._product = np.empty((x.shape[1], chunks[0].stop), dz.dtype)
+            self._product = np.empty_like(self.dW[:, chunks[0]], dtype=dz.dtype)  # as W lies
         for classes in chunks:
             dW = self.dW[:, classes]
             product = np.matmul(x.T, dz[:, classes], out=self._product[:, : dW.shape[1]])
-            dW[...] = product if first else np.add(dW, product, out=product)
+            if first:
+                dW[...] = product
+            else:
+                np.add(dW, product, out=dW)
 
     def _set_inputs(self, rows: slice, dz: Array) -> None:
         dX = self.dX[rows]
