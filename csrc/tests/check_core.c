@@ -351,6 +351,52 @@ static void check_edges(const smc_kernels *kernels, array *x) {
   }
 }
 
+/* The parts of a row, the last one first. */
+static void backwards(void *context, size_t parts, void (*body)(void *, size_t, size_t),
+                      void *work) {
+  (void)context;
+  while (parts-- > 0) body(work, parts, parts + 1);
+}
+
+static smc_view row_of(const array *x, size_t i) {
+  return (smc_view){element(x, i, 0), x->view.row, x->view.col};
+}
+
+static void expect_same(const char *what, const array *got, const array *want) {
+  for (size_t i = 0; i < got->n; ++i) {
+    for (size_t c = 0; c < got->k; ++c) {
+      real a = get(got->f, element(got, i, c)), b = get(got->f, element(want, i, c));
+      if (a != b) fail(what, "of a row alone, in parts", a, b);
+    }
+  }
+}
+
+/* A row has the same bits among others and alone, and with its parts in any order. */
+static void check_row_alone(const smc_kernels *kernels) {
+  const smc_spread spread = {backwards, NULL};
+  const size_t n = now.n, k = now.k;
+  array x = make(now.f, n, k, now.layout), g = make(now.f, n, k, now.layout);
+  array s = make(now.f, n, k, now.layout), s1 = make(now.f, n, k, now.layout);
+  array y = make(now.f, n, k, now.layout), y1 = make(now.f, n, k, now.layout);
+  fill(&x, 0, 4), fill(&g, 0, 4);
+  kernels->softmax(x.view, s.view, n, k, 1, NULL);
+  for (size_t i = 0; i < n; ++i) {
+    kernels->softmax(row_of(&x, i), row_of(&s1, i), 1, k, 1, &spread);
+  }
+  expect_same("softmax", &s1, &s);
+  kernels->log_softmax(x.view, y.view, n, k, 1, NULL);
+  for (size_t i = 0; i < n; ++i) {
+    kernels->log_softmax(row_of(&x, i), row_of(&y1, i), 1, k, 1, &spread);
+  }
+  expect_same("log_softmax", &y1, &y);
+  kernels->softmax_vjp(s.view, g.view, y.view, n, k, NULL);
+  for (size_t i = 0; i < n; ++i) {
+    kernels->softmax_vjp(row_of(&s, i), row_of(&g, i), row_of(&y1, i), 1, k, &spread);
+  }
+  expect_same("softmax_vjp", &y1, &y);
+  release(&x), release(&g), release(&s), release(&s1), release(&y), release(&y1);
+}
+
 static void check_shape(const smc_kernels *kernels) {
   static const struct {
     real center, spread;
@@ -369,7 +415,10 @@ static void check_shape(const smc_kernels *kernels) {
     check_edges(kernels, &x);
     release(&x);
   }
+  check_row_alone(kernels);
 }
+
+enum { IN_PARTS = 200001 }; /* classes of a row that threads would share */
 
 int main(void) {
   static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,   10,  15,  16,  17,
@@ -385,6 +434,10 @@ int main(void) {
           check_shape(&now.target->kernels[now.f->dtype]);
         }
       }
+    }
+    for (size_t d = 0; d < sizeof formats / sizeof *formats; ++d) {
+      now.f = &formats[d], now.layout = DENSE, now.n = 1, now.k = IN_PARTS;
+      check_row_alone(&now.target->kernels[now.f->dtype]);
     }
     printf("%s: %s\n", now.target->name, failures > before ? "FAILED" : "OK");
   }
