@@ -4,7 +4,6 @@
 
 #define dot_sum SMC_V(stored_dot)
 #define dot_of_strand SMC_V(dot_of_strand)
-#define dot_in_order SMC_V(dot_in_order)
 #define product_of SMC_V(one_product)
 #define product_pass SMC_V(stored_products)
 #define product_strand SMC_V(product_strand)
@@ -25,14 +24,6 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
   }
-}
-
-/* Of a lone row, in the order of one that is packed. */
-static pair dot_in_order(const tile *t) {
-  const strand s = {strand_of(t, SMC_S, 0).p, sizeof(real)},
-               g = {strand_of(t, SMC_G, 0).p, sizeof(real)};
-  pair sum = dot_sum(s, g, (extent){t->of->k, 1, 0}, SMC_SOFTMAX_VJP);
-  return normalized((pair){first_lane(sum.hi), first_lane(sum.lo)});
 }
 
 SMC_INLINE void product_strand(const tile *t, strand s, strand g, strand y, extent n, vec dot,
@@ -67,10 +58,18 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) {
-      pair sum =
-          dot_of_strand(strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), extent_of(t, u), of->which);
-      dot[u] = pair_add_to(dot[u], sum, begin == 0);
-      if (t->group == 1 && is_last_block(t)) dot[u] = sum_of_lanes(dot[u]);
+      strand a = strand_of(t, SMC_S, u), b = strand_of(t, SMC_G, u);
+      extent n = extent_of(t, u);
+      if (is_lone(t)) { /* in the order of a row that is packed: one lane, class after class */
+        a.step = b.step = sizeof(real);
+        n = (extent){t->of->k, 1, 0};
+      }
+      dot[u] = pair_add_to(dot[u], dot_of_strand(a, b, n, of->which), begin == 0);
+      if (is_lone(t)) {
+        dot[u] = normalized((pair){first_lane(dot[u].hi), first_lane(dot[u].lo)});
+      } else if (t->group == 1 && is_last_block(t)) {
+        dot[u] = sum_of_lanes(dot[u]);
+      }
     }
   }
 }
@@ -96,12 +95,7 @@ static void products_of_part(tile *t, size_t part, const void *how) {
 static void product_tile(tile *t, const void *extra) {
   pair dot[SMC_MAX_PARTS]; /* there are fewer strands */
   const row_products of = {*(const smc_product *)extra, dot};
-  if (t->lone) {
-    enter_block(t, 0);
-    dot[0] = dot_in_order(t);
-  } else {
-    for_parts(t, dots_of_part, &of);
-  }
+  for_parts(t, dots_of_part, &of);
   for (size_t p = 1; p < t->parts; ++p) dot[0] = normalized(pair_add(dot[0], dot[p]));
   if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
   for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);

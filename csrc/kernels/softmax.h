@@ -243,9 +243,10 @@ static void finish_sums(const tile *t, const scaling *scale, smc_sum which, soft
   for (size_t g = 0; g < groups_of(t); ++g) add_ties(&s[g], scale);
 }
 
-/* The sum of k exponentials that are there, in the order of a row that is packed: in every lane. */
-SMC_INLINE pair sum_in_order(const real *x, const real *e, size_t k, vec m, const scaling *scale,
-                             vec *peaks, const smc_sum which) {
+/* The sum of k exponentials that are there, in the order of a row that is packed: in every lane.  (An error
+ * that is exact has the same bits by two_sum, in twice the operations, but one instance serves both sums.) */
+static pair sum_in_order(const real *x, const real *e, size_t k, vec m, const scaling *scale,
+                         vec *peaks, smc_sum which) {
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   pair total = pair_of(0);
   vec a[SMC_GROUP], b[SMC_GROUP];
@@ -256,13 +257,13 @@ SMC_INLINE pair sum_in_order(const real *x, const real *e, size_t k, vec m, cons
       SMC_EACH(j, SMC_GROUP) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->sign);
       SMC_EACH(j, SMC_GROUP) b[j] = v_set1(e[i + (size_t)j]);
       if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, SMC_GROUP);
-      add_two_terms(&sum, b[0], b[1], which, which == SMC_TAIL);
-      add_two_terms(&sum, b[2], b[3], which, which == SMC_TAIL);
+      add_two_terms(&sum, b[0], b[1], SMC_TAIL, which == SMC_TAIL);
+      add_two_terms(&sum, b[2], b[3], SMC_TAIL, which == SMC_TAIL);
     }
     for (; i < end; ++i) {
       a[0] = v_mul(v_set1(x[i]), scale->sign), b[0] = v_set1(e[i]);
       if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, 1);
-      add_term(&sum, b[0], which);
+      add_term(&sum, b[0], SMC_TAIL);
     }
     total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
@@ -276,7 +277,6 @@ static void lone_sums(tile *t, const scaling *scale, smc_sum which, int keep, so
   const extent n = extent_of(t, 0);
   const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
   const shift sh = make_shift(m, scale);
-  pair sum;
   vec peaks = v_set1(0);
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
@@ -284,11 +284,7 @@ static void lone_sums(tile *t, const scaling *scale, smc_sum which, int keep, so
     exp_group(&a, &e, &sh, scale, 1, 1);
     store_lanes(ahead(y, i), e, lanes);
   }
-  if (which == SMC_TOTAL) {
-    sum = sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TOTAL);
-  } else {
-    sum = sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TAIL);
-  }
+  const pair sum = sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, which);
   *s = (softmax_sums){.m = m, .sh = sh, .sum = normalized(sum), .peaks = peaks};
   if (which == SMC_TAIL) add_ties(s, scale);
 }
@@ -447,7 +443,7 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   vec m[SMC_MAX_STRANDS];
   const wanted_sums wanted = {scale, which, keep, s};
-  if (t->lone) {
+  if (is_lone(t)) {
     lone_sums(t, scale, which, keep, s);
     if (which == SMC_TAIL) find_nans(t, s);
     return;

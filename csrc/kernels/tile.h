@@ -53,6 +53,7 @@
 #define of_strand SMC_V(of_strand)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
+#define is_lone SMC_V(is_lone)
 #define is_single_block SMC_V(is_single_block)
 #define is_last_block SMC_V(is_last_block)
 #define joined SMC_V(joined)
@@ -271,6 +272,9 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
   if (t->across || t->group == 1) return *value;
   return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
 }
+
+/* (Never without vectors: said in a way that the compiler sees.) */
+SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
