@@ -270,10 +270,11 @@ static pair sum_in_order(const real *x, const real *e, size_t k, vec m, const sc
   return total;
 }
 
+/* Of a short row that comes alone: all that there is to know of it. */
 static void lone_sums(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   enter_block(t, 0);
-  const strand x = strand_of(t, SMC_X, 0), nowhere = {t->buffer[0], sizeof(vec)};
-  const strand y = keep ? strand_of(t, SMC_Y, 0) : nowhere;
+  const strand x = strand_of(t, SMC_X, 0), scratch = {t->buffer[0], sizeof(vec)};
+  const strand y = keep ? strand_of(t, SMC_Y, 0) : scratch;
   const extent n = extent_of(t, 0);
   const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
   const shift sh = make_shift(m, scale);
