@@ -26,7 +26,7 @@
 #define gradient_at_labels SMC_V(gradient_at_labels)
 #define loss_and_slope SMC_V(loss_and_slope)
 #define gradient_from SMC_V(gradient_from)
-#define gradient_of_part SMC_V(gradient_of_part)
+#define gradient_of_block SMC_V(gradient_of_block)
 #define cross_entropy_tile SMC_V(cross_entropy_tile)
 
 #ifndef SMC_CROSS_ENTROPY_CONSTANTS
@@ -284,20 +284,15 @@ typedef struct {
   int at_label; /* whether a block is the whole row, that of its label included */
 } gradient_from;
 
-static void gradient_of_part(tile *t, size_t part, const void *extra) {
+static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
-  (void)part;
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const size_t g = group_of(t, u);
-      gradient_strand(t, u, &of->sums[g], &of->slope[g], &of->targets[g], of->how, of->spread,
-                      of->kept);
-    }
-    for (size_t g = 0; of->at_label && g < groups_of(t); ++g) {
-      gradient_at_labels(t, g, &of->sums[g], &of->slope[g], &of->targets[g]);
-    }
-    leave_block(t);
+  for (size_t u = 0; u < t->strands; ++u) {
+    const size_t g = group_of(t, u);
+    gradient_strand(t, u, &of->sums[g], &of->slope[g], &of->targets[g], of->how, of->spread,
+                    of->kept);
+  }
+  for (size_t g = 0; of->at_label && g < groups_of(t); ++g) {
+    gradient_at_labels(t, g, &of->sums[g], &of->slope[g], &of->targets[g]);
   }
 }
 
@@ -338,7 +333,7 @@ static void cross_entropy_tile(tile *t, const void *extra) {
   }
   if (!grad) return;
   const int at_label = how->labels && is_single_block(t);
-  for_parts(t, gradient_of_part, &(gradient_from){s, d, a, how, spread, keep, at_label});
+  for_results(t, gradient_of_block, &(gradient_from){s, d, a, how, spread, keep, at_label});
   for (size_t g = 0; how->labels && !at_label && g < groups_of(t); ++g) {
     gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
   }

@@ -9,10 +9,10 @@
 #define product_strand SMC_V(product_strand)
 #define row_products SMC_V(row_products)
 #define dots_of_part SMC_V(dots_of_part)
-#define products_of_part SMC_V(products_of_part)
+#define products_of_block SMC_V(products_of_block)
 #define product_tile SMC_V(product_tile)
 #define lse_products SMC_V(lse_products)
-#define lse_products_of_part SMC_V(lse_products_of_part)
+#define lse_products_of_block SMC_V(lse_products_of_block)
 #define lse_product_tile SMC_V(lse_product_tile)
 
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
@@ -74,17 +74,11 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
   }
 }
 
-static void products_of_part(tile *t, size_t part, const void *how) {
+static void products_of_block(tile *t, const void *how) {
   const row_products *of = how;
-  (void)part;
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      product_strand(t, strand_of(t, SMC_S, u), strand_of(t, SMC_G, u),
-                     strand_of(t, SMC_PRODUCT, u), extent_of(t, u),
-                     of_strand(t, u, &of->dot[group_of(t, u)].hi), of->which);
-    }
-    leave_block(t);
+  for (size_t u = 0; u < t->strands; ++u) {
+    product_strand(t, strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), strand_of(t, SMC_PRODUCT, u),
+                   extent_of(t, u), of_strand(t, u, &of->dot[group_of(t, u)].hi), of->which);
   }
 }
 
@@ -99,31 +93,26 @@ static void product_tile(tile *t, const void *extra) {
   for (size_t p = 1; p < t->parts; ++p) dot[0] = normalized(pair_add(dot[0], dot[p]));
   if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
   for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);
-  for_parts(t, products_of_part, &of);
+  for_results(t, products_of_block, &of);
 }
 
 typedef struct {
   const vec *lse, *g; /* of each group */
 } lse_products;
 
-static void lse_products_of_part(tile *t, size_t part, const void *how) {
+static void lse_products_of_block(tile *t, const void *how) {
   const lse_products *of = how;
-  (void)part;
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const vec lse = of_strand(t, u, &of->lse[group_of(t, u)]);
-      const vec g = of_strand(t, u, &of->g[group_of(t, u)]);
-      strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
-      const extent n = extent_of(t, u);
-      for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
-        const size_t lanes = lanes_at(n, i);
-        vec a = load_lanes(x, lanes, v_set1(0));
-        pair d = two_sum(a, v_sub(v_set1(0), lse));
-        store_lanes(y, v_mul(exp_full(d.hi, d.lo), g), lanes);
-      }
+  for (size_t u = 0; u < t->strands; ++u) {
+    const vec lse = of_strand(t, u, &of->lse[group_of(t, u)]);
+    const vec g = of_strand(t, u, &of->g[group_of(t, u)]);
+    strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
+    const extent n = extent_of(t, u);
+    for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+      const size_t lanes = lanes_at(n, i);
+      vec a = load_lanes(x, lanes, v_set1(0));
+      pair d = two_sum(a, v_sub(v_set1(0), lse));
+      store_lanes(y, v_mul(exp_full(d.hi, d.lo), g), lanes);
     }
-    leave_block(t);
   }
 }
 
@@ -135,5 +124,5 @@ static void lse_product_tile(tile *t, const void *extra) {
     lse[i] = load_by_row(t, i, &how->lse);
     g[i] = load_by_row(t, i, &how->g);
   }
-  for_parts(t, lse_products_of_part, &(lse_products){lse, g});
+  for_results(t, lse_products_of_block, &(lse_products){lse, g});
 }

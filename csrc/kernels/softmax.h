@@ -243,10 +243,9 @@ static void finish_sums(const tile *t, const scaling *scale, smc_sum which, soft
   for (size_t g = 0; g < groups_of(t); ++g) add_ties(&s[g], scale);
 }
 
-/* The sum of k exponentials that are there, in the order of a row that is packed: in every lane.  (An error
- * that is exact has the same bits by two_sum, in twice the operations, but one instance serves both sums.) */
-static pair sum_in_order(const real *x, const real *e, size_t k, vec m, const scaling *scale,
-                         vec *peaks, smc_sum which) {
+/* The sum of k exponentials that are there, in the order of a row that is packed: in every lane. */
+SMC_INLINE pair sum_in_order(const real *x, const real *e, size_t k, vec m, const scaling *scale,
+                             vec *peaks, const smc_sum which) {
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   pair total = pair_of(0);
   vec a[SMC_GROUP], b[SMC_GROUP];
@@ -257,37 +256,17 @@ static pair sum_in_order(const real *x, const real *e, size_t k, vec m, const sc
       SMC_EACH(j, SMC_GROUP) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->sign);
       SMC_EACH(j, SMC_GROUP) b[j] = v_set1(e[i + (size_t)j]);
       if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, SMC_GROUP);
-      add_two_terms(&sum, b[0], b[1], SMC_TAIL, which == SMC_TAIL);
-      add_two_terms(&sum, b[2], b[3], SMC_TAIL, which == SMC_TAIL);
+      add_two_terms(&sum, b[0], b[1], which, which == SMC_TAIL);
+      add_two_terms(&sum, b[2], b[3], which, which == SMC_TAIL);
     }
     for (; i < end; ++i) {
       a[0] = v_mul(v_set1(x[i]), scale->sign), b[0] = v_set1(e[i]);
       if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, 1);
-      add_term(&sum, b[0], SMC_TAIL);
+      add_term(&sum, b[0], which);
     }
     total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
   return total;
-}
-
-/* Of a short row that comes alone: all that there is to know of it. */
-static void lone_sums(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
-  enter_block(t, 0);
-  const strand x = strand_of(t, SMC_X, 0), scratch = {t->buffer[0], sizeof(vec)};
-  const strand y = keep ? strand_of(t, SMC_Y, 0) : scratch;
-  const extent n = extent_of(t, 0);
-  const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
-  const shift sh = make_shift(m, scale);
-  vec peaks = v_set1(0);
-  for (size_t i = 0; i < steps_of(n); ++i) {
-    const size_t lanes = lanes_at(n, i);
-    vec a = load_lanes(ahead(x, i), lanes, scale->vacant), e;
-    exp_group(&a, &e, &sh, scale, 1, 1);
-    store_lanes(ahead(y, i), e, lanes);
-  }
-  const pair sum = sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, which);
-  *s = (softmax_sums){.m = m, .sh = sh, .sum = normalized(sum), .peaks = peaks};
-  if (which == SMC_TAIL) add_ties(s, scale);
 }
 
 /* a, which is about one shift, about another one that is not lower.  What is less than the share of the
@@ -439,18 +418,40 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
   }
 }
 
+/* Of a short row that comes alone: all that there is to know of it. */
+static void lone_sums(tile *t, const wanted_sums *wanted) {
+  const scaling *scale = wanted->scale;
+  enter_block(t, 0);
+  const strand x = strand_of(t, SMC_X, 0), scratch = {t->buffer[0], sizeof(vec)};
+  const strand y = wanted->keep ? strand_of(t, SMC_Y, 0) : scratch;
+  const extent n = extent_of(t, 0);
+  const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
+  const shift sh = make_shift(m, scale);
+  vec peaks = v_set1(0);
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const size_t lanes = lanes_at(n, i);
+    vec a = load_lanes(ahead(x, i), lanes, scale->vacant), e;
+    exp_group(&a, &e, &sh, scale, 1, 1);
+    store_lanes(ahead(y, i), e, lanes);
+  }
+  const pair sum = wanted->which == SMC_TOTAL
+                       ? sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TOTAL)
+                       : sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TAIL);
+  *wanted->sums = (softmax_sums){.m = m, .sh = sh, .sum = normalized(sum), .peaks = peaks};
+  if (wanted->which == SMC_TAIL) add_ties(wanted->sums, scale);
+}
+
 /* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
  * is known. */
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   vec m[SMC_MAX_STRANDS];
   const wanted_sums wanted = {scale, which, keep, s};
-  if (is_lone(t)) {
-    lone_sums(t, scale, which, keep, s);
-    if (which == SMC_TAIL) find_nans(t, s);
-    return;
-  }
-  if (t->online) {
-    sums_online(t, &wanted);
+  if (is_lone(t) || t->online) {
+    if (is_lone(t)) {
+      lone_sums(t, &wanted);
+    } else {
+      sums_online(t, &wanted);
+    }
     if (which == SMC_TAIL) find_nans(t, s);
     return;
   }
@@ -604,38 +605,28 @@ typedef struct {
   int kept;            /* the exponentials, in the output */
 } results_of;
 
-static void softmax_results(tile *t, size_t part, const void *how) {
+static void softmax_results(tile *t, const void *how) {
   const results_of *of = how;
-  (void)part;
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
-      const extent n = extent_of(t, u);
-      const size_t g = group_of(t, u);
-      const pair factor = pair_of_strand(t, u, &of->inverse[g]);
-      if (of->kept) {
-        scale_strand(t, y, n, factor);
-      } else {
-        const shift sh = shift_of_strand(t, u, &of->sums[g].sh);
-        quotient_strand(x, y, n, &sh, of->scale, factor);
-      }
+  for (size_t u = 0; u < t->strands; ++u) {
+    const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
+    const extent n = extent_of(t, u);
+    const size_t g = group_of(t, u);
+    const pair factor = pair_of_strand(t, u, &of->inverse[g]);
+    if (of->kept) {
+      scale_strand(t, y, n, factor);
+    } else {
+      const shift sh = shift_of_strand(t, u, &of->sums[g].sh);
+      quotient_strand(x, y, n, &sh, of->scale, factor);
     }
-    leave_block(t);
   }
 }
 
-static void log_softmax_results(tile *t, size_t part, const void *how) {
+static void log_softmax_results(tile *t, const void *how) {
   const results_of *of = how;
-  (void)part;
-  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      const size_t g = group_of(t, u);
-      log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
-                 of_strand(t, u, &of->sums[g].m), of_strand(t, u, &of->log[g]), of->scale);
-    }
-    leave_block(t);
+  for (size_t u = 0; u < t->strands; ++u) {
+    const size_t g = group_of(t, u);
+    log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
+               of_strand(t, u, &of->sums[g].m), of_strand(t, u, &of->log[g]), of->scale);
   }
 }
 
@@ -647,7 +638,7 @@ static void softmax_tile(tile *t, const void *extra) {
   pair inverse[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
   for (size_t g = 0; g < groups_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
-  for_parts(t, softmax_results, &(results_of){&scale, s, .inverse = inverse, .kept = keep});
+  for_results(t, softmax_results, &(results_of){&scale, s, .inverse = inverse, .kept = keep});
 }
 
 static void log_softmax_tile(tile *t, const void *extra) {
@@ -659,7 +650,7 @@ static void log_softmax_tile(tile *t, const void *extra) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
     log[g] = v_add(log_of_sum(&s[g], &scale), v_sub(s[g].m, s[g].m));
   }
-  for_parts(t, log_softmax_results, &(results_of){&scale, s, .log = log});
+  for_results(t, log_softmax_results, &(results_of){&scale, s, .log = log});
 }
 
 static void logsumexp_tile(tile *t, const void *extra) {

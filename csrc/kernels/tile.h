@@ -80,6 +80,10 @@
 #define do_parts SMC_V(do_parts)
 #define spread_parts SMC_V(spread_parts)
 #define for_parts SMC_V(for_parts)
+#define block_pass SMC_V(block_pass)
+#define results_of_blocks SMC_V(results_of_blocks)
+#define results_of_part SMC_V(results_of_part)
+#define for_results SMC_V(for_results)
 #define for_tiles SMC_V(for_tiles)
 
 #ifndef SMC_TILE_CONSTANTS
@@ -552,7 +556,7 @@ static size_t rows_to_line(const tile *t) {
   return (SMC_LINE - beyond) % SMC_LINE / sizeof(real) % W;
 }
 
-/* A pass over a tile, block by block; or over one of the parts of a row, which is a tile then. */
+/* A pass over a tile, or over one of the parts of a row, which is a tile then. */
 typedef void part_pass(tile *t, size_t part, const void *how);
 
 typedef struct {
@@ -598,6 +602,28 @@ SMC_INLINE void for_parts(tile *t, part_pass *pass, const void *how) {
   } else {
     spread_parts(t, pass, how);
   }
+}
+
+/* The last pass: the outputs of the block at hand. */
+typedef void block_pass(tile *t, const void *how);
+
+typedef struct {
+  block_pass *pass;
+  const void *how;
+} results_of_blocks;
+
+static void results_of_part(tile *t, size_t part, const void *all) {
+  const results_of_blocks *of = all;
+  (void)part;
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    of->pass(t, of->how);
+    leave_block(t);
+  }
+}
+
+static void for_results(tile *t, block_pass *pass, const void *how) {
+  for_parts(t, results_of_part, &(results_of_blocks){pass, how});
 }
 
 /* The operation, tile by tile. */
