@@ -21,6 +21,7 @@ from .results import Result
 DPI = 100
 MOST_ROWS = 60  # cells below each other
 MOST_ANNOTATED = 120  # cells up to which each carries its number
+MOST_BESIDE = 4  # curves beside each other
 MOST_NAMED = 4  # points of a curve up to which each K is named
 LARGEST_RATIO = 16.0  # where the colours end
 
@@ -30,18 +31,17 @@ def draw(results: Sequence[Result]) -> bytes:
     panels = math.ceil(len(results) / MOST_ROWS)
     map_height = 2 + 0.24 * min(len(results), MOST_ROWS)
     curves = _curves(results)
-    ops, sizes = _grid(list(curves))
-    curve_height = 3.2 * len(ops)
-    width = max(8.5 * panels, 4 * len(sizes), 9)
+    curve_height = 3.2 * math.ceil(len(curves) / MOST_BESIDE)
+    width = max(8.5 * panels, 4 * min(len(curves), MOST_BESIDE), 9)
     figure = Figure(figsize=(width, map_height + curve_height), dpi=DPI, layout="constrained")
-    if not ops:
+    if not curves:
         _draw_ratios(figure, results, panels)
     else:
         top, bottom = figure.subfigures(
             2, 1, squeeze=False, height_ratios=[map_height, curve_height]
         ).flat
         _draw_ratios(top, results, panels)
-        _draw_curves(bottom, curves, ops, sizes)
+        _draw_curves(bottom, curves)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -93,34 +93,30 @@ def _curves(results: Sequence[Result]) -> Curves:
         cell = result.cell
         if not cell.variant:
             groups.setdefault((f"{cell.op}, {cell.dtype}", cell.size), {})[cell.classes] = result
+
+    def place(key: tuple[str, str]) -> tuple[int, str, int]:
+        op, _, dtype = key[0].partition(", ")
+        return list(OPS).index(op), dtype, SIZE_NAMES.index(key[1])
+
     return {
-        key: [group[classes] for classes in sorted(group)]
-        for key, group in groups.items()
-        if len(group) > 1
+        key: [groups[key][classes] for classes in sorted(groups[key])]
+        for key in sorted(groups, key=place)
+        if len(groups[key]) > 1
     }
 
 
-def _grid(keys: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Return the rows and the columns of the curves, in the order of the card."""
-    ops = sorted({op for op, _ in keys}, key=lambda op: list(OPS).index(op.partition(",")[0]))
-    return ops, [size for size in SIZE_NAMES if any(key[1] == size for key in keys)]
-
-
-def _draw_curves(
-    figure: SubFigure, curves: Curves, ops: Sequence[str], sizes: Sequence[str]
-) -> None:
-    grid = figure.subplots(len(ops), len(sizes), squeeze=False)
+def _draw_curves(figure: SubFigure, curves: Curves) -> None:
+    beside = min(len(curves), MOST_BESIDE)
+    all_axes = list(figure.subplots(math.ceil(len(curves) / beside), beside, squeeze=False).flat)
     names = list(
         dict.fromkeys(name for group in curves.values() for r in group for name in r.timings)
     )
-    for (i, op), (j, size) in ((a, b) for a in enumerate(ops) for b in enumerate(sizes)):
-        group = curves.get((op, size))
-        if group is None:
-            grid[i, j].set_axis_off()
-        else:
-            _draw_curve(grid[i, j], group, names)
-            grid[i, j].set_title(f"{op}, {size}", fontsize="small")
-    handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+    for axes, ((op, size), group) in zip(all_axes, curves.items(), strict=False):
+        _draw_curve(axes, group, names)
+        axes.set_title(f"{op}, {size}", fontsize="small")
+    for axes in all_axes[len(curves) :]:
+        axes.set_axis_off()
+    handles = {line.get_label(): line for axes in all_axes for line in axes.get_lines()}
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=len(names) + 1
     )
