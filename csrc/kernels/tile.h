@@ -72,6 +72,8 @@
 #define store_by_row SMC_V(store_by_row)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define column_block SMC_V(column_block)
+#define are_scattered SMC_V(are_scattered)
+#define far_strands SMC_V(far_strands)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
 #define plan_parts SMC_V(plan_parts)
@@ -101,8 +103,10 @@ enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 /* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
  * does not cease to fetch ahead. */
-enum { SMC_BLOCK_BYTES = 2048 }; /* of a long row */
-enum { SMC_FAR_STRANDS = 4 };    /* of packed rows */
+enum { SMC_BLOCK_BYTES = 2048 };   /* of a long row */
+enum { SMC_FAR_BYTES = 8192 };     /* of rows along, in all operands */
+enum { SMC_FAR_STRANDS = 4 };      /* of packed rows */
+enum { SMC_TOUCHED_BYTES = 2048 }; /* or of these, where all lines are touched before */
 /* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
 enum { SMC_PART = 1 << 16, SMC_MAX_PARTS = 64 };
 enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
@@ -451,9 +455,9 @@ SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to)
   store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
 }
 
-/* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time,
- * nor in columns of which a tile has a few lines in each of many places: it is told what this tile will
- * write, and the next one read. */
+/* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
+ * their lines are touched before, in order.  Nor does it in columns of which a tile has a few lines in each
+ * of many places: it is told what this tile will write, and the next one read. */
 static void prefetch_tile(const tile *t) {
   const batch *b = t->of;
   for (int i = 0; i < b->count; ++i) {
@@ -464,7 +468,9 @@ static void prefetch_tile(const tile *t) {
     const char *p = (const char *)o->data + (ptrdiff_t)t->row * o->row;
     for (size_t c = 0; c < count; ++c, p += o->col) {
       for (size_t at = 0; at < bytes; at += SMC_LINE) {
-        if (i < b->inputs) {
+        if (!columns) {
+          (void)*(const volatile char *)(p + at);
+        } else if (i < b->inputs) {
           SMC_PREFETCH(p + bytes + at);
         } else {
           SMC_PREFETCH_TO_WRITE(p + at);
@@ -483,6 +489,19 @@ SMC_INLINE size_t column_block(const batch *b, size_t operands) {
   return block;
 }
 
+/* Whether the rows of a packed strand are read a quarter of a line at a time from so many lines that it
+ * looks like no stream. */
+SMC_INLINE int are_scattered(const batch *b) {
+  return b->k * b->as->size * sizeof(vec) > SMC_LINE * SMC_LINE;
+}
+
+/* Of a tile of packed rows that do not stay in the second-level cache. */
+SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
+  const size_t strand_bytes = t->block * W * t->of->as->size;
+  const size_t most = t->prefetch ? SMC_TOUCHED_BYTES / strand_bytes : SMC_FAR_STRANDS;
+  return strands < most ? strands : most;
+}
+
 /* How the rows are cut into tiles and blocks; the strands of a whole tile. */
 static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
@@ -496,6 +515,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
     whole_rows &= b->operands[i].col == size;
   }
   const int columns = W > 1 && side_by_side && !whole_rows;
+  const int is_far = operands * bytes > SMC_CACHE_BYTES;
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied =
       columns && smc_is_pages_apart(b->operands[0].col) && b->k >= SMC_COPIED_MIN && b->k <= packed;
@@ -516,16 +536,16 @@ static size_t plan_tiles(tile *t, const batch *b) {
   if (t->across) {
     if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
-    t->prefetch = bytes > SMC_CACHE_BYTES && (columns || b->k * b->as->size >= 2 * SMC_LINE);
-    if (!columns && bytes > SMC_KEEP_BYTES && strands > SMC_FAR_STRANDS) strands = SMC_FAR_STRANDS;
-    if (!columns && t->prefetch) strands = 1;
+    t->prefetch = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b);
+    if (!columns && bytes > SMC_KEEP_BYTES) strands = far_strands(t, strands);
   } else if (t->staged) {
     if (b->k > room) t->block = room;
     strands = room / t->block;
   } else {
     const size_t row = b->k * sizeof(real);
+    const size_t near = is_far ? SMC_FAR_BYTES : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
-    strands = (b->light ? SMC_L1_BYTES : SMC_L2_BYTES) / (operands * row);
+    strands = near / (operands * row);
   }
   t->online = t->block < b->k;
   if (t->online && !t->across) return 1;
