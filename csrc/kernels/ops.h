@@ -26,10 +26,10 @@ static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k,
 
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
                                   const smc_spread *spread) {
-  if (products_of_rows(s, g, y, n, k)) return;
-  for_tiles(product_tile,
-            &(batch){SMC_ROWS(s, g, y), .count = 3, .inputs = 2, .light = 1, .lone = 1},
-            &(smc_product){SMC_SOFTMAX_VJP});
+  if (products_of_short_rows(s, g, y, n, k) || products_of_rows(s, g, y, n, k)) return;
+  const batch b = {SMC_ROWS(s, g, y), .count = 3, .inputs = 2,
+                   .light = 1,        .lone = 1,  .along = is_short(k)};
+  for_tiles(product_tile, &b, &(smc_product){SMC_SOFTMAX_VJP});
 }
 
 static void SMC_K(op_log_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,

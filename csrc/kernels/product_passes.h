@@ -7,6 +7,11 @@
 #define store_stored SMC_K(store_stored)
 #define plus_product SMC_K(plus_product)
 #define stored_row SMC_K(stored_row)
+#define are_dense SMC_K(are_dense)
+#define stored_strand SMC_K(stored_strand)
+#define short_product SMC_K(short_product)
+#define short_products SMC_K(short_products)
+#define products_of_short_rows SMC_K(products_of_short_rows)
 #define products_of_rows SMC_K(products_of_rows)
 
 #ifndef SMC_PRODUCT_CONSTANTS
@@ -95,22 +100,79 @@ SMC_INLINE void SMC_K(stored_products)(strand s, strand g, strand y, const exten
   }
 }
 
-SMC_INLINE strand stored_row(const smc_view v, size_t row) {
-  return (strand){(real *)((char *)v.data + (ptrdiff_t)row * v.row), W * sizeof(elem)};
+SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
+  return (elem *)((char *)v.data + (ptrdiff_t)row * v.row);
+}
+
+SMC_INLINE int are_dense(smc_view s, smc_view g, smc_view y) {
+  const ptrdiff_t size = sizeof(elem);
+  return s.col == size && g.col == size && y.col == size;
+}
+
+/* Lane by lane, of a row of so many whole vectors and `rest` lanes, of which there are some. */
+SMC_INLINE vec SMC_K(short_dot)(const elem *s, const elem *g, const size_t whole_vectors,
+                                size_t rest) {
+  vec sum = v_set1(0);
+  for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W) {
+    sum = v_fma(SMC_K(load)(s), SMC_K(load)(g), sum);
+  }
+  return v_fma(SMC_K(load_n)(s, rest, v_set1(0)), SMC_K(load_n)(g, rest, v_set1(0)), sum);
+}
+
+SMC_INLINE void short_product(const elem *s, const elem *g, elem *y, const size_t whole_vectors,
+                              size_t rest, vec dot) {
+  for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W, y += W) {
+    SMC_K(store)(y, SMC_K(one_product)(SMC_K(load)(s), SMC_K(load)(g), dot, SMC_SOFTMAX_VJP));
+  }
+  const vec a = SMC_K(load_n)(s, rest, v_set1(0)), b = SMC_K(load_n)(g, rest, v_set1(0));
+  SMC_K(store_n)(y, SMC_K(one_product)(a, b, dot, SMC_SOFTMAX_VJP), rest);
+}
+
+/* W rows at a time, so that their dot products are added up across the lanes together. */
+SMC_INLINE void short_products(smc_view s, smc_view g, smc_view y, size_t n,
+                               const size_t whole_vectors, size_t rest) {
+  vec dot[SMC_V(lanes)];
+  for (size_t row = 0; row < n; row += W) {
+    const size_t rows = n - row < W ? n - row : W;
+    for (size_t u = 0; u < rows; ++u) {
+      dot[u] =
+          SMC_K(short_dot)(stored_row(s, row + u), stored_row(g, row + u), whole_vectors, rest);
+    }
+    add_up_lanes(dot, rows);
+    for (size_t u = 0; u < rows; ++u) {
+      const vec d = v_set1(SMC_V(get)((const char *)dot + u * sizeof(real)));
+      short_product(stored_row(s, row + u), stored_row(g, row + u), stored_row(y, row + u),
+                    whole_vectors, rest, d);
+    }
+  }
+}
+
+/* All products with softmax's Jacobian, if rows are short and dense. */
+SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+  if (!is_short(k) || !are_dense(s, g, y)) return 0;
+  const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
+  if (whole_vectors == 0) {
+    short_products(s, g, y, n, 0, rest);
+  } else {
+    short_products(s, g, y, n, whole_vectors, rest);
+  }
+  return 1;
+}
+
+SMC_INLINE strand stored_strand(const smc_view v, size_t row) {
+  return (strand){(real *)stored_row(v, row), W * sizeof(elem)};
 }
 
 /* All products with softmax's Jacobian, if they are of a 16-bit type, dense, and too long to be packed:
  * through the buffers of strands each number would be stored twice more, but converted once, not twice. */
 SMC_INLINE int products_of_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  const ptrdiff_t size = sizeof(elem);
-  if (!SMC_FAST_HALVES || sizeof(elem) == sizeof(real)) return 0;
-  if (s.col != size || g.col != size || y.col != size) return 0;
+  if (!SMC_FAST_HALVES || sizeof(elem) == sizeof(real) || !are_dense(s, g, y)) return 0;
   if (k * sizeof(real) <= SMC_PACKED_LIGHT_BYTES) return 0;
   const extent whole_row = {k / W, W, (uint32_t)(k % W)};
   for (size_t row = 0; row < n; ++row) {
-    const strand s_row = stored_row(s, row), g_row = stored_row(g, row);
+    const strand s_row = stored_strand(s, row), g_row = stored_strand(g, row);
     const pair dot = sum_of_lanes(SMC_K(stored_dot)(s_row, g_row, whole_row, SMC_SOFTMAX_VJP));
-    SMC_K(stored_products)(s_row, g_row, stored_row(y, row), whole_row, pair_value(dot),
+    SMC_K(stored_products)(s_row, g_row, stored_strand(y, row), whole_row, pair_value(dot),
                            SMC_SOFTMAX_VJP);
   }
   return 1;

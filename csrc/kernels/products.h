@@ -9,6 +9,8 @@
 #define product_strand SMC_V(product_strand)
 #define row_products SMC_V(row_products)
 #define dots_of_part SMC_V(dots_of_part)
+#define dot_by_lanes SMC_V(dot_by_lanes)
+#define dots_of_short_rows SMC_V(dots_of_short_rows)
 #define products_of_block SMC_V(products_of_block)
 #define product_tile SMC_V(product_tile)
 #define lse_products SMC_V(lse_products)
@@ -74,6 +76,31 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
   }
 }
 
+/* Of columns: added up as short_dot and add_up_lanes do. */
+SMC_INLINE vec dot_by_lanes(strand s, strand g, const extent n) {
+  vec sum[SMC_V(lanes)];
+  SMC_EACH(j, W) sum[j] = v_set1(0);
+  for (size_t i = 0; i < n.count; ++i, s = ahead(s, 1), g = ahead(g, 1)) {
+    const vec a = load_lanes(s, n.lanes, v_set1(0)), b = load_lanes(g, n.lanes, v_set1(0));
+    sum[i % W] = v_fma(a, b, sum[i % W]);
+  }
+  SMC_UNROLL for (int d = W / 2; d; d /= 2) { SMC_EACH(j, d) sum[j] = v_add(sum[j], sum[j + d]); }
+  return sum[0];
+}
+
+/* The dot products of short rows that are not dense. */
+static void dots_of_short_rows(tile *t, pair *dot) {
+  enter_block(t, 0);
+  for (size_t u = 0; u < t->strands; ++u) {
+    const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
+    const size_t whole_vectors = (t->of->k - 1) / W, rest = t->of->k - whole_vectors * W;
+    dot[u] = pair_of(0);
+    dot[u].hi = t->across ? dot_by_lanes(s, g, extent_of(t, u))
+                          : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest);
+  }
+  count_by_row(t, &dot->hi, sizeof *dot);
+}
+
 static void products_of_block(tile *t, const void *how) {
   const row_products *of = how;
   for (size_t u = 0; u < t->strands; ++u) {
@@ -89,9 +116,13 @@ static void products_of_block(tile *t, const void *how) {
 static void product_tile(tile *t, const void *extra) {
   pair dot[SMC_MAX_PARTS]; /* there are fewer strands */
   const row_products of = {*(const smc_product *)extra, dot};
-  for_parts(t, dots_of_part, &of);
-  for (size_t p = 1; p < t->parts; ++p) dot[0] = normalized(pair_add(dot[0], dot[p]));
-  if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
+  if (of.which == SMC_SOFTMAX_VJP && is_short(t->of->k) && is_single_block(t)) {
+    dots_of_short_rows(t, dot);
+  } else {
+    for_parts(t, dots_of_part, &of);
+    for (size_t p = 1; p < t->parts; ++p) dot[0] = normalized(pair_add(dot[0], dot[p]));
+    if (t->group > 1) sum_by_row(t, dot, sizeof *dot);
+  }
   for (size_t g = 0; g < groups_of(t); ++g) dot[g].hi = pair_value(dot[g]);
   for_results(t, products_of_block, &of);
 }

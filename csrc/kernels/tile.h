@@ -50,6 +50,7 @@
 #define group_rows SMC_V(group_rows)
 #define group_row SMC_V(group_row)
 #define first_lane SMC_V(first_lane)
+#define is_short SMC_V(is_short)
 #define of_strand SMC_V(of_strand)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
@@ -59,7 +60,9 @@
 #define joined SMC_V(joined)
 #define merged SMC_V(merged)
 #define reduce_lanes SMC_V(reduce_lanes)
+#define upper_lanes SMC_V(upper_lanes)
 #define reduce_group SMC_V(reduce_group)
+#define add_up_lanes SMC_V(add_up_lanes)
 #define reduce_strands SMC_V(reduce_strands)
 #define sum_of_lanes SMC_V(sum_of_lanes)
 #define max_by_row SMC_V(max_by_row)
@@ -97,6 +100,7 @@ enum { SMC_MANY = 32 };        /* vectors, that are worth aligning */
 enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves */
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
+enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
  * in the second-level one. */
 enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
@@ -154,6 +158,7 @@ typedef struct {
   int count, inputs;
   int light; /* passes take no longer than fetching what they work on */
   int lone;  /* passes know what to do with a lone row */
+  int along; /* rows are not packed */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
 } batch;
@@ -281,6 +286,12 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
   return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
 }
 
+/* Where part of a vector is loaded and stored as fast as all of it, light passes do not pack rows of at least
+ * half a vector; these are so short that they need no compensated sums either. */
+SMC_INLINE int is_short(size_t k) {
+  return SMC_FAST_MASKS && 2 * k >= W && k <= SMC_SHORT_VECTORS * W;
+}
+
 /* (Never without vectors: said in a way that the compiler sees.) */
 SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
 
@@ -363,14 +374,22 @@ SMC_INLINE pair merged(pair a, pair b, mask upper, const int d, const smc_reduct
   return joined(own, other, by);
 }
 
+/* The lanes whose number has that bit: 1, 2, 4 or 8. */
+SMC_INLINE mask upper_lanes(const size_t bit) {
+  static const real has[][16] = {
+      {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1},
+      {0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1},
+      {0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1},
+      {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
+  };
+  return v_lt(v_set1(0), v_load(has[bit == 8 ? 3 : bit / 2]));
+}
+
 /* The values of some rows, one to a lane, from vectors that lie `apart` bytes from each other. */
 SMC_INLINE void reduce_group(char *first, size_t rows, size_t apart, const smc_reduction by) {
-  static const real number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const int last = by == SMC_BY_PAIR_ADD; /* vector of an entry */
-  vec lane = v_load(number);
   SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
-    const mask upper = v_lt(v_set1((real)d - (real)0.5), lane);
-    lane = v_select(upper, v_sub(lane, v_set1((real)d)), lane);
+    const mask upper = upper_lanes(d);
     const size_t left = rows < d ? rows : d;
     for (size_t r = 0; r < left; ++r) {
       vec *p = (vec *)(first + r * apart);
@@ -381,6 +400,25 @@ SMC_INLINE void reduce_group(char *first, size_t rows, size_t apart, const smc_r
     }
     rows = left;
   }
+}
+
+/* The sum of the lanes of each of up to W vectors, one to a lane of the first: as reduce_group, but in
+ * registers from end to end. */
+static SMC_OUTLINE void add_up_lanes(vec *values, size_t rows) {
+  pair v[SMC_V(lanes)];
+  if (rows == 1) {
+    values[0] = reduce_lanes((pair){values[0], values[0]}, SMC_BY_ADD).hi;
+    return;
+  }
+  for (size_t r = rows; r < W; ++r) values[r] = v_set1(0);
+  SMC_UNROLL for (size_t r = 0; r < W; ++r) v[r] = (pair){values[r], values[r]};
+  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
+    const mask upper = upper_lanes(d);
+    SMC_UNROLL for (size_t r = 0; r < d; ++r) {
+      v[r] = merged(v[r], v[r + d], upper, (int)d, SMC_BY_ADD);
+    }
+  }
+  values[0] = v[0].hi;
 }
 
 /* Vectors of each strand, `apart` bytes from each other, become those of each group; a pair is two of
@@ -507,6 +545,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
   const size_t room = SMC_STAGE_BYTES / sizeof(real), bytes = b->n * b->k * b->as->size;
   size_t operands = 0, packed = b->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
+  if (b->along) packed = 0;
   int side_by_side = 1, whole_rows = 1;
   for (int i = 0; i < b->count; ++i) {
     if (!b->operands[i].data) continue;

@@ -5,7 +5,8 @@
  * number of lanes T_lanes, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
  * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
  * the type computed in; and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
- * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats.
+ * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
+ * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it.
  * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
