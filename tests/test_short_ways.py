@@ -108,12 +108,28 @@ def assert_same(got, expected):
         assert got.strides == expected.strides
 
 
+SINGLE_AXES = (None, *range(-5, 5), np.int64(0), True, 2**70, 0.0)
+SEVERAL_AXES = (
+    (),
+    (0,),
+    (-1,),
+    (0, 1),
+    (1, 2),
+    (-2, -1),
+    (1, 0),
+    (0, 2),
+    (0, 0),
+    (0, True),
+    (0, 1, 2),
+)
+
+
 @every({name: OPERATIONS[name] for name in ALONG_AN_AXIS})
 @pytest.mark.parametrize("shape", [(7,), (5, 1), (1, 5), (17, 20), (2, 3, 4), (3, 1, 4, 1), (2, 0)])
 def test_axes(sm, dtype, rng, operation, shape):
     function, general = both(sm, operation)
     operands = operation.draw(rng, dtype, shape[:-1], shape[-1])
-    for axis in (None, *range(-len(shape) - 1, len(shape) + 1), np.int64(0), True, 2**70, 0.0):
+    for axis in SINGLE_AXES + SEVERAL_AXES:
         results_of = [outcome(f, **operands, axis=axis) for f in (function, general)]
         if isinstance(results_of[1], tuple):
             assert results_of[0] == results_of[1]  # the error
@@ -126,9 +142,12 @@ def test_axes(sm, dtype, rng, operation, shape):
                 assert_identical(out, results_of[1])
         if operation.name == "logsumexp":
             for keepdims in (True, False, 1, np.True_):
-                assert_same(
-                    *(f(**operands, axis=axis, keepdims=keepdims) for f in (function, general))
-                )
+                keywords = {"axis": axis, "keepdims": keepdims}
+                got, expected = (f(**operands, **keywords) for f in (function, general))
+                assert_same(got, expected)
+                out = np.empty_like(expected)
+                assert function(**operands, **keywords, out=out) is out
+                assert_identical(out, np.asarray(expected))
 
 
 @every({name: OPERATIONS[name] for name in ("softmax", "log_softmax")})

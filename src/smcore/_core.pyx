@@ -841,18 +841,19 @@ cdef inline Py_ssize_t row_count(cnp.ndarray x) noexcept:
 
 
 cdef inline bint is_plain_array(object x) noexcept:
-    """Whether x is a C-contiguous ndarray with rows in it."""
+    """Whether x is a C-contiguous ndarray with elements in it."""
     return (
         cnp.PyArray_CheckExact(x)
         and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x)
-        and cnp.PyArray_NDIM(<cnp.ndarray>x) > 0
         and count(<cnp.ndarray>x, 0, cnp.PyArray_NDIM(<cnp.ndarray>x)) > 0
     )
 
 
 cdef inline const smc_kernels *stored_kernels(object x) noexcept:
-    """The table for such an array, or no_kernels."""
-    return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x)) if is_plain_array(x) else &no_kernels
+    """The table for such an array of rows, or no_kernels."""
+    if is_plain_array(x) and cnp.PyArray_NDIM(<cnp.ndarray>x) > 0:
+        return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x))
+    return &no_kernels
 
 
 cdef inline const smc_kernels *plain_kernels(object x) noexcept:
@@ -876,9 +877,7 @@ cdef inline bint is_sliced(object x) noexcept:
 
 cdef inline const smc_kernels *sliced_kernels(object x) noexcept:
     """As stored_kernels, and of such a matrix."""
-    if is_plain_array(x) or is_sliced(x):
-        return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x))
-    return &no_kernels
+    return kernels_of(cnp.PyArray_TYPE(<cnp.ndarray>x)) if is_sliced(x) else stored_kernels(x)
 
 
 cdef inline bint are_alike(
@@ -903,6 +902,16 @@ cdef bint is_plain(object x, int number, int ndim, const cnp.npy_intp *shape) no
 
 cdef inline bint is_like(object other, cnp.ndarray x) noexcept:
     return is_plain(other, cnp.PyArray_TYPE(x), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x))
+
+
+cdef bint is_sliced_like(object other, cnp.ndarray x) noexcept:
+    """Whether x and other are matrices of one type and shape, either plain or sliced."""
+    return (
+        (is_sliced(other) or is_plain_array(other))
+        and cnp.PyArray_TYPE(<cnp.ndarray>other) == cnp.PyArray_TYPE(x)
+        and cnp.PyArray_NDIM(<cnp.ndarray>other) == cnp.PyArray_NDIM(x) == 2
+        and are_alike(cnp.PyArray_DIMS(<cnp.ndarray>other), cnp.PyArray_DIMS(x), 2)
+    )
 
 
 cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
@@ -951,13 +960,13 @@ cdef inline object number_or(cnp.ndarray x):
     return x if cnp.PyArray_NDIM(x) else x[()]
 
 
-cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
-    """The axis of x that is meant; ndim: all of them; -1: for the function itself to judge."""
-    cdef int overflow, ndim = cnp.PyArray_NDIM(x)
-    if axis is LAST:  # soonest
-        return ndim - 1
-    if axis is None and cnp.PyArray_IS_C_CONTIGUOUS(x):
-        return ndim
+cdef struct span:
+    int begin, end  # of the class axes, which lie side by side
+
+
+cdef inline int index_of(object axis, int ndim) noexcept:
+    """The number of an axis, or -1."""
+    cdef int overflow
     if type(axis) is not int:
         return -1
     cdef long index = PyLong_AsLongAndOverflow(axis, &overflow)
@@ -966,18 +975,41 @@ cdef inline int axis_of(object axis, cnp.ndarray x) noexcept:
     return <int>(index if index >= 0 else index + ndim)
 
 
-cdef inline void take_along(loop *work, int i, cnp.ndarray x, int axis) noexcept:
-    """Make it operand i, rows along that axis or all; the loop is over the rows of the first."""
+cdef inline span axes_of(object axis, cnp.ndarray x) noexcept:
+    """The axes of x that are meant; begin is -1: for the function itself to judge."""
     cdef int ndim = cnp.PyArray_NDIM(x)
+    if axis is LAST:  # soonest
+        return span(ndim - 1, ndim)
+    cdef int first = index_of(axis, ndim)
+    if first >= 0:
+        return span(first, first + 1)
+    if not cnp.PyArray_IS_C_CONTIGUOUS(x):
+        return span(-1, 0)
+    if axis is None:
+        return span(0, ndim)
+    return neighbours(axis, ndim) if type(axis) is tuple else span(-1, 0)
+
+
+cdef span neighbours(tuple axes, int ndim) noexcept:
+    """The same for axes that follow each other."""
+    cdef int i, n = <int>len(axes), first = index_of(axes[0], ndim) if n else -1
+    for i in range(1, n):
+        if first < 0 or index_of(axes[i], ndim) != first + i:
+            return span(-1, 0)
+    return span(first, first + n)
+
+
+cdef inline void take_along(loop *work, int i, cnp.ndarray x, span axes) noexcept:
+    """Make it operand i, rows along these axes; the loop is over the rows of the first."""
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    cdef Py_ssize_t outer = count(x, 0, axis if axis < ndim else 0)
-    cdef Py_ssize_t inner = count(x, axis + 1, ndim)
-    cdef Py_ssize_t k = cnp.PyArray_DIM(x, axis) if axis < ndim else count(x, 0, ndim)
+    cdef Py_ssize_t outer = count(x, 0, axes.begin)
+    cdef Py_ssize_t inner = count(x, axes.end, cnp.PyArray_NDIM(x))
+    cdef Py_ssize_t k = count(x, axes.begin, axes.end)
     cdef operand *o = &work.operands[i]
     o.data = <char *>cnp.PyArray_DATA(x)
     o.block, o.row, o.col = k * inner * item, item, inner * item
     if not cnp.PyArray_IS_C_CONTIGUOUS(x):  # a sliced matrix
-        o.row, o.col = cnp.PyArray_STRIDE(x, 1 - axis), cnp.PyArray_STRIDE(x, axis)
+        o.row, o.col = cnp.PyArray_STRIDE(x, 1 - axes.begin), cnp.PyArray_STRIDE(x, axes.begin)
         outer, inner = 1, outer * inner
     elif inner == 1:
         o.row = o.block
@@ -994,7 +1026,7 @@ cdef inline void take_alike(loop *work, int i, cnp.ndarray x) noexcept:
 
 cdef inline void take_plain(loop *work, int i, cnp.ndarray x) noexcept:
     """The same for rows along the last axis."""
-    take_along(work, i, x, cnp.PyArray_NDIM(x) - 1)
+    take_along(work, i, x, span(cnp.PyArray_NDIM(x) - 1, cnp.PyArray_NDIM(x)))
 
 
 cdef inline void take_values(loop *work, int i, void *data, ptrdiff_t step) noexcept:
@@ -1014,17 +1046,17 @@ cdef object short_scaled(scaled_kernel kernel, PyObject **given):
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    cdef int axis = axis_of(<object>given[1], x)
+    cdef span axes = axes_of(<object>given[1], x)
     factor, out = <object>given[2], <object>given[3]
-    if axis < 0 or type(factor) is not float or not fabs(<double>factor) < INFINITY:
+    if axes.begin < 0 or type(factor) is not float or not fabs(<double>factor) < INFINITY:
         return None
     if out is not None and not cnp.PyArray_IS_C_CONTIGUOUS(x):
         return None
     out = result_like(out, x)
     if out is None:
         return None
-    take_along(&work, 0, x, axis)
-    take_along(&work, 1, out, axis)
+    take_along(&work, 0, x, axes)
+    take_along(&work, 1, out, axes)
     run_scaled(&work, kernel, factor)
     return out
 
@@ -1037,37 +1069,42 @@ cdef object short_log_softmax(PyObject **given):
     return short_scaled(sliced_kernels(<object>given[0]).log_softmax, given)
 
 
-cdef object reduced_along(cnp.ndarray x, int axis, bint kept):
-    """A new array without that axis, or with a length of 1 there."""
+cdef object reduced_in(object out, cnp.ndarray x, span axes, bint kept):
+    """As result_in, for the shape without those axes, or with a length of 1 there; apart from x."""
     cdef cnp.npy_intp[MOST_AXES] shape
     cdef int i, ndim = 0
     cdef bint reduced
     for i in range(cnp.PyArray_NDIM(x)):
-        reduced = i == axis or axis == cnp.PyArray_NDIM(x)
+        reduced = axes.begin <= i < axes.end
         if kept or not reduced:
             shape[ndim] = 1 if reduced else cnp.PyArray_DIM(x, i)
             ndim += 1
-    return cnp.PyArray_EMPTY(ndim, shape, cnp.PyArray_TYPE(x), 0)
+    result = result_in(out, cnp.PyArray_TYPE(x), ndim, shape)
+    return None if out is not None and result is not None and not are_apart(x, result) else result
 
 
 cdef object short_logsumexp(PyObject **given):
     cdef loop work
     cdef double value  # room for any type
     cdef reducing_kernel kernel = sliced_kernels(<object>given[0]).logsumexp
-    keepdims = <object>given[2]
+    keepdims, out = <object>given[2], <object>given[3]
     if kernel == NULL or keepdims is not True and keepdims is not False:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    cdef int axis = axis_of(<object>given[1], x)
-    if axis < 0 or cnp.PyArray_NDIM(x) > MOST_AXES:
+    cdef span axes = axes_of(<object>given[1], x)
+    if axes.begin < 0 or cnp.PyArray_NDIM(x) > MOST_AXES:
         return None
-    take_along(&work, 0, x, axis)
-    if keepdims is False and (cnp.PyArray_NDIM(x) == 1 or axis == cnp.PyArray_NDIM(x)):
+    if out is not None and not cnp.PyArray_IS_C_CONTIGUOUS(x):
+        return None
+    take_along(&work, 0, x, axes)
+    if keepdims is False and out is None and axes.end - axes.begin == cnp.PyArray_NDIM(x):
         take_values(&work, 1, &value, 0)
         run_reduction(&work, kernel)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
-    out = reduced_along(x, axis, keepdims)
+    out = reduced_in(out, x, axes, keepdims)
+    if out is None:
+        return None
     take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>out), item)
     work.operands[1].block = work.rows * item
     run_reduction(&work, kernel)
@@ -1079,30 +1116,48 @@ cdef object short_product(product_kernel kernel, PyObject **given):
     if kernel == NULL:
         return None
     cdef cnp.ndarray s = <cnp.ndarray>given[0], g
-    cdef int axis = axis_of(<object>given[2], s)
-    if axis < 0 or not is_like(<object>given[1], s):
+    cdef span axes = axes_of(<object>given[2], s)
+    if axes.begin < 0:
         return None
+    if not is_like(<object>given[1], s) or not cnp.PyArray_IS_C_CONTIGUOUS(s):
+        return sliced_product(kernel, given, axes)
     g = <cnp.ndarray>given[1]
     out = result_like(<object>given[3], s)
     if out is None or not are_one_or_apart(g, out):
         return None
-    take_along(&work, 0, s, axis)
+    take_along(&work, 0, s, axes)
     take_alike(&work, 1, g)
     take_alike(&work, 2, out)
     run_product(&work, kernel)
     return out
 
 
+cdef object sliced_product(product_kernel kernel, PyObject **given, span axes):
+    """In a new array."""
+    cdef loop work
+    cdef cnp.ndarray s = <cnp.ndarray>given[0]
+    if <object>given[3] is not None or not is_sliced_like(<object>given[1], s):
+        return None
+    out = result_like(None, s)
+    if out is None:
+        return None
+    take_along(&work, 0, s, axes)
+    take_along(&work, 1, <cnp.ndarray>given[1], axes)
+    take_along(&work, 2, out, axes)
+    run_product(&work, kernel)
+    return out
+
+
 cdef object short_softmax_product(PyObject **given):
-    return short_product(stored_kernels(<object>given[0]).softmax_vjp, given)
+    return short_product(sliced_kernels(<object>given[0]).softmax_vjp, given)
 
 
 cdef object short_log_softmax_vjp(PyObject **given):
-    return short_product(stored_kernels(<object>given[0]).log_softmax_vjp, given)
+    return short_product(sliced_kernels(<object>given[0]).log_softmax_vjp, given)
 
 
 cdef object short_log_softmax_jvp(PyObject **given):
-    return short_product(stored_kernels(<object>given[0]).log_softmax_jvp, given)
+    return short_product(sliced_kernels(<object>given[0]).log_softmax_jvp, given)
 
 
 cdef bint take_numbers(
@@ -1795,7 +1850,7 @@ cdef object FLOAT32 = np.float32, FLOAT64 = np.float64
 cdef dict short_ways = {
     "softmax": function_with(short_softmax, "x axis scale out"),
     "log_softmax": function_with(short_log_softmax, "x axis scale out"),
-    "logsumexp": function_with(short_logsumexp, "x axis keepdims"),
+    "logsumexp": function_with(short_logsumexp, "x axis keepdims out"),
     "softmax_jacobian": function_with(short_softmax_jacobian, "s out"),
     "softmax_vjp": function_with(short_softmax_product, "s g axis out"),
     "softmax_jvp": function_with(short_softmax_product, "s v axis out"),
