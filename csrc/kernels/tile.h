@@ -554,7 +554,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
     whole_rows &= b->operands[i].col == size;
   }
   const int columns = W > 1 && side_by_side && !whole_rows;
-  const int is_far = operands * bytes > SMC_CACHE_BYTES;
+  const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied =
       columns && smc_is_pages_apart(b->operands[0].col) && b->k >= SMC_COPIED_MIN && b->k <= packed;
