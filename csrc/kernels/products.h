@@ -84,7 +84,11 @@ SMC_INLINE vec dot_by_lanes(strand s, strand g, const extent n) {
     const vec a = load_lanes(s, n.lanes, v_set1(0)), b = load_lanes(g, n.lanes, v_set1(0));
     sum[i % W] = v_fma(a, b, sum[i % W]);
   }
-  SMC_UNROLL for (int d = W / 2; d; d /= 2) { SMC_EACH(j, d) sum[j] = v_add(sum[j], sum[j + d]); }
+  SMC_UNROLL for (int d = W / 2; d; d /= 2) {
+    SMC_EACH(j, W / 2) {
+      if (j < d) sum[j] = v_add(sum[j], sum[j + d]);
+    }
+  }
   return sum[0];
 }
 

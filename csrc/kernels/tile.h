@@ -414,8 +414,8 @@ static SMC_OUTLINE void add_up_lanes(vec *values, size_t rows) {
   SMC_UNROLL for (size_t r = 0; r < W; ++r) v[r] = (pair){values[r], values[r]};
   SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
     const mask upper = upper_lanes(d);
-    SMC_UNROLL for (size_t r = 0; r < d; ++r) {
-      v[r] = merged(v[r], v[r + d], upper, (int)d, SMC_BY_ADD);
+    SMC_EACH(r, W / 2) {
+      if (r < (int)d) v[r] = merged(v[r], v[r + (int)d], upper, (int)d, SMC_BY_ADD);
     }
   }
   values[0] = v[0].hi;
