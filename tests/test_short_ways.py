@@ -174,6 +174,16 @@ SLICES = {
 }
 
 
+@every({name: OPERATIONS[name] for name in ALONG_AN_AXIS if name.endswith("vp")})
+@pytest.mark.parametrize("axis", [None, 0, 1, (0, 1), (1,)])
+def test_a_slice_beside_a_plain_matrix(sm, dtype, rng, operation, axis):
+    function, general = both(sm, operation)
+    first, second = operation.draw(rng, dtype, (6,), 5).values()
+    cut = np.repeat(second, 2, axis=1)[:, ::2]
+    for operands in ((first, cut), (cut, first)):
+        assert_same(function(*operands, axis=axis), general(*operands, axis=axis))
+
+
 @every({name: OPERATIONS[name] for name in ALONG_AN_AXIS})
 @pytest.mark.parametrize("cut", SLICES)
 def test_slices(sm, dtype, rng, operation, cut):

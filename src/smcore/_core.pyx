@@ -1133,10 +1133,12 @@ cdef object short_product(product_kernel kernel, PyObject **given):
 
 
 cdef object sliced_product(product_kernel kernel, PyObject **given, span axes):
-    """In a new array."""
+    """Along one axis, in a new array."""
     cdef loop work
     cdef cnp.ndarray s = <cnp.ndarray>given[0]
-    if <object>given[3] is not None or not is_sliced_like(<object>given[1], s):
+    if axes.end - axes.begin > 1 or <object>given[3] is not None:
+        return None
+    if not is_sliced_like(<object>given[1], s):
         return None
     out = result_like(None, s)
     if out is None:
