@@ -28,7 +28,7 @@ static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, 
                                   const smc_spread *spread) {
   if (products_of_short_rows(s, g, y, n, k) || products_of_rows(s, g, y, n, k)) return;
   const batch b = {SMC_ROWS(s, g, y), .count = 3, .inputs = 2,
-                   .light = 1,        .lone = 1,  .along = is_short(k)};
+                   .light = 1,        .lone = 1,  .along = is_short(k) && 2 * k > W};
   for_tiles(product_tile, &b, &(smc_product){SMC_SOFTMAX_VJP});
 }
 

@@ -9,7 +9,7 @@
 #define stored_row SMC_K(stored_row)
 #define are_dense SMC_K(are_dense)
 #define stored_strand SMC_K(stored_strand)
-#define short_product SMC_K(short_product)
+#define few_products SMC_K(few_products)
 #define short_products SMC_K(short_products)
 #define products_of_short_rows SMC_K(products_of_short_rows)
 #define products_of_rows SMC_K(products_of_rows)
@@ -119,37 +119,77 @@ SMC_INLINE vec SMC_K(short_dot)(const elem *s, const elem *g, const size_t whole
   return v_fma(SMC_K(load_n)(s, rest, v_set1(0)), SMC_K(load_n)(g, rest, v_set1(0)), sum);
 }
 
-SMC_INLINE void short_product(const elem *s, const elem *g, elem *y, const size_t whole_vectors,
-                              size_t rest, vec dot) {
-  for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W, y += W) {
-    SMC_K(store)(y, SMC_K(one_product)(SMC_K(load)(s), SMC_K(load)(g), dot, SMC_SOFTMAX_VJP));
-  }
-  const vec a = SMC_K(load_n)(s, rest, v_set1(0)), b = SMC_K(load_n)(g, rest, v_set1(0));
-  SMC_K(store_n)(y, SMC_K(one_product)(a, b, dot, SMC_SOFTMAX_VJP), rest);
+SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec dot) {
+  return SMC_K(one_product)(s, g, dot, SMC_SOFTMAX_VJP);
 }
 
-/* W rows at a time, so that their dot products are added up across the lanes together. */
-SMC_INLINE void short_products(smc_view s, smc_view g, smc_view y, size_t n,
-                               const size_t whole_vectors, size_t rest) {
-  vec dot[SMC_V(lanes)];
-  for (size_t row = 0; row < n; row += W) {
-    const size_t rows = n - row < W ? n - row : W;
-    for (size_t u = 0; u < rows; ++u) {
-      dot[u] =
-          SMC_K(short_dot)(stored_row(s, row + u), stored_row(g, row + u), whole_vectors, rest);
+/* `rows`, a constant, at a time, so that their dot products are added up across the lanes together; what is
+ * left of each beyond whole vectors is loaded once. */
+SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, const int rows,
+                             const size_t whole_vectors, size_t rest) {
+  const size_t end = whole_vectors * W;
+  vec dot[SMC_GROUP], a[SMC_GROUP], b[SMC_GROUP];
+  SMC_EACH(u, SMC_GROUP) dot[u] = v_set1(0);
+  SMC_EACH(u, rows) {
+    const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
+    for (size_t i = 0; i < end; i += W)
+      dot[u] = v_fma(SMC_K(load)(p + i), SMC_K(load)(q + i), dot[u]);
+    a[u] = SMC_K(load_n)(p + end, rest, v_set1(0)), b[u] = SMC_K(load_n)(q + end, rest, v_set1(0));
+    dot[u] = v_fma(a[u], b[u], dot[u]);
+  }
+  const vec dots = add_up_group(dot);
+  SMC_EACH(u, rows) {
+    const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
+    elem *to = stored_row(y, row + (size_t)u);
+    const vec d = v_set1(SMC_V(get)((const char *)&dots + (size_t)u * sizeof(vec) / SMC_GROUP));
+    for (size_t i = 0; i < end; i += W) {
+      SMC_K(store)(to + i, SMC_K(short_product)(SMC_K(load)(p + i), SMC_K(load)(q + i), d));
     }
-    add_up_lanes(dot, rows);
-    for (size_t u = 0; u < rows; ++u) {
-      const vec d = v_set1(SMC_V(get)((const char *)dot + u * sizeof(real)));
-      short_product(stored_row(s, row + u), stored_row(g, row + u), stored_row(y, row + u),
-                    whole_vectors, rest, d);
-    }
+    SMC_K(store_n)(to + end, SMC_K(short_product)(a[u], b[u], d), rest);
   }
 }
+
+SMC_INLINE void short_products(smc_view s, smc_view g, smc_view y, size_t n,
+                               const size_t whole_vectors, size_t rest) {
+  size_t row = 0;
+  for (; row + SMC_GROUP <= n; row += SMC_GROUP) {
+    few_products(s, g, y, row, SMC_GROUP, whole_vectors, rest);
+  }
+  for (; row < n; ++row) few_products(s, g, y, row, 1, whole_vectors, rest);
+}
+
+#if SMC_FAST_MASKS
+/* Of rows that share vectors, side by side in memory. */
+SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, size_t count,
+                                       const shared_vector *v, const size_t steps) {
+  for (size_t i = 0, lanes; i < count; i += lanes) {
+    lanes = count - i < v->lanes ? count - i : v->lanes;
+    const vec a = SMC_K(load_n)(s + i, lanes, v_set1(0)),
+              b = SMC_K(load_n)(g + i, lanes, v_set1(0));
+    const vec dot = sums_in_lanes(v_fma(a, b, v_set1(0)), v, steps);
+    SMC_K(store_n)(y + i, SMC_K(short_product)(a, b, dot), lanes);
+  }
+}
+
+static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+  const ptrdiff_t size = (ptrdiff_t)(k * sizeof(elem));
+  if (n < W || k < 2 || 2 * k > W || s.row != size || g.row != size || y.row != size) return 0;
+  const shared_vector v = share_vector(k);
+  switch (v.steps) {
+  case 1: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, 1); break;
+  case 2: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, 2); break;
+  default: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, SMC_MAX_STEPS);
+  }
+  return 1;
+}
+#endif
 
 /* All products with softmax's Jacobian, if rows are short and dense. */
 SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
   if (!is_short(k) || !are_dense(s, g, y)) return 0;
+#if SMC_FAST_MASKS
+  if (SMC_K(share_vectors)(s, g, y, n, k)) return 1;
+#endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
   if (whole_vectors == 0) {
     short_products(s, g, y, n, 0, rest);

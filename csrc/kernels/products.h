@@ -76,18 +76,17 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
   }
 }
 
-/* Of columns: added up as short_dot and add_up_lanes do. */
+/* Of columns: added up as the lanes of a row are. */
 SMC_INLINE vec dot_by_lanes(strand s, strand g, const extent n) {
   vec sum[SMC_V(lanes)];
-  SMC_EACH(j, W) sum[j] = v_set1(0);
+  size_t left = n.count < W ? n.count : W;
   for (size_t i = 0; i < n.count; ++i, s = ahead(s, 1), g = ahead(g, 1)) {
     const vec a = load_lanes(s, n.lanes, v_set1(0)), b = load_lanes(g, n.lanes, v_set1(0));
-    sum[i % W] = v_fma(a, b, sum[i % W]);
+    sum[i % W] = v_fma(a, b, i < W ? v_set1(0) : sum[i % W]);
   }
-  SMC_UNROLL for (int d = W / 2; d; d /= 2) {
-    SMC_EACH(j, W / 2) {
-      if (j < d) sum[j] = v_add(sum[j], sum[j + d]);
-    }
+  for (size_t d = W / 2; d; d /= 2) {
+    for (size_t j = 0; j + d < left; ++j) sum[j] = v_add(sum[j], sum[j + d]);
+    left = left < d ? left : d;
   }
   return sum[0];
 }

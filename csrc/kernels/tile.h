@@ -62,7 +62,10 @@
 #define reduce_lanes SMC_V(reduce_lanes)
 #define upper_lanes SMC_V(upper_lanes)
 #define reduce_group SMC_V(reduce_group)
-#define add_up_lanes SMC_V(add_up_lanes)
+#define add_up_group SMC_V(add_up_group)
+#define shared_vector SMC_V(shared_vector)
+#define share_vector SMC_V(share_vector)
+#define sums_in_lanes SMC_V(sums_in_lanes)
 #define reduce_strands SMC_V(reduce_strands)
 #define sum_of_lanes SMC_V(sum_of_lanes)
 #define max_by_row SMC_V(max_by_row)
@@ -101,6 +104,7 @@ enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves 
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
 enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
+enum { SMC_MAX_STEPS = 3 };     /* to add up the lanes of two rows that share a vector */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
  * in the second-level one. */
 enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
@@ -286,11 +290,9 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
   return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
 }
 
-/* Where part of a vector is loaded and stored as fast as all of it, light passes do not pack rows of at least
- * half a vector; these are so short that they need no compensated sums either. */
-SMC_INLINE int is_short(size_t k) {
-  return SMC_FAST_MASKS && 2 * k >= W && k <= SMC_SHORT_VECTORS * W;
-}
+/* Where part of a vector is loaded and stored as fast as all of it, light passes do not pack rows; these are
+ * so short that they need no compensated sums either. */
+SMC_INLINE int is_short(size_t k) { return SMC_FAST_MASKS && k <= SMC_SHORT_VECTORS * W; }
 
 /* (Never without vectors: said in a way that the compiler sees.) */
 SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
@@ -402,24 +404,46 @@ SMC_INLINE void reduce_group(char *first, size_t rows, size_t apart, const smc_r
   }
 }
 
-/* The sum of the lanes of each of up to W vectors, one to a lane of the first: as reduce_group, but in
- * registers from end to end. */
-static SMC_OUTLINE void add_up_lanes(vec *values, size_t rows) {
-  pair v[SMC_V(lanes)];
-  if (rows == 1) {
-    values[0] = reduce_lanes((pair){values[0], values[0]}, SMC_BY_ADD).hi;
-    return;
-  }
-  for (size_t r = rows; r < W; ++r) values[r] = v_set1(0);
-  SMC_UNROLL for (size_t r = 0; r < W; ++r) v[r] = (pair){values[r], values[r]};
-  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
-    const mask upper = upper_lanes(d);
-    SMC_EACH(r, W / 2) {
-      if (r < (int)d) v[r] = merged(v[r], v[r + (int)d], upper, (int)d, SMC_BY_ADD);
+/* The sums of the lanes of a few vectors, in registers from end to end: that of v[u] in quarter u of the
+ * lanes. */
+SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) {
+  const mask half = upper_lanes(W / 2), quarter = upper_lanes(W / 4);
+  pair a = merged((pair){v[0], v[0]}, (pair){v[2], v[2]}, half, W / 2, SMC_BY_ADD);
+  pair b = merged((pair){v[1], v[1]}, (pair){v[3], v[3]}, half, W / 2, SMC_BY_ADD);
+  a = merged(a, b, quarter, W / 4, SMC_BY_ADD);
+  SMC_UNROLL for (size_t d = W / 8; d; d /= 2) a.hi = v_add(a.hi, v_xor_lanes(a.hi, (int)d));
+  return a.hi;
+}
+
+#if SMC_FAST_MASKS
+/* Rows that share a vector, as many as it holds whole, side by side: the lanes in use, and those that each
+ * adds to itself, step by step, until all hold the sum of their row. */
+typedef struct {
+  size_t lanes, steps;
+  lane_number from[SMC_MAX_STEPS][W];
+} shared_vector;
+
+/* The lane whose number differs in one bit, or, if the row has none, one that holds the same: before the
+ * first step the last lane of the vector, which is idle then, after it that without the highest bit. */
+static shared_vector share_vector(size_t k) {
+  shared_vector v = {.lanes = W / k * k};
+  size_t highest = 1;
+  while (2 * highest < k) highest *= 2;
+  for (size_t bit = k > 1 ? highest : 0; bit; bit /= 2, ++v.steps) {
+    for (size_t lane = 0; lane < W; ++lane) {
+      const size_t c = lane % k, other = c ^ bit, first = lane - c;
+      const size_t same = bit == highest ? W - 1 : first + other - highest;
+      v.from[v.steps][lane] = (lane_number)(other < k ? first + other : same);
     }
   }
-  values[0] = v[0].hi;
+  return v;
 }
+
+SMC_INLINE vec sums_in_lanes(vec a, const shared_vector *v, const size_t steps) {
+  SMC_UNROLL for (size_t i = 0; i < steps; ++i) a = v_add(a, v_permute(a, v->from[i]));
+  return a;
+}
+#endif
 
 /* Vectors of each strand, `apart` bytes from each other, become those of each group; a pair is two of
  * them. */

@@ -85,6 +85,14 @@ SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
   }
 }
 
+SMC_INLINE f32_vec f32_permute(f32_vec a, const f32_word from[f32_lanes]) {
+  return _mm512_permutexvar_ps(_mm512_loadu_si512(from), a);
+}
+
+SMC_INLINE f64_vec f64_permute(f64_vec a, const f64_word from[f64_lanes]) {
+  return _mm512_permutexvar_pd(_mm512_loadu_si512(from), a);
+}
+
 /* The low bits of the sum with ROUNDER, moved into the exponent's place. */
 SMC_INLINE f32_vec f32_power(f32_vec k) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(k), 23));

@@ -6,7 +6,7 @@
  * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
  * the type computed in; and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
- * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it.
+ * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
  * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
@@ -173,6 +173,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define real SMC_V(t)
 #define vec SMC_V(vec)
 #define mask SMC_V(mask)
+#define lane_number SMC_V(word)
 #define elem SMC_K(e)
 #define W ((size_t)SMC_V(lanes))
 
@@ -198,6 +199,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_or SMC_V(or)
 #define v_count SMC_V(count)         /* lanes set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
+#define v_permute SMC_V(permute)     /* lane i gets lane from[i] */
 #define v_add_if SMC_V(add_if)       /* mask ? a + b : a */
 #define v_load SMC_V(load)
 #define v_store SMC_V(store)
