@@ -221,9 +221,7 @@ static void spread_gradient(const tile *t, size_t u, vec m, const shift *sh, con
                             const smc_targets *how) {
   const extent n = extent_of(t, u);
   size_t i = 0;
-  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    gradient_group(t, u, i, m, sh, g, how, SMC_GROUP);
-  }
+  for (; i + 2 <= n.count; i += 2) gradient_group(t, u, i, m, sh, g, how, 2);
   for (; i < steps_of(n); ++i) gradient_group(t, u, i, m, sh, g, how, 1);
 }
 

@@ -111,7 +111,7 @@ SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
 
 /* exp(hi + lo) = 2^((k - origin)/octave) (1 + p), |lo| a rounding error of hi; k and p take the places
  * of hi and lo.  r is exact; with a table it is so small that lo may be rounded into it. */
-SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec origin, const int octave,
+SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origin, const int octave,
                            const int n) {
   static const real whole[] = SMC_C(EXP_1), eighth[] = EXP_BY_STEPS;
   const real *q = octave == 1 ? whole : eighth;
@@ -119,8 +119,8 @@ SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec origin
   const vec log2e = v_set1((real)(octave * SMC_LOG2E));
   const vec ln2_hi = v_set1(LN2_HI / (real)octave), ln2_lo = v_set1(LN2_LO / (real)octave);
   vec k[SMC_GROUP], r[SMC_GROUP], s[SMC_GROUP], y[SMC_GROUP];
-  SMC_EACH(j, n) k[j] = v_fma(hi[j], log2e, origin);
-  SMC_EACH(j, n) y[j] = v_sub(k[j], origin);
+  SMC_EACH(j, n) k[j] = v_fma(hi[j], log2e, origin[j]);
+  SMC_EACH(j, n) y[j] = v_sub(k[j], origin[j]);
   SMC_EACH(j, n) r[j] = v_fnma(y[j], ln2_hi, hi[j]);
   if (octave == 1) {
     SMC_EACH(j, n) lo[j] = v_fnma(y[j], ln2_lo, lo[j]);
@@ -186,20 +186,22 @@ SMC_INLINE pair scaled_argument(vec distance, vec floor, const scaling *scale) {
   return (pair){product, v_select(v_lt(product, floor), v_set1(0), error)};
 }
 
-/* x becomes 2^LIFT exp(x - max); in general scaled and centered, else as it is. */
-SMC_INLINE void exp_shifted(vec *x, const shift *s, const scaling *scale, const int n,
-                            const int general) {
-  vec lo[SMC_GROUP];
+/* x becomes 2^LIFT exp(x - max); in general scaled and centered, else as it is.  All have one shift, or each
+ * has its own. */
+SMC_INLINE void exp_shifted(vec *x, const shift *s, const int each, const scaling *scale,
+                            const int n, const int general) {
+  vec lo[SMC_GROUP], origin[SMC_GROUP];
   SMC_EACH(j, n) lo[j] = v_set1(0);
+  SMC_EACH(j, n) origin[j] = s[each * j].origin;
   if (general) {
     SMC_EACH(j, n) {
-      pair a = scaled_argument(v_sub(x[j], s->center), s->floor, scale);
+      pair a = scaled_argument(v_sub(x[j], s[each * j].center), s[each * j].floor, scale);
       x[j] = a.hi;
       lo[j] = a.lo;
     }
   }
-  SMC_EACH(j, n) x[j] = v_max(s->floor, x[j]);
-  reduce_exp(x, lo, general, s->origin, SMC_C(OCTAVE), n);
+  SMC_EACH(j, n) x[j] = v_max(s[each * j].floor, x[j]);
+  reduce_exp(x, lo, general, origin, SMC_C(OCTAVE), n);
   SMC_EACH(j, n) x[j] = power_of_step(x[j]);
   SMC_EACH(j, n) x[j] = v_fma(lo[j], x[j], x[j]);
 }
@@ -208,7 +210,7 @@ SMC_INLINE void exp_shifted(vec *x, const shift *s, const scaling *scale, const 
 SMC_INLINE pair exp_of_peak(vec max, const shift *s, const scaling *scale) {
   pair a = {s->peak, v_set1(0)};
   if (is_general(scale, s)) a = scaled_argument(v_sub(max, s->center), s->floor, scale);
-  reduce_exp(&a.hi, &a.lo, 1, s->origin, SMC_C(OCTAVE), 1);
+  reduce_exp(&a.hi, &a.lo, 1, &s->origin, SMC_C(OCTAVE), 1);
   vec power = power_of_step(a.hi), e = v_fma(a.lo, power, power);
   return (pair){e, v_fma(a.lo, power, v_sub(power, e))};
 }
@@ -216,7 +218,7 @@ SMC_INLINE pair exp_of_peak(vec max, const shift *s, const scaling *scale) {
 /* The same where nothing is shifted: exp(hi + lo) = 2^n (1 + p); the pair is n and p. */
 SMC_INLINE pair split_exp(vec hi, vec lo) {
   const vec origin = v_set1(SMC_C(ROUNDER));
-  reduce_exp(&hi, &lo, 1, origin, 1, 1);
+  reduce_exp(&hi, &lo, 1, &origin, 1, 1);
   return (pair){v_sub(hi, origin), lo};
 }
 

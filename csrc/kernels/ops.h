@@ -8,8 +8,9 @@
 
 static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
                               const smc_spread *spread) {
-  for_tiles(softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1},
-            &(forward_how){.scale = scale});
+  const batch b = {SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1,
+                   .grouped = are_few_vectors(k)};
+  for_tiles(softmax_tile, &b, &(forward_how){.scale = scale});
 }
 
 static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,

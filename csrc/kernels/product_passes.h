@@ -191,7 +191,8 @@ SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t
   if (SMC_K(share_vectors)(s, g, y, n, k)) return 1;
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
-  if (whole_vectors == 0) {
+  if (whole_vectors == 0 &&
+      sizeof(elem) == sizeof(real)) { /* an instance of its own is worth 30% */
     short_products(s, g, y, n, 0, rest);
   } else {
     short_products(s, g, y, n, whole_vectors, rest);

@@ -58,13 +58,17 @@
 #define results_of SMC_V(results_of)
 #define softmax_results SMC_V(softmax_results)
 #define log_softmax_results SMC_V(log_softmax_results)
+#define quarter_group SMC_V(quarter_group)
+#define whole_group SMC_V(whole_group)
+#define max_of_group SMC_V(max_of_group)
+#define sum_of_group SMC_V(sum_of_group)
+#define softmax_of_group SMC_V(softmax_of_group)
 #define forward_how SMC_V(forward_how)
 
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
-enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
-enum { SMC_X, SMC_Y };           /* operands */
+enum { SMC_X, SMC_Y };                        /* operands */
 #endif
 
 /* ---- pass 1: the maximum of sign*x, lane by lane ------------------------------------------------- */
@@ -97,7 +101,7 @@ SMC_INLINE void exp_group(vec *a, vec *e, const shift *sh, const scaling *scale,
     SMC_EACH(j, n) a[j] = v_mul(a[j], scale->sign);
   }
   SMC_EACH(j, n) e[j] = a[j];
-  exp_shifted(e, sh, scale, n, general);
+  exp_shifted(e, sh, 0, scale, n, general);
 }
 
 /* The whole sum starts from an offset above any term, which is at most two terms of sqrt(2) 2^LIFT each,
@@ -133,7 +137,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
                              const int general) {
   const vec zero = v_set1(0);
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
-  const int keep = y.p != NULL;
+  const int keep = y.p != NULL, together = general ? 2 : SMC_GROUP; /* rare: so it is short */
   pair total = pair_of(0);
   vec count = *peaks, a[SMC_GROUP], e[SMC_GROUP];
   for (size_t i = 0, from; i < steps_of(n);) {
@@ -142,13 +146,17 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
     pair sum = {offset, zero};
     from = i;
     for (; i + SMC_GROUP <= grouped; i += SMC_GROUP) {
-      load_group(x, a, n.lanes, scale->vacant);
-      exp_group(a, e, sh, scale, SMC_GROUP, general);
-      if (keep) store_group(y, e, n.lanes);
-      if (which == SMC_TAIL) leave_out_peaks(a, e, m, &count, SMC_GROUP);
-      add_two_terms(&sum, e[0], e[1], which, paired);
-      add_two_terms(&sum, e[2], e[3], which, paired);
-      x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
+      for (int h = 0; h < SMC_GROUP; h += together) {
+        SMC_EACH(j, together) a[j] = load_lanes(ahead(x, (size_t)j), n.lanes, scale->vacant);
+        exp_group(a, e, sh, scale, together, general);
+        if (keep) {
+          SMC_EACH(j, together) store_lanes(ahead(y, (size_t)j), e[j], n.lanes);
+        }
+        if (which == SMC_TAIL) leave_out_peaks(a, e, m, &count, together);
+        add_two_terms(&sum, e[0], e[1], which, paired);
+        if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
+        x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
+      }
     }
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
@@ -630,10 +638,111 @@ static void log_softmax_results(tile *t, const void *how) {
   }
 }
 
+/* ---- W rows of a few vectors each: all passes in one ------------------------------------------------- */
+
+/* Four rows go side by side, so that none has the processor wait for its ends, and are merged into a vector
+ * while the next four are computed.  Rows W/4 apart, so that each ends in the lane of its number. */
+enum { SMC_V(quarters) = (SMC_V(lanes) + SMC_GROUP - 1) / SMC_GROUP };
+
+SMC_INLINE pair quarter_group(const pair *rows, const smc_reduction by) {
+  const mask half = upper_lanes(W / 2), quarter = upper_lanes(W / 4);
+  const pair a = merged(rows[0], rows[2], half, W / 2, by);
+  const pair b = merged(rows[1], rows[3], half, W / 2, by);
+  return merged(a, b, quarter, W / 4, by);
+}
+
+SMC_INLINE pair whole_group(pair *quarters, const smc_reduction by) {
+  SMC_UNROLL for (size_t d = W / 8; d; d /= 2) {
+    const mask upper = upper_lanes(d);
+    SMC_EACH(r, (int)d) quarters[r] = merged(quarters[r], quarters[r + (int)d], upper, (int)d, by);
+  }
+  return quarters[0];
+}
+
+SMC_INLINE vec max_of_group(const tile *t, const extent n, const scaling *scale) {
+  pair quarters[SMC_V(quarters)];
+  for (size_t q = 0; q < SMC_V(quarters); ++q) {
+    strand x[SMC_GROUP];
+    pair m[SMC_GROUP];
+    SMC_EACH(j, SMC_GROUP) {
+      x[j] = dense(strand_of(t, SMC_X, q + (size_t)j * SMC_V(quarters)));
+      m[j] =
+          (pair){n.rest ? load_lanes(ahead(x[j], n.count), n.rest, scale->vacant) : scale->vacant,
+                 v_set1(0)};
+    }
+    for (size_t i = 0; i < n.count; ++i) {
+      SMC_EACH(j, SMC_GROUP) m[j].hi = v_max(m[j].hi, v_load(vector_at(x[j], i)));
+    }
+    quarters[q] = quarter_group(m, SMC_BY_MAX);
+  }
+  return whole_group(quarters, SMC_BY_MAX).hi;
+}
+
+/* Added up as in sum_of_terms.  The exponentials are kept beside the output: a load waits for a store before
+ * it to an address whole pages away.  Where all comes from memory, a group to come is fetched, and what this
+ * one will write. */
+SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, const scaling *scale,
+                             const strand kept) {
+  const vec offset = v_set1(4 * SMC_C(LIFTED));
+  const ptrdiff_t later = 2 * (ptrdiff_t)W * t->apart[SMC_X];
+  pair quarters[SMC_V(quarters)];
+  for (size_t q = 0; q < SMC_V(quarters); ++q) {
+    strand x[SMC_GROUP], y[SMC_GROUP], to[SMC_GROUP];
+    shift s[SMC_GROUP];
+    pair sum[SMC_GROUP];
+    SMC_EACH(j, SMC_GROUP) {
+      const size_t u = q + (size_t)j * SMC_V(quarters);
+      x[j] = dense(strand_of(t, SMC_X, u)), y[j] = dense(strand_of(t, SMC_Y, u));
+      to[j] = ahead(kept, u * steps_of(n));
+      s[j] = shift_of_strand(t, u, sh);
+      sum[j] = (pair){offset, v_set1(0)};
+      if (n.rest) {
+        v_store(vector_at(to[j], n.count), load_lanes(ahead(x[j], n.count), n.rest, scale->vacant));
+      }
+    }
+    for (size_t i = 0; i < steps_of(n); ++i) {
+      vec e[SMC_GROUP];
+      SMC_EACH(j, SMC_GROUP) e[j] = v_load(vector_at(i < n.count ? x[j] : to[j], i));
+      exp_shifted(e, s, 1, scale, SMC_GROUP, 0);
+      SMC_EACH(j, SMC_GROUP) v_store(vector_at(to[j], i), e[j]);
+      SMC_EACH(j, SMC_GROUP) add_term(&sum[j], e[j], SMC_TOTAL);
+      if (!t->far) continue;
+      SMC_EACH(j, SMC_GROUP) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
+      SMC_EACH(j, SMC_GROUP) SMC_PREFETCH(vector_at(y[j], i));
+    }
+    SMC_EACH(j, SMC_GROUP) sum[j].hi = v_sub(sum[j].hi, offset);
+    quarters[q] = quarter_group(sum, SMC_BY_PAIR_ADD);
+  }
+  return normalized(whole_group(quarters, SMC_BY_PAIR_ADD));
+}
+
+/* Of a tile that is a group; 0, and nothing is written, if arguments are more than x itself. */
+static int softmax_of_group(tile *t, const scaling *scale) {
+  enter_block(t, 0);
+  const extent n = extent_of(t, 0);
+  const shift sh = make_shift(max_of_group(t, n, scale), scale);
+  if (is_general(scale, &sh)) return 0;
+  strand kept = {t->buffer[0], sizeof(vec)};
+  const pair inverse = inverse_of(sum_of_group(t, n, &sh, scale, kept));
+  for (size_t u = 0; u < W; ++u, kept = ahead(kept, steps_of(n))) {
+    const strand y = dense(strand_of(t, SMC_Y, u));
+    const pair factor = pair_of_strand(t, u, &inverse);
+    size_t i = 0;
+    for (; i < n.count; ++i) {
+      v_store(vector_at(y, i), times_inverse(v_load(vector_at(kept, i)), factor));
+    }
+    if (n.rest) {
+      v_store_n(vector_at(y, i), times_inverse(v_load(vector_at(kept, i)), factor), n.rest);
+    }
+  }
+  return 1;
+}
+
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
 static void softmax_tile(tile *t, const void *extra) {
   const scaling scale = scaling_by(((const forward_how *)extra)->scale, t->across);
   const int keep = !t->online;
+  if (is_group(t) && softmax_of_group(t, &scale)) return;
   softmax_sums s[SMC_MAX_STRANDS];
   pair inverse[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);

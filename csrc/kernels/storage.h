@@ -150,8 +150,9 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
       const char *from = p + (ptrdiff_t)r * row + c * sizeof(elem);
       for (size_t i = 0; i < (k + 3) / 4 * 4; i += W) {
         size_t left = r < rows && i < k ? k - i : 0;
-        vec a = left < W ? SMC_K(load_n)(from + i * sizeof(elem), left, v_set1(0))
-                         : SMC_K(load)(from + i * sizeof(elem));
+        vec a = left == 0  ? v_set1(0) /* where nothing may be, a load of no lanes is slow */
+                : left < W ? SMC_K(load_n)(from + i * sizeof(elem), left, v_set1(0))
+                           : SMC_K(load)(from + i * sizeof(elem));
         v_store(&square[r][i], a);
       }
     }

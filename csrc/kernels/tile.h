@@ -54,7 +54,9 @@
 #define of_strand SMC_V(of_strand)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
+#define are_few_vectors SMC_V(are_few_vectors)
 #define is_lone SMC_V(is_lone)
+#define is_group SMC_V(is_group)
 #define is_single_block SMC_V(is_single_block)
 #define is_last_block SMC_V(is_last_block)
 #define joined SMC_V(joined)
@@ -103,8 +105,10 @@ enum { SMC_MANY = 32 };        /* vectors, that are worth aligning */
 enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves */
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
-enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
-enum { SMC_MAX_STEPS = 3 };     /* to add up the lanes of two rows that share a vector */
+enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
+enum { SMC_GROUPED_MIN = 64 };   /* the shortest row that is rather one of W along than packed */
+enum { SMC_SHORT_VECTORS = 8 };  /* of the longest row whose products one accumulator takes */
+enum { SMC_MAX_STEPS = 3 };      /* to add up the lanes of two rows that share a vector */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
  * in the second-level one. */
 enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
@@ -160,9 +164,10 @@ typedef struct {
   const storage *as;
   smc_view operands[SMC_MAX_OPERANDS];
   int count, inputs;
-  int light; /* passes take no longer than fetching what they work on */
-  int lone;  /* passes know what to do with a lone row */
-  int along; /* rows are not packed */
+  int light;   /* passes take no longer than fetching what they work on */
+  int lone;    /* passes know what to do with a lone row */
+  int along;   /* rows are not packed */
+  int grouped; /* nor if they lie in memory: passes know what to do with W of them */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
 } batch;
@@ -183,6 +188,8 @@ typedef struct {
   const batch *of;
   int across, staged, online, prefetch;
   int lone;         /* a row that would be packed, were it not the only one */
+  int grouped;      /* a tile is a group of W rows, along */
+  int far;          /* operands come from memory */
   size_t block;     /* classes in all blocks but the last */
   size_t part;      /* classes in all parts of the row but the last */
   size_t parts;     /* more than one only where the tile has one row, along */
@@ -294,8 +301,16 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
  * so short that they need no compensated sums either. */
 SMC_INLINE int is_short(size_t k) { return SMC_FAST_MASKS && k <= SMC_SHORT_VECTORS * W; }
 
-/* (Never without vectors: said in a way that the compiler sees.) */
+/* Where part of a vector is loaded and stored as fast as all of it, rows of a few vectors are not packed for
+ * softmax if W of them are worked on together: so few, that their sums are of one accumulator, and not of pairs. */
+SMC_INLINE int are_few_vectors(size_t k) {
+  return SMC_FAST_MASKS && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX && k <= SMC_SUM_STEPS * W;
+}
+
+/* (Never where there are none: said in a way that the compiler sees.) */
 SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
+
+SMC_INLINE int is_group(const tile *t) { return SMC_FAST_MASKS && t->grouped && t->rows == W; }
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
@@ -578,11 +593,13 @@ static size_t plan_tiles(tile *t, const batch *b) {
     whole_rows &= b->operands[i].col == size;
   }
   const int columns = W > 1 && side_by_side && !whole_rows;
+  t->grouped = b->grouped && whole_rows && size == sizeof(real);
   const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied =
       columns && smc_is_pages_apart(b->operands[0].col) && b->k >= SMC_COPIED_MIN && b->k <= packed;
-  t->across = columns || (W > 1 && b->k <= packed);
+  t->far = is_far;
+  t->across = columns || (W > 1 && b->k <= packed && !t->grouped);
   t->staged = size != sizeof(real) || copied || (t->across ? !columns : !whole_rows);
   t->block = b->k;
   t->lone = b->lone && b->n == 1 && t->across && whole_rows && size == sizeof(real);
@@ -608,7 +625,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
     const size_t row = b->k * sizeof(real);
     const size_t near = is_far ? SMC_FAR_BYTES : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
-    strands = near / (operands * row);
+    strands = t->grouped ? W : near / (operands * row);
   }
   t->online = t->block < b->k;
   if (t->online && !t->across) return 1;
