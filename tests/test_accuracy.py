@@ -141,6 +141,20 @@ def test_structured_rows(sm, dtype, name):
     assert_logsumexp(sm.logsumexp(x), exact, limit(dtype))
 
 
+@pytest.mark.parametrize("k", [17, 130, 256, 300, 1003])
+def test_the_maximum_anywhere(sm, native_dtype, rng, k):
+    """At any place of a row, or at two; what is left of the sum is small beside it."""
+    places = sorted({0, 1, 15, 16, k // 3, k // 2, k - 16, k - 5, k - 1} & set(range(k)))
+    pairs = [(a, b) for a in places for b in places if a <= b]
+    x = rng.uniform(-2, 2, (len(pairs), k)).astype(native_dtype)
+    for row, (a, b) in zip(x, pairs, strict=True):
+        row[a] = row[b] = 12
+    exact = truth.forward(x)
+    truth.assert_ulps(sm.softmax(x), exact.softmax, limit(native_dtype), "softmax")
+    truth.assert_ulps(sm.log_softmax(x), exact.log_softmax, limit(native_dtype), "log_softmax")
+    assert_logsumexp(sm.logsumexp(x), exact, limit(native_dtype))
+
+
 def test_peak_of_log_softmax_is_exact_in_the_tail(sm, native_dtype):
     """At a peak whose probability rounds to one, log_softmax is -Σ of the others, not 0."""
     depths = (40, 60, 80, 100) if native_dtype == np.float32 else (40, 100, 300, 600, 700)

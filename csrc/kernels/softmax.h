@@ -19,6 +19,9 @@
 #define add_term SMC_V(add_term)
 #define add_two_terms SMC_V(add_two_terms)
 #define leave_out_peaks SMC_V(leave_out_peaks)
+#define peak_range SMC_V(peak_range)
+#define first_peak SMC_V(first_peak)
+#define absent_in_block SMC_V(absent_in_block)
 #define sum_of_terms SMC_V(sum_of_terms)
 #define sum_of_strand SMC_V(sum_of_strand)
 #define softmax_sums SMC_V(softmax_sums)
@@ -68,7 +71,8 @@
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
-enum { SMC_X, SMC_Y };                        /* operands */
+enum { SMC_SOUGHT_MIN = 16 }; /* vectors of a row whose maximum is sought before it is left out */
+enum { SMC_X, SMC_Y };        /* operands */
 #endif
 
 /* ---- pass 1: the maximum of sign*x, lane by lane ------------------------------------------------- */
@@ -130,11 +134,30 @@ SMC_INLINE void leave_out_peaks(const vec *a, vec *e, vec m, vec *count, const i
   }
 }
 
-/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  A tail leaves out what equals m;
- * how many those are, is added to `peaks`. */
-SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const shift *sh,
-                             const scaling *scale, vec *peaks, const smc_sum which, int paired,
-                             const int general) {
+/* The vectors that may hold what a tail leaves out. */
+typedef struct {
+  size_t first, count;
+} peak_range;
+
+/* Of a row along that is not short, the group with the first place of the maximum, if there is one: so that not
+ * every vector has to be compared with it.  (A NaN may hide it.) */
+SMC_INLINE peak_range first_peak(const tile *t, const strand x, const extent n, vec m) {
+  size_t i = 0;
+  if (t->across || n.count < SMC_SOUGHT_MIN) return (peak_range){0, (size_t)-1};
+  if (v_count(v_lt(m, v_set1((real)INFINITY))) == 0) return (peak_range){0, 0};
+  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+    vec a[SMC_GROUP];
+    load_group(ahead(x, i), a, W, m);
+    if (v_count(v_eq(v_max(v_max(a[0], a[1]), v_max(a[2], a[3])), m)) != 0) break;
+  }
+  return (peak_range){i, SMC_GROUP};
+}
+
+/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  A tail leaves out what equals m, in
+ * a range of vectors; how many those are, is added to `peaks`. */
+SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const peak_range range,
+                             const shift *sh, const scaling *scale, vec *peaks, const smc_sum which,
+                             int paired, const int general) {
   const vec zero = v_set1(0);
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   const int keep = y.p != NULL, together = general ? 2 : SMC_GROUP; /* rare: so it is short */
@@ -152,7 +175,8 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
         if (keep) {
           SMC_EACH(j, together) store_lanes(ahead(y, (size_t)j), e[j], n.lanes);
         }
-        if (which == SMC_TAIL) leave_out_peaks(a, e, m, &count, together);
+        if (which == SMC_TAIL && i - range.first < range.count)
+          leave_out_peaks(a, e, m, &count, together);
         add_two_terms(&sum, e[0], e[1], which, paired);
         if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
         x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
@@ -163,7 +187,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
       a[0] = load_lanes(x, lanes, scale->vacant);
       exp_group(a, e, sh, scale, 1, general);
       if (keep) store_lanes(y, e[0], lanes);
-      if (which == SMC_TAIL) leave_out_peaks(a, e, m, &count, 1);
+      if (which == SMC_TAIL && i - range.first < range.count) leave_out_peaks(a, e, m, &count, 1);
       add_term(&sum, e[0], which);
     }
     total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
@@ -173,12 +197,12 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const sh
 }
 
 SMC_INLINE pair sum_of_strand(const strand x, const strand y, const extent n, vec m,
-                              const shift *sh, const scaling *scale, vec *peaks,
-                              const smc_sum which, int paired) {
+                              const peak_range range, const shift *sh, const scaling *scale,
+                              vec *peaks, const smc_sum which, int paired) {
   if (is_dense(x, n) && is_dense(y, n)) {
-    return sum_of_terms(dense(x), dense(y), whole(n), m, sh, scale, peaks, which, paired, 0);
+    return sum_of_terms(dense(x), dense(y), whole(n), m, range, sh, scale, peaks, which, paired, 0);
   }
-  return sum_of_terms(x, y, n, m, sh, scale, peaks, which, paired, 0);
+  return sum_of_terms(x, y, n, m, range, sh, scale, peaks, which, paired, 0);
 }
 
 /* What is known of a group of rows; but until finish_sums, entry u has of `sum` and `peaks` those of strand
@@ -220,14 +244,16 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const softmax_sums *row = &s[group_of(t, u)];
     const shift sh = shift_of_strand(t, u, &row->sh);
     const vec absent = of_strand(t, u, &row->absent);
+    const peak_range all = {0, (size_t)-1};
     vec *peaks = &s[u].peaks;
     pair part;
     if (is_general(scale, &sh)) {
-      part = sum_of_terms(x, y, n, absent, &sh, scale, peaks, which, paired, 1);
+      part = sum_of_terms(x, y, n, absent, all, &sh, scale, peaks, which, paired, 1);
     } else if (which == SMC_TOTAL) {
-      part = sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TOTAL, paired);
+      part = sum_of_strand(x, y, n, absent, all, &sh, scale, peaks, SMC_TOTAL, paired);
     } else {
-      part = sum_of_strand(x, y, n, absent, &sh, scale, peaks, SMC_TAIL, 1);
+      const peak_range range = first_peak(t, x, n, absent);
+      part = sum_of_strand(x, y, n, absent, range, &sh, scale, peaks, SMC_TAIL, 1);
     }
     s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
   }
@@ -287,13 +313,17 @@ SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
   return pair_times_power(a, v_ldexp(v_set1(1), v_sub(n, half)));
 }
 
-/* For a maximum that may still rise: no center, and no shift below one that has none. */
+/* For a maximum that may still rise: no center, and no shift below one that has none.  Where it is so low,
+ * nothing is left out; nor in a block all of which is lower. */
 SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
   const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), peak = scaled_maximum(m, scale);
-  /* where it is too low, nothing is left out */
-  const vec absent = v_select(v_lt(peak, least), v_set1((real)INFINITY), m);
-  return (softmax_sums){m,          absent,    shift_about(v_max(least, peak)),
+  return (softmax_sums){m,          v_set1(0), shift_about(v_max(least, peak)),
                         pair_of(0), v_set1(0), v_set1(0)};
+}
+
+SMC_INLINE vec absent_in_block(const softmax_sums *s, vec m, const scaling *scale) {
+  mask low = v_lt(scaled_maximum(s->m, scale), v_set1(-SMC_C(SHIFT_LIMIT)));
+  return v_select(v_or(low, v_lt(m, s->m)), v_set1((real)INFINITY), s->m);
 }
 
 /* The maximum is at least m: sums move to it, and terms that were left out join them. */
@@ -375,7 +405,10 @@ static void sums_about_rising(tile *t, size_t part, const void *how) {
     for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
     find_maxima(t, wanted->scale, m);
     max_by_row(t, m);
-    for (size_t u = 0; u < t->strands; ++u) raise_maximum(&s[u], m[u], wanted->scale);
+    for (size_t u = 0; u < t->strands; ++u) {
+      raise_maximum(&s[u], m[u], wanted->scale);
+      s[u].absent = absent_in_block(&s[u], m[u], wanted->scale);
+    }
     add_sums(t, wanted->scale, wanted->which, 0, s);
   }
 }
