@@ -282,16 +282,16 @@ SMC_INLINE pair sum_in_order(const real *x, const real *e, size_t k, vec m, cons
                              vec *peaks, const smc_sum which) {
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   pair total = pair_of(0);
-  vec a[SMC_GROUP], b[SMC_GROUP];
+  vec a[2], b[2];
   for (size_t i = 0, from; i < k;) {
     const size_t end = k - i < SMC_SUM_STEPS ? k : i + SMC_SUM_STEPS;
     pair sum = {offset, v_set1(0)};
-    for (from = i; i + SMC_GROUP <= end; i += SMC_GROUP) {
-      SMC_EACH(j, SMC_GROUP) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->sign);
-      SMC_EACH(j, SMC_GROUP) b[j] = v_set1(e[i + (size_t)j]);
-      if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, SMC_GROUP);
+    const size_t grouped = i + (end - i) / SMC_GROUP * SMC_GROUP;
+    for (from = i; i < grouped; i += 2) {
+      SMC_EACH(j, 2) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->sign);
+      SMC_EACH(j, 2) b[j] = v_set1(e[i + (size_t)j]);
+      if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, 2);
       add_two_terms(&sum, b[0], b[1], which, which == SMC_TAIL);
-      add_two_terms(&sum, b[2], b[3], which, which == SMC_TAIL);
     }
     for (; i < end; ++i) {
       a[0] = v_mul(v_set1(x[i]), scale->sign), b[0] = v_set1(e[i]);

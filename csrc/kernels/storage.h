@@ -14,6 +14,10 @@
 #define spill_columns SMC_K(spill_columns)
 #define load_whole SMC_K(load_whole)
 #define store_whole SMC_K(store_whole)
+#define first_numbers SMC_K(first_numbers)
+#define load_narrow SMC_K(load_narrow)
+#define store_narrow SMC_K(store_narrow)
+#define are_narrow SMC_K(are_narrow)
 #define load_rows SMC_K(load_rows)
 #define store_rows SMC_K(store_rows)
 #define are_whole SMC_K(are_whole)
@@ -25,6 +29,7 @@
 enum {
   SMC_SQUARE_MAX = 64
 }; /* columns of a strand that are transposed by way of a buffer together */
+enum { SMC_NARROW_MAX = 3 }; /* classes of rows too short to be loaded four at a time */
 #endif
 
 SMC_INLINE char *element_at(const smc_view v, size_t row, size_t c) {
@@ -127,6 +132,45 @@ SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *
   }
 }
 
+#if SMC_FAST_MASKS
+SMC_INLINE vec first_numbers(void) {
+  static const real numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return v_load(numbers);
+}
+
+/* W rows of two or three classes, side by side: as many vectors, whose lanes are permuted.  Element i is of row
+ * i / classes. */
+SMC_INLINE void load_narrow(const char *p, const int classes, real *to) {
+  vec v[SMC_NARROW_MAX];
+  SMC_EACH(j, classes) v[j] = SMC_K(load)(p + (size_t)j * W * sizeof(elem));
+  SMC_EACH(c, classes) {
+    const vec element = v_fma(first_numbers(), v_set1((real)classes), v_set1((real)c));
+    const vec lane = v_add(element, v_set1(SMC_C(ROUNDER)));
+    vec column = v_permute(v[0], lane);
+    for (int j = 1; j < classes; ++j) {
+      mask before = v_lt(element, v_set1((real)j * (real)W));
+      column = v_select(before, column, v_permute(v[j], lane));
+    }
+    v_store(to + (size_t)c * W, column);
+  }
+}
+
+SMC_INLINE void store_narrow(char *p, const int classes, const real *from) {
+  SMC_EACH(j, classes) {
+    const vec element = v_add(first_numbers(), v_set1((real)j * (real)W));
+    const vec middle = v_sub(element, v_set1((real)(classes - 1) / 2));
+    const vec row = v_round(v_mul(middle, v_set1(1 / (real)classes)));
+    const vec class = v_fnma(row, v_set1((real)classes), element);
+    const vec lane = v_add(row, v_set1(SMC_C(ROUNDER)));
+    vec a = v_permute(v_load(from), lane);
+    for (int c = 1; c < classes; ++c) {
+      a = v_select(v_lt(class, v_set1((real)c)), a, v_permute(v_load(from + (size_t)c * W), lane));
+    }
+    SMC_K(store)(p + (size_t)j * W * sizeof(elem), a);
+  }
+}
+#endif
+
 /* Any number of rows up to W, any strides.  A single row is in every lane; a few classes, or some apart
  * from each other, are taken one element after the other; dense rows go by way of a buffer in which they
  * are of the type computed in.  Missing numbers are 0. */
@@ -180,6 +224,12 @@ static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_
   }
 }
 
+/* Whether rows are narrow, and side by side. */
+SMC_INLINE int are_narrow(const smc_view v, size_t classes) {
+  return SMC_FAST_MASKS && (classes == 2 || classes == SMC_NARROW_MAX) && v.col == sizeof(elem) &&
+         v.row == (ptrdiff_t)(classes * sizeof(elem));
+}
+
 /* Whether rows can be loaded and stored whole. */
 SMC_INLINE int are_whole(const smc_view v, size_t classes) {
   return sizeof(elem) == sizeof(real) && v.col == sizeof(elem) && classes >= 4;
@@ -193,6 +243,16 @@ static void fill_across(smc_view from, size_t row, size_t rows, size_t begin, si
   }
   for (size_t r = 0; r < rows; r += W, to += apart) {
     const char *p = element_at(from, row + r, begin);
+#if SMC_FAST_MASKS
+    if (rows - r >= W && are_narrow(from, classes)) {
+      if (classes == 2) {
+        load_narrow(p, 2, to);
+      } else {
+        load_narrow(p, SMC_NARROW_MAX, to);
+      }
+      continue;
+    }
+#endif
     if (rows - r >= W && are_whole(from, classes)) {
       load_whole(p, from.row, classes, to);
     } else {
@@ -209,6 +269,16 @@ static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, siz
   }
   for (size_t r = 0; r < rows; r += W, from += apart) {
     char *p = element_at(to, row + r, begin);
+#if SMC_FAST_MASKS
+    if (rows - r >= W && are_narrow(to, classes)) {
+      if (classes == 2) {
+        store_narrow(p, 2, from);
+      } else {
+        store_narrow(p, SMC_NARROW_MAX, from);
+      }
+      continue;
+    }
+#endif
     if (rows - r >= W && are_whole(to, classes)) {
       store_whole(p, to.row, classes, from);
     } else {

@@ -455,7 +455,7 @@ static shared_vector share_vector(size_t k) {
 }
 
 SMC_INLINE vec sums_in_lanes(vec a, const shared_vector *v, const size_t steps) {
-  SMC_UNROLL for (size_t i = 0; i < steps; ++i) a = v_add(a, v_permute(a, v->from[i]));
+  SMC_UNROLL for (size_t i = 0; i < steps; ++i) a = v_add(a, v_permute(a, v_load(v->from[i])));
   return a;
 }
 #endif

@@ -85,12 +85,12 @@ SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
   }
 }
 
-SMC_INLINE f32_vec f32_permute(f32_vec a, const f32_word from[f32_lanes]) {
-  return _mm512_permutexvar_ps(_mm512_loadu_si512(from), a);
+SMC_INLINE f32_vec f32_permute(f32_vec a, f32_vec from) {
+  return _mm512_permutexvar_ps(_mm512_castps_si512(from), a);
 }
 
-SMC_INLINE f64_vec f64_permute(f64_vec a, const f64_word from[f64_lanes]) {
-  return _mm512_permutexvar_pd(_mm512_loadu_si512(from), a);
+SMC_INLINE f64_vec f64_permute(f64_vec a, f64_vec from) {
+  return _mm512_permutexvar_pd(_mm512_castpd_si512(from), a);
 }
 
 /* The low bits of the sum with ROUNDER, moved into the exponent's place. */

@@ -199,7 +199,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_or SMC_V(or)
 #define v_count SMC_V(count)         /* lanes set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
-#define v_permute SMC_V(permute)     /* lane i gets lane from[i] */
+#define v_permute SMC_V(permute)     /* lane i gets the lane in the low bits of from[i] */
 #define v_add_if SMC_V(add_if)       /* mask ? a + b : a */
 #define v_load SMC_V(load)
 #define v_store SMC_V(store)
