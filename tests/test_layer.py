@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import truth
 from cases import INPUTS, OPERATIONS
+from truth import wide
 
 # The worked example: three inputs, five classes, no bias; what it prints, to eight decimals
 X = np.array([0.1, 0.5, 0.4])
@@ -163,3 +164,25 @@ def test_layer_products_are_products_with_the_layer_jacobian(sm, rng):
     np.testing.assert_allclose(
         sm.softmax_layer_jvp(s, x, W, dW, db, dx), expected, rtol=0, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("n", "inputs", "k"), [(257, 784, 10), (1031, 130, 9), (1400, 1000, 3), (40, 1001, 32)]
+)
+def test_products_with_a_thin_matrix(sm, rng, real, n, inputs, k):
+    """So large that they are done in pieces of rows, of which the last is shorter."""
+    x = rng.uniform(-1, 1, (n, inputs)).astype(real)
+    weights = rng.uniform(-0.1, 0.1, (inputs, k)).astype(real)
+    g = rng.standard_normal((n, k)).astype(real)
+    s = sm.softmax_layer(x, weights)
+    logits = wide(x) @ wide(weights)
+    expected = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    expected /= expected.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(s, expected.astype(real), rtol=inputs * truth.eps(real), atol=0)
+
+    d_weights, _, d_x = sm.softmax_layer_vjp(s, x, weights, g)
+    delta = wide(sm.softmax_vjp(s, g))
+    for got, a, b in ((d_weights, wide(x).T, delta), (d_x, delta, wide(weights).T)):
+        bound = a.shape[1] * truth.eps(real) * (abs(a) @ abs(b))
+        assert (abs(got - a @ b) <= bound).all()

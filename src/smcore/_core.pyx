@@ -1541,12 +1541,19 @@ cdef extern from "numpy/ufuncobject.h":
         void **data
         const char *types
 
+cdef bint has_avx512 = "avx512" in targets()
 cdef ufunc_loop[2] matmul_loops  # for float, for double
 cdef void *matmul_data[2]
 
 cdef enum:
     SMALL_LAYER = 1 << 17  # logits, above which it does not matter what a call costs
     SMALL_PRODUCT = 1 << 15  # multiplications in less than 1 us or 2
+    # OpenBLAS, where it has AVX-512, multiplies without packing its operands first up to so many
+    # multiplications. With a thin factor that is up to twice as fast: so it is given such pieces.
+    UNPACKED_PRODUCT = 1_000_000
+    THIN_COLUMNS = 32  # of that factor
+    THIN_ROWS = 16  # of a piece, at least
+    THIN_BYTES = 1 << 22  # of a matrix that is cut across its rows
 
 
 cdef int find_matmul() except -1:
@@ -1586,9 +1593,22 @@ cdef inline matrix transposed(matrix x) noexcept:
     return matrix(x.data, x.columns, x.rows, x.column, x.row)
 
 
+cdef cnp.npy_intp rows_at_once(matrix a, matrix b) noexcept:
+    """The rows of a that are multiplied at once, that the product be done soonest."""
+    cdef cnp.npy_intp multiplications = a.rows * a.columns * b.columns
+    cdef cnp.npy_intp pieces = multiplications // UNPACKED_PRODUCT + 1
+    cdef cnp.npy_intp rows = (a.rows + pieces - 1) // pieces
+    if multiplications <= UNPACKED_PRODUCT or b.columns > THIN_COLUMNS or rows < THIN_ROWS:
+        return a.rows
+    if a.row < a.column and a.columns * a.column > THIN_BYTES:
+        return a.rows
+    return rows if has_avx512 else a.rows
+
+
 cdef void multiply(matrix a, matrix b, cnp.ndarray out) noexcept:
     """out = a b"""
     cdef bint kind = cnp.PyArray_ITEMSIZE(out) == 8
+    cdef cnp.npy_intp start = 0, rows = rows_at_once(a, b)
     cdef matrix c = matrix_of(out)
     cdef char *data[3]
     data[:] = [a.data, b.data, c.data]
@@ -1599,7 +1619,11 @@ cdef void multiply(matrix a, matrix b, cnp.ndarray out) noexcept:
         matmul_loops[kind](data, sizes, steps, matmul_data[kind])
         return
     with nogil:
-        matmul_loops[kind](data, sizes, steps, matmul_data[kind])
+        while start < a.rows:
+            data[:] = [a.data + start * a.row, b.data, c.data + start * c.row]
+            sizes[1] = min(rows, a.rows - start)
+            matmul_loops[kind](data, sizes, steps, matmul_data[kind])
+            start += rows
 
 
 cdef void add_bias(cython.floating *z, const cython.floating *b, size_t n, size_t k) noexcept nogil:
