@@ -19,6 +19,7 @@
 typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_product;
 enum { SMC_DOT_STEPS = 8 }; /* groups whose products an accumulator takes before it is flushed */
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
+enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that registers have room for */
 typedef struct {
   smc_view lse, g; /* one value for each row */
 } smc_rowwise;
@@ -123,39 +124,48 @@ SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec dot) {
   return SMC_K(one_product)(s, g, dot, SMC_SOFTMAX_VJP);
 }
 
-/* `rows`, a constant, at a time, so that their dot products are added up across the lanes together; what is
- * left of each beyond whole vectors is loaded once. */
+/* `rows` at a time, so that their dot products are added up across the lanes together; of each the last `held`
+ * vectors, of which the very last has `rest` lanes, stay in registers, after `before` lanes.  (Constants.) */
 SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, const int rows,
-                             const size_t whole_vectors, size_t rest) {
-  const size_t end = whole_vectors * W;
-  vec dot[SMC_GROUP], a[SMC_GROUP], b[SMC_GROUP];
+                             const size_t before, const int held, size_t rest) {
+  vec dot[SMC_GROUP], a[SMC_GROUP][SMC_HELD_MAX], b[SMC_GROUP][SMC_HELD_MAX];
   SMC_EACH(u, SMC_GROUP) dot[u] = v_set1(0);
   SMC_EACH(u, rows) {
     const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
-    for (size_t i = 0; i < end; i += W)
+    for (size_t i = 0; i < before; i += W) {
       dot[u] = v_fma(SMC_K(load)(p + i), SMC_K(load)(q + i), dot[u]);
-    a[u] = SMC_K(load_n)(p + end, rest, v_set1(0)), b[u] = SMC_K(load_n)(q + end, rest, v_set1(0));
-    dot[u] = v_fma(a[u], b[u], dot[u]);
+    }
+    p += before, q += before;
+    SMC_EACH(i, held) {
+      const size_t lanes = i + 1 < held ? W : rest;
+      a[u][i] = SMC_K(load_n)(p + (size_t)i * W, lanes, v_set1(0));
+      b[u][i] = SMC_K(load_n)(q + (size_t)i * W, lanes, v_set1(0));
+      dot[u] = v_fma(a[u][i], b[u][i], dot[u]);
+    }
   }
   const vec dots = add_up_group(dot);
   SMC_EACH(u, rows) {
     const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
     elem *to = stored_row(y, row + (size_t)u);
     const vec d = v_set1(SMC_V(get)((const char *)&dots + (size_t)u * sizeof(vec) / SMC_GROUP));
-    for (size_t i = 0; i < end; i += W) {
+    for (size_t i = 0; i < before; i += W) {
       SMC_K(store)(to + i, SMC_K(short_product)(SMC_K(load)(p + i), SMC_K(load)(q + i), d));
     }
-    SMC_K(store_n)(to + end, SMC_K(short_product)(a[u], b[u], d), rest);
+    to += before;
+    SMC_EACH(i, held) {
+      const size_t lanes = i + 1 < held ? W : rest;
+      SMC_K(store_n)(to + (size_t)i * W, SMC_K(short_product)(a[u][i], b[u][i], d), lanes);
+    }
   }
 }
 
-SMC_INLINE void short_products(smc_view s, smc_view g, smc_view y, size_t n,
-                               const size_t whole_vectors, size_t rest) {
+SMC_INLINE void short_products(smc_view s, smc_view g, smc_view y, size_t n, const size_t before,
+                               const int held, size_t rest) {
   size_t row = 0;
   for (; row + SMC_GROUP <= n; row += SMC_GROUP) {
-    few_products(s, g, y, row, SMC_GROUP, whole_vectors, rest);
+    few_products(s, g, y, row, SMC_GROUP, before, held, rest);
   }
-  for (; row < n; ++row) few_products(s, g, y, row, 1, whole_vectors, rest);
+  for (; row < n; ++row) few_products(s, g, y, row, 1, before, held, rest);
 }
 
 #if SMC_FAST_MASKS
@@ -191,11 +201,15 @@ SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t
   if (SMC_K(share_vectors)(s, g, y, n, k)) return 1;
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
-  if (whole_vectors == 0 &&
-      sizeof(elem) == sizeof(real)) { /* an instance of its own is worth 30% */
-    short_products(s, g, y, n, 0, rest);
+  if (sizeof(elem) < sizeof(real) ||
+      whole_vectors > SMC_HELD_MAX) { /* those of 16 bits are larger */
+    short_products(s, g, y, n, whole_vectors * W, 1, rest);
+  } else if (whole_vectors == 0) {
+    short_products(s, g, y, n, 0, 1, rest);
+  } else if (whole_vectors == 1) {
+    short_products(s, g, y, n, 0, 2, rest);
   } else {
-    short_products(s, g, y, n, whole_vectors, rest);
+    short_products(s, g, y, n, (whole_vectors + 1 - SMC_HELD_MAX) * W, SMC_HELD_MAX, rest);
   }
   return 1;
 }
