@@ -159,13 +159,14 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
   }
 }
 
-SMC_INLINE void short_products(smc_view s, smc_view g, smc_view y, size_t n, const size_t before,
-                               const int held, size_t rest) {
+/* All but the last few rows; how many. */
+SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, const size_t before,
+                                 const int held, size_t rest) {
   size_t row = 0;
   for (; row + SMC_GROUP <= n; row += SMC_GROUP) {
     few_products(s, g, y, row, SMC_GROUP, before, held, rest);
   }
-  for (; row < n; ++row) few_products(s, g, y, row, 1, before, held, rest);
+  return row;
 }
 
 #if SMC_FAST_MASKS
@@ -201,16 +202,19 @@ SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t
   if (SMC_K(share_vectors)(s, g, y, n, k)) return 1;
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
+  size_t row;
   if (sizeof(elem) < sizeof(real) ||
-      whole_vectors > SMC_HELD_MAX) { /* those of 16 bits are larger */
-    short_products(s, g, y, n, whole_vectors * W, 1, rest);
+      whole_vectors > SMC_HELD_MAX) { /* an instance for 16 bits is large */
+    row = short_products(s, g, y, n, whole_vectors * W, 1, rest);
   } else if (whole_vectors == 0) {
-    short_products(s, g, y, n, 0, 1, rest);
+    row = short_products(s, g, y, n, 0, 1, rest);
   } else if (whole_vectors == 1) {
-    short_products(s, g, y, n, 0, 2, rest);
+    row = short_products(s, g, y, n, 0, 2, rest);
   } else {
-    short_products(s, g, y, n, (whole_vectors + 1 - SMC_HELD_MAX) * W, SMC_HELD_MAX, rest);
+    const size_t before = (whole_vectors + 1 - SMC_HELD_MAX) * W;
+    row = short_products(s, g, y, n, before, SMC_HELD_MAX, rest);
   }
+  for (; row < n; ++row) few_products(s, g, y, row, 1, whole_vectors * W, 1, rest);
   return 1;
 }
 

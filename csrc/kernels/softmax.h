@@ -22,6 +22,7 @@
 #define peak_range SMC_V(peak_range)
 #define first_peak SMC_V(first_peak)
 #define absent_in_block SMC_V(absent_in_block)
+#define strand_terms SMC_V(strand_terms)
 #define sum_of_terms SMC_V(sum_of_terms)
 #define sum_of_strand SMC_V(sum_of_strand)
 #define softmax_sums SMC_V(softmax_sums)
@@ -153,11 +154,23 @@ SMC_INLINE peak_range first_peak(const tile *t, const strand x, const extent n, 
   return (peak_range){i, SMC_GROUP};
 }
 
-/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  A tail leaves out what equals m, in
- * a range of vectors; how many those are, is added to `peaks`. */
-SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const peak_range range,
-                             const shift *sh, const scaling *scale, vec *peaks, const smc_sum which,
-                             int paired, const int general) {
+/* What the terms of a strand are, and what is fetched while they are summed. */
+typedef struct {
+  const shift *sh;
+  const scaling *scale;
+  vec absent;       /* from a tail, */
+  peak_range range; /* in those vectors */
+  lines_ahead lines;
+} strand_terms;
+
+/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  How many terms a tail leaves out, is
+ * added to `peaks`. */
+SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_terms *of, vec *peaks,
+                             const smc_sum which, int paired, const int general) {
+  const scaling *scale = of->scale;
+  const shift *sh = of->sh;
+  const peak_range range = of->range;
+  const vec m = of->absent;
   const vec zero = v_set1(0);
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   const int keep = y.p != NULL, together = general ? 2 : SMC_GROUP; /* rare: so it is short */
@@ -181,6 +194,9 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const pe
         if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
         x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
       }
+      if (of->lines.next) {
+        SMC_EACH(j, SMC_GROUP) fetch_line(&of->lines, i + (size_t)j);
+      }
     }
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
@@ -196,13 +212,14 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, vec m, const pe
   return total;
 }
 
-SMC_INLINE pair sum_of_strand(const strand x, const strand y, const extent n, vec m,
-                              const peak_range range, const shift *sh, const scaling *scale,
-                              vec *peaks, const smc_sum which, int paired) {
+SMC_INLINE pair sum_of_strand(const tile *t, size_t u, const strand x, const strand y,
+                              const extent n, strand_terms of, vec *peaks, const smc_sum which,
+                              int paired) {
   if (is_dense(x, n) && is_dense(y, n)) {
-    return sum_of_terms(dense(x), dense(y), whole(n), m, range, sh, scale, peaks, which, paired, 0);
+    of.lines = lines_of(t, u);
+    return sum_of_terms(dense(x), dense(y), whole(n), &of, peaks, which, paired, 0);
   }
-  return sum_of_terms(x, y, n, m, range, sh, scale, peaks, which, paired, 0);
+  return sum_of_terms(x, y, n, &of, peaks, which, paired, 0);
 }
 
 /* What is known of a group of rows; but until finish_sums, entry u has of `sum` and `peaks` those of strand
@@ -243,17 +260,16 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const extent n = extent_of(t, u);
     const softmax_sums *row = &s[group_of(t, u)];
     const shift sh = shift_of_strand(t, u, &row->sh);
-    const vec absent = of_strand(t, u, &row->absent);
-    const peak_range all = {0, (size_t)-1};
+    strand_terms of = {&sh, scale, of_strand(t, u, &row->absent), {0, (size_t)-1}, {NULL, NULL}};
     vec *peaks = &s[u].peaks;
     pair part;
     if (is_general(scale, &sh)) {
-      part = sum_of_terms(x, y, n, absent, all, &sh, scale, peaks, which, paired, 1);
+      part = sum_of_terms(x, y, n, &of, peaks, which, paired, 1);
     } else if (which == SMC_TOTAL) {
-      part = sum_of_strand(x, y, n, absent, all, &sh, scale, peaks, SMC_TOTAL, paired);
+      part = sum_of_strand(t, u, x, y, n, of, peaks, SMC_TOTAL, paired);
     } else {
-      const peak_range range = first_peak(t, x, n, absent);
-      part = sum_of_strand(x, y, n, absent, range, &sh, scale, peaks, SMC_TAIL, 1);
+      of.range = first_peak(t, x, n, of.absent);
+      part = sum_of_strand(t, u, x, y, n, of, peaks, SMC_TAIL, 1);
     }
     s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
   }

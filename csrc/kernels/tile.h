@@ -78,6 +78,9 @@
 #define store_values SMC_V(store_values)
 #define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
+#define lines_ahead SMC_V(lines_ahead)
+#define lines_of SMC_V(lines_of)
+#define fetch_line SMC_V(fetch_line)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define column_block SMC_V(column_block)
 #define are_scattered SMC_V(are_scattered)
@@ -190,6 +193,7 @@ typedef struct {
   int lone;         /* a row that would be packed, were it not the only one */
   int grouped;      /* a tile is a group of W rows, along */
   int far;          /* operands come from memory */
+  int streams;      /* and packed rows are dense: passes fetch what comes next (lines_ahead) */
   size_t block;     /* classes in all blocks but the last */
   size_t part;      /* classes in all parts of the row but the last */
   size_t parts;     /* more than one only where the tile has one row, along */
@@ -532,6 +536,28 @@ SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to)
   store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
 }
 
+/* Memory that a pass over a packed strand of more than a page fetches meanwhile, a line for each of its
+ * vectors: the strand after it, and what its results will be written to; or NULL. */
+typedef struct {
+  const char *next, *output;
+} lines_ahead;
+
+SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
+  const batch *b = t->of;
+  lines_ahead a = {NULL, NULL};
+  if (SMC_PACKED_MAX * sizeof(vec) <= SMC_PAGE || !t->streams) return a;
+  const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
+  const ptrdiff_t row = (ptrdiff_t)(t->row + u * W);
+  a.next = (const char *)in->data + (row + (ptrdiff_t)W) * in->row;
+  if (out->data) a.output = (const char *)out->data + row * out->row;
+  return a;
+}
+
+SMC_INLINE void fetch_line(const lines_ahead *a, size_t i) {
+  SMC_PREFETCH(a->next + i * sizeof(vec));
+  if (a->output) SMC_PREFETCH(a->output + i * sizeof(vec));
+}
+
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
  * their lines are touched before, in order.  Nor does it in columns of which a tile has a few lines in each
  * of many places: it is told what this tile will write, and the next one read. */
@@ -575,7 +601,9 @@ SMC_INLINE int are_scattered(const batch *b) {
 /* Of a tile of packed rows that do not stay in the second-level cache. */
 SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
   const size_t strand_bytes = t->block * W * t->of->as->size;
-  const size_t most = t->prefetch ? SMC_TOUCHED_BYTES / strand_bytes : SMC_FAR_STRANDS;
+  const size_t most = t->streams    ? 1
+                      : t->prefetch ? SMC_TOUCHED_BYTES / strand_bytes
+                                    : SMC_FAR_STRANDS;
   return strands < most ? strands : most;
 }
 
@@ -616,7 +644,9 @@ static size_t plan_tiles(tile *t, const batch *b) {
   if (t->across) {
     if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
-    t->prefetch = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b);
+    t->streams = is_far && whole_rows && t->block == b->k && b->k * sizeof(vec) > SMC_PAGE &&
+                 b->count > b->inputs && b->operands[0].row == (ptrdiff_t)b->k * size;
+    t->prefetch = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b) && !t->streams;
     if (!columns && bytes > SMC_KEEP_BYTES) strands = far_strands(t, strands);
   } else if (t->staged) {
     if (b->k > room) t->block = room;
