@@ -140,6 +140,29 @@ def test_peak_diagonal_of_the_log_softmax_jacobian(sm, native_dtype):
     truth.assert_ulps(diagonal, 1 - truth.mp_softmax(x)[:, 2], 4)
 
 
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_large_jacobians_are_those_of_each_row(sm, rng, real, start):
+    """Beyond 32 MiB they are stored past the caches, a line at a time: at any place in a line."""
+    batch, k, inputs = (13, 903, 521) if real is np.float32 else (7, 903, 521)
+    s = sm.softmax(rng.standard_normal((batch, k)).astype(real) * 3)
+    x = rng.standard_normal((batch, inputs)).astype(real)
+    few = s[:, :50] * np.linspace(0.5, 2, batch, dtype=real)[:, np.newaxis]  # one is above one half
+    few[0, 3] = 0.75
+    for function, operands, size in (
+        (sm.softmax_jacobian, (s,), k),
+        (sm.log_softmax_jacobian, (np.log(s),), k),
+        (sm.softmax_layer_jacobian, (few, x), 50 * inputs),
+    ):
+        shape = (*operands[0].shape, size)
+        space = np.full(np.prod(shape) + start + 1, 7, real)
+        out = space[start:-1].reshape(shape)
+        assert function(*operands, out=out) is out
+        for i in range(batch):
+            np.testing.assert_array_equal(out[i], function(*(a[i] for a in operands)))
+        assert (space[:start] == 7).all() and space[-1] == 7
+
+
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_long_rows_do_not_drift(sm, name):
     """The sums over 2^17 classes carry no more error than those over ten."""

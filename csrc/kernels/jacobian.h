@@ -7,6 +7,7 @@
 #ifndef SMC_JACOBIAN_CONSTANTS
 #define SMC_JACOBIAN_CONSTANTS
 enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of a part costs */
+enum { SMC_STREAM_BYTES = 1 << 25 }; /* of a result, that no cache will hold for whoever reads it */
 #endif
 
 #define sum_range SMC_K(sum_range)
@@ -14,6 +15,12 @@ enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of
 #define store_scaled SMC_K(store_scaled)
 #define convert_scaled SMC_K(convert_scaled)
 #define scaled_copy SMC_K(scaled_copy)
+#define is_beyond_caches SMC_K(is_beyond_caches)
+#define row_of_jacobian SMC_K(row_of_jacobian)
+#define end_of_jacobian SMC_K(end_of_jacobian)
+#define unfinished_row SMC_K(unfinished_row)
+#define stream_scaled SMC_K(stream_scaled)
+#define finish_row SMC_K(finish_row)
 #define variance SMC_K(variance)
 #define small_jacobian SMC_K(small_jacobian)
 #define softmax_jacobian_row SMC_K(softmax_jacobian_row)
@@ -84,6 +91,77 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int 
   }
 }
 
+/* Whether a result is stored past the caches: a line that is stored whole need not be fetched before. */
+SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
+  return SMC_STREAMS && sizeof(elem) == sizeof(real) && W * sizeof(real) == SMC_LINE &&
+         row * sizeof(elem) >= SMC_PAGE / 2 && n * row * sizeof(elem) > SMC_STREAM_BYTES;
+}
+
+/* The end of a row that is stored past the caches, which does not fill its line yet. */
+typedef struct {
+  size_t lanes;
+  real line[2 * SMC_V(lanes)];
+} unfinished_row;
+
+#if SMC_STREAMS
+/* out = factor*x, but `value` at one place, past the caches; after what is unfinished, if anything is.  Whole
+ * lines: of one that is stored so, nothing may be stored otherwise, or it would be fetched again. */
+static SMC_OUTLINE void stream_scaled(unfinished_row *end, char *out, const char *x, vec factor,
+                                      size_t n, size_t place, real value) {
+  const size_t beyond = (uintptr_t)out % SMC_LINE / sizeof(elem);
+  const size_t head = beyond ? W - beyond : 0;
+  size_t i = head;
+  if (head > 0) {
+    v_store(end->line + beyond, v_mul(factor, v_load(x)));
+    if (place < head) end->line[beyond + place] = value;
+    if (end->lanes == beyond) {
+      v_stream(out - beyond * sizeof(elem), v_load(end->line));
+    } else {
+      v_store_n(out, v_load(end->line + beyond), head);
+    }
+  }
+  for (; i + W <= n; i += W) {
+    vec a = v_mul(factor, v_load(x + i * sizeof(elem)));
+    if (place - i < W) {
+      v_store(end->line, a);
+      end->line[place - i] = value;
+      a = v_load(end->line);
+    }
+    v_stream(out + i * sizeof(elem), a);
+  }
+  end->lanes = n - i;
+  v_store(end->line, v_mul(factor, v_load_n(x + i * sizeof(elem), n - i, v_set1(0))));
+  if (place - i < W) end->line[place - i] = value;
+}
+
+/* What is unfinished, to before `out`. */
+static void finish_row(const unfinished_row *end, char *out) {
+  if (end->lanes > 0) v_store_n(out - end->lanes * sizeof(elem), v_load(end->line), end->lanes);
+  smc_fence();
+}
+#endif
+
+/* A row of n numbers, of which one is another value; as scaled_copy or, if `end` is given, past the caches. */
+SMC_INLINE void row_of_jacobian(char *out, const char *x, vec factor, size_t n, size_t place,
+                                real value, int loose, unfinished_row *end) {
+#if SMC_STREAMS
+  if (end) {
+    stream_scaled(end, out, x, factor, n, place, value);
+    return;
+  }
+#endif
+  (void)end;
+  scaled_copy(out, x, factor, n, loose);
+  if (place < n) SMC_K(put)(out + place * sizeof(elem), value);
+}
+
+SMC_INLINE void end_of_jacobian(char *out, const unfinished_row *end) {
+#if SMC_STREAMS
+  if (end) finish_row(end, out);
+#endif
+  (void)out, (void)end;
+}
+
 /* s_i (1 - s_i) */
 SMC_INLINE real variance(const char *s, size_t k, size_t i) {
   const real s_i = SMC_K(get)(s + i * sizeof(elem));
@@ -117,54 +195,63 @@ static void small_jacobian(const char *s, char *out, size_t k) {
 }
 
 /* As there, but that the diagonal is stored by itself. */
-static void softmax_jacobian_row(const char *s, char *out, size_t k) {
+static void softmax_jacobian_row(const char *s, char *out, size_t k, int beyond) {
+  unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
   if (k <= W) {
     small_jacobian(s, out, k);
     return;
   }
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
     const vec minus = v_set1(-SMC_K(get)(s + i * sizeof(elem)));
-    scaled_copy(out, s, minus, k, i + 1 < k);
-    SMC_K(put)(out + i * sizeof(elem), variance(s, k, i));
+    row_of_jacobian(out, s, minus, k, i, variance(s, k, i), i + 1 < k, end);
   }
+  end_of_jacobian(out, end);
 }
 
-/* Every row is -s; the diagonal is 1 - s_i = -expm1(log s_i). */
-static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k) {
+/* Every row is -s, and a copy of the first; the diagonal is 1 - s_i = -expm1(log s_i), which comes last there. */
+static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int beyond) {
+  unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
+  real diagonal[SMC_V(lanes)], first = 0;
   for (size_t i = 0; i < k; i += W) {
     size_t n = k - i < W ? k - i : W;
     vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0)),
         s = exp_of_negative(x, v_set1(0));
     SMC_K(store_n)(out + i * sizeof(elem), v_sub(v_set1(0), s), n);
   }
-  for (size_t i = 1; i < k; ++i) {
+  for (size_t i = 0; i < k; ++i) {
     char *row = out + i * k * sizeof(elem);
+    if (i % W == 0) {
+      const size_t n = k - i < W ? k - i : W;
+      vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
+      v_store(diagonal, v_sub(v_set1(0), expm1_of_negative(x)));
+    }
+    if (i == 0) {
+      first = diagonal[0];
+      continue;
+    }
     if (sizeof(elem) == sizeof(real)) {
-      scaled_copy(row, out, v_set1(1), k, (k - 1 - i) * k >= W);
+      row_of_jacobian(row, out, v_set1(1), k, i, diagonal[i % W], (k - 1 - i) * k >= W, end);
     } else { /* without converting */
       memcpy(row, out, k * sizeof(elem));
+      SMC_K(put)(row + i * sizeof(elem), diagonal[i % W]);
     }
   }
-  for (size_t i = 0; i < k; i += W) { /* a single element by put: Clang 22 stores two of bfloat16 */
-    const size_t n = k - i < W ? k - i : W;
-    real diagonal[SMC_V(lanes)];
-    vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
-    v_store(diagonal, v_sub(v_set1(0), expm1_of_negative(x)));
-    for (size_t j = 0; j < n; ++j) {
-      SMC_K(put)(out + (i + j) * (k + 1) * sizeof(elem), diagonal[j]);
-    }
-  }
+  end_of_jacobian(out + k * k * sizeof(elem), end);
+  SMC_K(put)(out, first);
 }
 
 /* out[t, i*j + l] = s_t ((i = t) - s_i) x_l */
-static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k, size_t j) {
+static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k, size_t j,
+                               int beyond) {
+  unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
   for (size_t t = 0; t < k; ++t) {
     vec s_t = v_set1(SMC_K(get)(s + t * sizeof(elem)));
     vec diagonal = v_mul(s_t, one_minus(s, k, t)), minus = v_sub(v_set1(0), s_t);
     for (size_t i = 0; i < k; ++i, out += j * sizeof(elem)) {
       vec off_diagonal = v_mul(minus, v_set1(SMC_K(get)(s + i * sizeof(elem))));
       const int loose = ((k - 1 - t) * k + k - 1 - i) * j >= W;
-      scaled_copy(out, x, i == t ? diagonal : off_diagonal, j, loose);
+      row_of_jacobian(out, x, i == t ? diagonal : off_diagonal, j, j, 0, loose, end);
     }
   }
+  end_of_jacobian(out, end);
 }

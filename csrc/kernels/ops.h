@@ -62,20 +62,24 @@ static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, si
 }
 
 static void SMC_K(op_softmax_jacobian)(smc_view s, smc_view jacobian, size_t n, size_t k) {
+  const int beyond = is_beyond_caches(n * k, k);
   for (size_t i = 0; i < n; ++i) {
-    softmax_jacobian_row(element_at(s, i, 0), element_at(jacobian, i, 0), k);
+    softmax_jacobian_row(element_at(s, i, 0), element_at(jacobian, i, 0), k, beyond);
   }
 }
 
 static void SMC_K(op_log_softmax_jacobian)(smc_view log_s, smc_view jacobian, size_t n, size_t k) {
+  const int beyond = is_beyond_caches(n * k, k);
   for (size_t i = 0; i < n; ++i) {
-    log_softmax_jacobian_row(element_at(log_s, i, 0), element_at(jacobian, i, 0), k);
+    log_softmax_jacobian_row(element_at(log_s, i, 0), element_at(jacobian, i, 0), k, beyond);
   }
 }
 
 static void SMC_K(op_softmax_layer_jacobian)(smc_view s, smc_view x, smc_view jacobian, size_t n,
                                              size_t k, size_t j) {
+  const int beyond = is_beyond_caches(n * k * k, j);
   for (size_t i = 0; i < n; ++i) {
-    layer_jacobian_row(element_at(s, i, 0), element_at(x, i, 0), element_at(jacobian, i, 0), k, j);
+    layer_jacobian_row(element_at(s, i, 0), element_at(x, i, 0), element_at(jacobian, i, 0), k, j,
+                       beyond);
   }
 }

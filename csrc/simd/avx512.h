@@ -9,6 +9,7 @@
 #define SMC_FUSED 1
 #define SMC_FAST_HALVES 1
 #define SMC_FAST_MASKS 1
+#define SMC_STREAMS 1
 #define f32_OCTAVE 8
 #define f64_OCTAVE 8
 
@@ -63,10 +64,13 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   SMC_INLINE void T##_store(void *p, T##_vec a) { _mm512_storeu_##s(p, a); }                       \
   SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                      \
     _mm512_mask_storeu_##s(p, T##_first(n), a);                                                    \
-  }
+  }                                                                                                \
+  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm512_stream_##s(p, a); }
 
 SMC_AVX512(f32, ps, 32)
 SMC_AVX512(f64, pd, 64)
+
+SMC_INLINE void smc_fence(void) { _mm_sfence(); }
 
 SMC_INLINE f32_vec f32_xor_lanes(f32_vec a, int d) {
   switch (d) {

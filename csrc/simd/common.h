@@ -7,6 +7,7 @@
  * the type computed in; and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
  * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
+ * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.
  * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
@@ -205,6 +206,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_store SMC_V(store)
 #define v_load_n SMC_V(load_n) /* the first n lanes, the others from a vector */
 #define v_store_n SMC_V(store_n)
+#define v_stream SMC_V(stream)       /* past the caches; where vectors are aligned */
 #define v_load_quad SMC_V(load_quad) /* lane l of c[0..3]: four numbers at p + l*step */
 #define v_store_quad SMC_V(store_quad)
 

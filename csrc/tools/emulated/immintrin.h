@@ -111,10 +111,14 @@ SMC_EMULATED __m256i smc_cvtepi32_epi16(__m512i a) {
 #undef _mm512_shuffle_f32x4
 #undef _mm512_shuffle_f64x2
 #undef _mm512_cvtps_ph
+#undef _mm512_stream_ps
+#undef _mm512_stream_pd
 #define _mm512_mask_loadu_ps smc_mask_loadu_ps
 #define _mm512_mask_loadu_pd smc_mask_loadu_pd
 #define _mm512_mask_storeu_ps smc_mask_storeu_ps
 #define _mm512_mask_storeu_pd smc_mask_storeu_pd
+#define _mm512_stream_ps(p, a) _mm512_storeu_ps(p, a)
+#define _mm512_stream_pd(p, a) _mm512_storeu_pd(p, a)
 #define _mm512_getexp_ps smc_getexp_ps
 #define _mm512_getexp_pd smc_getexp_pd
 #define _mm512_scalef_ps smc_scalef_ps
