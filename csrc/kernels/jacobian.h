@@ -53,28 +53,27 @@ static vec one_minus(const char *s, size_t k, size_t i) {
  * may be written as well, as it will be written over: a whole store is faster than one of a part. */
 SMC_INLINE void store_scaled(char *out, const char *x, vec factor, size_t n, int loose) {
   const size_t beyond = (uintptr_t)out / sizeof(elem) % W;
-  size_t i = 0;
+  const size_t step = W * sizeof(elem);
   if (n >= SMC_ALIGNED_FROM * W && beyond > 0) {
-    i = W - beyond;
-    SMC_K(store_n)(out, v_mul(factor, SMC_K(load)(x)), i);
+    const size_t head = W - beyond;
+    SMC_K(store_n)(out, v_mul(factor, SMC_K(load)(x)), head);
+    out += head * sizeof(elem), x += head * sizeof(elem), n -= head;
   }
   /* Where it takes little to store one, a loop of one may not be fetched fast enough. */
   const int two = W >= 8 && sizeof(elem) == sizeof(real);
-  for (; two && i + 2 * W <= n; i += 2 * W) {
-    const char *from = x + i * sizeof(elem);
-    char *to = out + i * sizeof(elem);
-    SMC_K(store)(to, v_mul(factor, SMC_K(load)(from)));
-    SMC_K(store)(to + W * sizeof(elem), v_mul(factor, SMC_K(load)(from + W * sizeof(elem))));
+  for (; two && n >= 2 * W; n -= 2 * W, out += 2 * step, x += 2 * step) {
+    SMC_K(store)(out, v_mul(factor, SMC_K(load)(x)));
+    SMC_K(store)(out + step, v_mul(factor, SMC_K(load)(x + step)));
   }
-  for (; i + W <= n; i += W) {
-    SMC_K(store)(out + i * sizeof(elem), v_mul(factor, SMC_K(load)(x + i * sizeof(elem))));
+  for (; n >= W; n -= W, out += step, x += step) {
+    SMC_K(store)(out, v_mul(factor, SMC_K(load)(x)));
   }
-  if (i == n) return;
-  const vec rest = v_mul(factor, SMC_K(load_n)(x + i * sizeof(elem), n - i, v_set1(0)));
+  if (n == 0) return;
+  const vec rest = v_mul(factor, SMC_K(load_n)(x, n, v_set1(0)));
   if (loose) {
-    SMC_K(store)(out + i * sizeof(elem), rest);
+    SMC_K(store)(out, rest);
   } else {
-    SMC_K(store_n)(out + i * sizeof(elem), rest, n - i);
+    SMC_K(store_n)(out, rest, n);
   }
 }
 
