@@ -173,8 +173,7 @@ SMC_INLINE real variance(const char *s, size_t k, size_t i) {
 /* Where a row is one vector, the diagonal is put into it.  Rows are stored whole: what one has beyond its
  * end, the next one writes over. */
 static void small_jacobian(const char *s, char *out, size_t k) {
-  static const real number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const vec lane = v_load(number), all = SMC_K(load_n)(s, k, v_set1(0));
+  const vec lane = lane_numbers(), all = SMC_K(load_n)(s, k, v_set1(0));
   const vec minus = v_sub(v_set1(0), all);
   vec on = v_mul(all, v_sub(v_set1(1), all));
   if (v_count(v_lt(v_set1((real)0.5), all)) > 0) {

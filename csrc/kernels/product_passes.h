@@ -125,7 +125,8 @@ SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec dot) {
 }
 
 /* `rows` at a time, so that their dot products are added up across the lanes together; of each the last `held`
- * vectors, of which the very last has `rest` lanes, stay in registers, after `before` lanes.  (Constants.) */
+ * vectors, of which the very last has `rest` lanes, stay in registers, after `before` lanes.  (`rows` and
+ * `held` are constants.) */
 SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, const int rows,
                              const size_t before, const int held, size_t rest) {
   vec dot[SMC_GROUP], a[SMC_GROUP][SMC_HELD_MAX], b[SMC_GROUP][SMC_HELD_MAX];

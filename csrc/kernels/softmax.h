@@ -62,7 +62,6 @@
 #define results_of SMC_V(results_of)
 #define softmax_results SMC_V(softmax_results)
 #define log_softmax_results SMC_V(log_softmax_results)
-#define quarter_group SMC_V(quarter_group)
 #define whole_group SMC_V(whole_group)
 #define max_of_group SMC_V(max_of_group)
 #define sum_of_group SMC_V(sum_of_group)
@@ -693,13 +692,6 @@ static void log_softmax_results(tile *t, const void *how) {
  * while the next four are computed.  Rows W/4 apart, so that each ends in the lane of its number. */
 enum { SMC_V(quarters) = (SMC_V(lanes) + SMC_GROUP - 1) / SMC_GROUP };
 
-SMC_INLINE pair quarter_group(const pair *rows, const smc_reduction by) {
-  const mask half = upper_lanes(W / 2), quarter = upper_lanes(W / 4);
-  const pair a = merged(rows[0], rows[2], half, W / 2, by);
-  const pair b = merged(rows[1], rows[3], half, W / 2, by);
-  return merged(a, b, quarter, W / 4, by);
-}
-
 SMC_INLINE pair whole_group(pair *quarters, const smc_reduction by) {
   SMC_UNROLL for (size_t d = W / 8; d; d /= 2) {
     const mask upper = upper_lanes(d);
@@ -722,7 +714,7 @@ SMC_INLINE vec max_of_group(const tile *t, const extent n, const scaling *scale)
     for (size_t i = 0; i < n.count; ++i) {
       SMC_EACH(j, SMC_GROUP) m[j].hi = v_max(m[j].hi, v_load(vector_at(x[j], i)));
     }
-    quarters[q] = quarter_group(m, SMC_BY_MAX);
+    quarters[q] = merged_quarters(m, SMC_BY_MAX);
   }
   return whole_group(quarters, SMC_BY_MAX).hi;
 }
@@ -760,7 +752,7 @@ SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, con
       SMC_EACH(j, SMC_GROUP) SMC_PREFETCH(vector_at(y[j], i));
     }
     SMC_EACH(j, SMC_GROUP) sum[j].hi = v_sub(sum[j].hi, offset);
-    quarters[q] = quarter_group(sum, SMC_BY_PAIR_ADD);
+    quarters[q] = merged_quarters(sum, SMC_BY_PAIR_ADD);
   }
   return normalized(whole_group(quarters, SMC_BY_PAIR_ADD));
 }

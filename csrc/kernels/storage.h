@@ -14,7 +14,6 @@
 #define spill_columns SMC_K(spill_columns)
 #define load_whole SMC_K(load_whole)
 #define store_whole SMC_K(store_whole)
-#define first_numbers SMC_K(first_numbers)
 #define load_narrow SMC_K(load_narrow)
 #define store_narrow SMC_K(store_narrow)
 #define are_narrow SMC_K(are_narrow)
@@ -133,18 +132,13 @@ SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *
 }
 
 #if SMC_FAST_MASKS
-SMC_INLINE vec first_numbers(void) {
-  static const real numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return v_load(numbers);
-}
-
 /* W rows of two or three classes, side by side: as many vectors, whose lanes are permuted.  Element i is of row
  * i / classes. */
 SMC_INLINE void load_narrow(const char *p, const int classes, real *to) {
   vec v[SMC_NARROW_MAX];
   SMC_EACH(j, classes) v[j] = SMC_K(load)(p + (size_t)j * W * sizeof(elem));
   SMC_EACH(c, classes) {
-    const vec element = v_fma(first_numbers(), v_set1((real)classes), v_set1((real)c));
+    const vec element = v_fma(lane_numbers(), v_set1((real)classes), v_set1((real)c));
     const vec lane = v_add(element, v_set1(SMC_C(ROUNDER)));
     vec column = v_permute(v[0], lane);
     for (int j = 1; j < classes; ++j) {
@@ -157,7 +151,7 @@ SMC_INLINE void load_narrow(const char *p, const int classes, real *to) {
 
 SMC_INLINE void store_narrow(char *p, const int classes, const real *from) {
   SMC_EACH(j, classes) {
-    const vec element = v_add(first_numbers(), v_set1((real)j * (real)W));
+    const vec element = v_add(lane_numbers(), v_set1((real)j * (real)W));
     const vec middle = v_sub(element, v_set1((real)(classes - 1) / 2));
     const vec row = v_round(v_mul(middle, v_set1(1 / (real)classes)));
     const vec class = v_fnma(row, v_set1((real)classes), element);

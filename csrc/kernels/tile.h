@@ -49,6 +49,7 @@
 #define group_of SMC_V(group_of)
 #define group_rows SMC_V(group_rows)
 #define group_row SMC_V(group_row)
+#define lane_numbers SMC_V(lane_numbers)
 #define first_lane SMC_V(first_lane)
 #define is_short SMC_V(is_short)
 #define of_strand SMC_V(of_strand)
@@ -64,6 +65,7 @@
 #define reduce_lanes SMC_V(reduce_lanes)
 #define upper_lanes SMC_V(upper_lanes)
 #define reduce_group SMC_V(reduce_group)
+#define merged_quarters SMC_V(merged_quarters)
 #define add_up_group SMC_V(add_up_group)
 #define shared_vector SMC_V(shared_vector)
 #define share_vector SMC_V(share_vector)
@@ -293,6 +295,12 @@ SMC_INLINE size_t group_rows(const tile *t, size_t g) {
 /* The first of them. */
 SMC_INLINE size_t group_row(const tile *t, size_t g) { return t->row + g * t->group; }
 
+/* 0, 1, 2, ... */
+SMC_INLINE vec lane_numbers(void) {
+  static const real numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return v_load(numbers);
+}
+
 SMC_INLINE vec first_lane(const vec a) { return v_set1(SMC_V(get)((const char *)&a)); }
 
 /* What a pass over strand u needs of a value by row, that of its group. */
@@ -423,15 +431,21 @@ SMC_INLINE void reduce_group(char *first, size_t rows, size_t apart, const smc_r
   }
 }
 
-/* The sums of the lanes of a few vectors, in registers from end to end: that of v[u] in quarter u of the
- * lanes. */
-SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) {
+/* The same for SMC_GROUP rows in registers: the lanes of row u, merged into quarter u of a vector. */
+SMC_INLINE pair merged_quarters(const pair *rows, const smc_reduction by) {
   const mask half = upper_lanes(W / 2), quarter = upper_lanes(W / 4);
-  pair a = merged((pair){v[0], v[0]}, (pair){v[2], v[2]}, half, W / 2, SMC_BY_ADD);
-  pair b = merged((pair){v[1], v[1]}, (pair){v[3], v[3]}, half, W / 2, SMC_BY_ADD);
-  a = merged(a, b, quarter, W / 4, SMC_BY_ADD);
-  SMC_UNROLL for (size_t d = W / 8; d; d /= 2) a.hi = v_add(a.hi, v_xor_lanes(a.hi, (int)d));
-  return a.hi;
+  const pair a = merged(rows[0], rows[2], half, W / 2, by);
+  const pair b = merged(rows[1], rows[3], half, W / 2, by);
+  return merged(a, b, quarter, W / 4, by);
+}
+
+/* The sums of their lanes. */
+SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) {
+  pair rows[SMC_GROUP];
+  SMC_EACH(u, SMC_GROUP) rows[u] = (pair){v[u], v[u]};
+  vec sum = merged_quarters(rows, SMC_BY_ADD).hi;
+  SMC_UNROLL for (size_t d = W / 8; d; d /= 2) sum = v_add(sum, v_xor_lanes(sum, (int)d));
+  return sum;
 }
 
 #if SMC_FAST_MASKS
