@@ -1,14 +1,21 @@
 /* The two passes of a product with a Jacobian: a dot product, and what is made of it.  They read and write
- * vectors as they are stored: a strand's, or a row's of a 16-bit type, which are converted in registers.
+ * vectors as they are stored: a strand's, or a row's, whose 16-bit floats are converted in registers.
  * Included once for each type stored (SMC_D); products.h calls those of the type computed in.
  */
 
 #define load_stored SMC_K(load_stored)
 #define store_stored SMC_K(store_stored)
 #define plus_product SMC_K(plus_product)
+#define next_products SMC_K(next_products)
+#define stored_dot_beside SMC_K(stored_dot_beside)
+#define as_dense SMC_K(as_dense)
 #define stored_row SMC_K(stored_row)
 #define are_dense SMC_K(are_dense)
-#define stored_strand SMC_K(stored_strand)
+#define are_converted SMC_K(are_converted)
+#define converted_rows SMC_K(converted_rows)
+#define are_few_lines SMC_K(are_few_lines)
+#define rows_in_turn SMC_K(rows_in_turn)
+#define strands_of_row SMC_K(strands_of_row)
 #define few_products SMC_K(few_products)
 #define short_products SMC_K(short_products)
 #define products_of_short_rows SMC_K(products_of_short_rows)
@@ -20,6 +27,14 @@ typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_p
 enum { SMC_DOT_STEPS = 8 }; /* groups whose products an accumulator takes before it is flushed */
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
 enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that registers have room for */
+/* Where products_of_rows takes most dense rows, one instance of their passes is enough. */
+#if SMC_FAST_MASKS
+#define SMC_ROW_PASS static SMC_OUTLINE
+#else
+#define SMC_ROW_PASS SMC_INLINE
+#endif
+/* The longest rows whose products are computed beside the next dot product; from memory. */
+enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
   smc_view lse, g; /* one value for each row */
 } smc_rowwise;
@@ -45,9 +60,29 @@ SMC_INLINE vec plus_product(vec sum, vec s, vec g, const smc_product which) {
   return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s, g, sum);
 }
 
+SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec dot, const smc_product which) {
+  switch (which) {
+  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(g, dot));
+  case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
+  default: return v_sub(g, dot);
+  }
+}
+
+/* The next so many vectors of a product.  (`vectors` is a constant.) */
+SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes, vec dot,
+                              const smc_product which) {
+  SMC_EACH(j, vectors) {
+    const vec s = load_stored(of->s, lanes, v_set1(0)), g = load_stored(of->g, lanes, v_set1(0));
+    store_stored(of->y, SMC_K(one_product)(s, g, dot, which), lanes);
+    *of = (product_strands){ahead(of->s, 1), ahead(of->g, 1), ahead(of->y, 1)};
+  }
+}
+
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
- * the strand's length alone. */
-SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_product which) {
+ * the strand's length alone.  Meanwhile, if `beside` is not NULL, the product of another row as long, whose
+ * dot product is known. */
+SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_product which,
+                                  product_strands *beside, vec dot) {
   const vec zero = v_set1(0);
   vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
   pair total = pair_of(0);
@@ -60,12 +95,14 @@ SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) sum[j] = plus_product(sum[j], a[j], b[j], which);
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
+      if (beside) next_products(beside, SMC_GROUP, n.lanes, dot, which);
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
       sum[0] = plus_product(sum[0], a[0], b[0], which);
       s = ahead(s, 1), g = ahead(g, 1);
+      if (beside) next_products(beside, 1, lanes, dot, which);
     }
     pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
     total = pair_add_to(total, part, from == 0);
@@ -73,32 +110,30 @@ SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_
   return total;
 }
 
-SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec dot, const smc_product which) {
-  switch (which) {
-  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(g, dot));
-  case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
-  default: return v_sub(g, dot);
-  }
+SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_product which) {
+  return stored_dot_beside(s, g, n, which, NULL, v_set1(0));
 }
 
-SMC_INLINE void SMC_K(stored_products)(strand s, strand g, strand y, const extent n, vec dot,
+SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec dot,
                                        const smc_product which) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
-  const vec zero = v_set1(0);
-  vec a[SMC_GROUP], b[SMC_GROUP];
   size_t i = 0;
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, zero);
-    SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
-    SMC_EACH(j, SMC_GROUP) a[j] = SMC_K(one_product)(a[j], b[j], dot, which);
-    SMC_EACH(j, SMC_GROUP) store_stored(ahead(y, (size_t)j), a[j], n.lanes);
-    s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP), y = ahead(y, SMC_GROUP);
+    next_products(&of, SMC_GROUP, n.lanes, dot, which);
   }
-  for (; i < steps_of(n); ++i, s = ahead(s, 1), g = ahead(g, 1), y = ahead(y, 1)) {
-    const size_t lanes = lanes_at(n, i);
-    a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
-    store_stored(y, SMC_K(one_product)(a[0], b[0], dot, which), lanes);
-  }
+  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), dot, which);
+}
+
+/* Of rows whose elements lie side by side. */
+SMC_INLINE strand as_dense(const strand s) { return (strand){s.p, W * sizeof(elem)}; }
+
+SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
+  return SMC_K(stored_dot)(as_dense(s), as_dense(g), whole(n), SMC_SOFTMAX_VJP);
+}
+
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, vec dot) {
+  const product_strands dense = {as_dense(of.s), as_dense(of.g), as_dense(of.y)};
+  SMC_K(stored_products)(dense, whole(n), dot, SMC_SOFTMAX_VJP);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
@@ -219,21 +254,62 @@ SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t
   return 1;
 }
 
-SMC_INLINE strand stored_strand(const smc_view v, size_t row) {
-  return (strand){(real *)stored_row(v, row), W * sizeof(elem)};
+SMC_INLINE product_strands strands_of_row(smc_view s, smc_view g, smc_view y, size_t row) {
+  const ptrdiff_t step = W * sizeof(elem);
+  return (product_strands){{(real *)stored_row(s, row), step},
+                           {(real *)stored_row(g, row), step},
+                           {(real *)stored_row(y, row), step}};
 }
 
-/* All products with softmax's Jacobian, if they are of a 16-bit type, dense, and too long to be packed:
- * through the buffers of strands each number would be stored twice more, but converted once, not twice. */
+/* Rows of a 16-bit type too long to be packed: through the buffers of strands each number would be stored
+ * twice more, but converted once, not twice. */
+SMC_INLINE int are_converted(size_t k) {
+  return SMC_FAST_HALVES && sizeof(elem) < sizeof(real) &&
+         k * sizeof(real) > SMC_PACKED_LIGHT_BYTES;
+}
+
+SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
+  for (size_t i = 0; i < n; ++i) {
+    const product_strands of = strands_of_row(s, g, y, i);
+    const pair dot = sum_of_lanes(SMC_K(stored_dot)(of.s, of.g, row, SMC_SOFTMAX_VJP));
+    SMC_K(stored_products)(of, row, pair_value(dot), SMC_SOFTMAX_VJP);
+  }
+}
+
+/* Rows of which two stay in the first-level cache. */
+SMC_INLINE int are_few_lines(size_t n, size_t k) {
+  const size_t bytes = k * sizeof(elem);
+  const int is_far = SMC_MAX_OPERANDS * n * bytes > SMC_CACHE_BYTES / 2;
+  return SMC_FAST_MASKS && sizeof(elem) == sizeof(real) && n > 1 &&
+         bytes <= (is_far ? SMC_BESIDE_FAR_BYTES : SMC_BESIDE_BYTES);
+}
+
+/* The product of each row while the next one is fetched. */
+SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
+  product_strands of = strands_of_row(s, g, y, 0);
+  pair sum = SMC_K(dense_dot)(of.s, of.g, row);
+  for (size_t i = 1;; ++i) {
+    const vec dot = pair_value(sum_of_lanes(sum));
+    if (i == n) {
+      SMC_K(dense_products)(of, row, dot);
+      return;
+    }
+    const product_strands next = strands_of_row(s, g, y, i);
+    sum = stored_dot_beside(next.s, next.g, row, SMC_SOFTMAX_VJP, &of, dot);
+    of = next;
+  }
+}
+
+/* All products with softmax's Jacobian, if rows are dense and better taken one by one. */
 SMC_INLINE int products_of_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  if (!SMC_FAST_HALVES || sizeof(elem) == sizeof(real) || !are_dense(s, g, y)) return 0;
-  if (k * sizeof(real) <= SMC_PACKED_LIGHT_BYTES) return 0;
-  const extent whole_row = {k / W, W, (uint32_t)(k % W)};
-  for (size_t row = 0; row < n; ++row) {
-    const strand s_row = stored_strand(s, row), g_row = stored_strand(g, row);
-    const pair dot = sum_of_lanes(SMC_K(stored_dot)(s_row, g_row, whole_row, SMC_SOFTMAX_VJP));
-    SMC_K(stored_products)(s_row, g_row, stored_strand(y, row), whole_row, pair_value(dot),
-                           SMC_SOFTMAX_VJP);
+  const extent row = {k / W, W, (uint32_t)(k % W)};
+  if (!are_dense(s, g, y)) return 0;
+  if (are_converted(k)) {
+    converted_rows(s, g, y, n, row);
+  } else if (are_few_lines(n, k)) {
+    rows_in_turn(s, g, y, n, row);
+  } else {
+    return 0;
   }
   return 1;
 }

@@ -20,31 +20,30 @@
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (is_dense(s, n) && is_dense(g, n))
-      return dot_sum(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
+    if (is_dense(s, n) && is_dense(g, n)) return SMC_V(dense_dot)(s, g, n);
     return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
   }
 }
 
-SMC_INLINE void product_strand(const tile *t, strand s, strand g, strand y, extent n, vec dot,
+SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec dot,
                                smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (is_dense(s, n) && is_dense(g, n) && is_dense(y, n)) {
-      const size_t head = lanes_to_line(t, y, n);
+    if (is_dense(of.s, n) && is_dense(of.g, n) && is_dense(of.y, n)) {
+      const size_t head = lanes_to_line(t, of.y, n);
       if (head > 0) {
-        v_store_n(y.p, product_of(v_load(s.p), v_load(g.p), dot, SMC_SOFTMAX_VJP), head);
-        s.p += head, g.p += head, y.p += head, n = without(n, head);
+        v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
+        of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
       }
-      product_pass(dense(s), dense(g), dense(y), whole(n), dot, SMC_SOFTMAX_VJP);
+      SMC_V(dense_products)(of, n, dot);
     } else {
-      product_pass(s, g, y, n, dot, SMC_SOFTMAX_VJP);
+      product_pass(of, n, dot, SMC_SOFTMAX_VJP);
     }
     break;
-  case SMC_LOG_SOFTMAX_VJP: product_pass(s, g, y, n, dot, SMC_LOG_SOFTMAX_VJP); break;
-  default: product_pass(s, g, y, n, dot, SMC_LOG_SOFTMAX_JVP);
+  case SMC_LOG_SOFTMAX_VJP: product_pass(of, n, dot, SMC_LOG_SOFTMAX_VJP); break;
+  default: product_pass(of, n, dot, SMC_LOG_SOFTMAX_JVP);
   }
 }
 
@@ -107,8 +106,10 @@ static void dots_of_short_rows(tile *t, pair *dot) {
 static void products_of_block(tile *t, const void *how) {
   const row_products *of = how;
   for (size_t u = 0; u < t->strands; ++u) {
-    product_strand(t, strand_of(t, SMC_S, u), strand_of(t, SMC_G, u), strand_of(t, SMC_PRODUCT, u),
-                   extent_of(t, u), of_strand(t, u, &of->dot[group_of(t, u)].hi), of->which);
+    const product_strands strands = {strand_of(t, SMC_S, u), strand_of(t, SMC_G, u),
+                                     strand_of(t, SMC_PRODUCT, u)};
+    product_strand(t, strands, extent_of(t, u), of_strand(t, u, &of->dot[group_of(t, u)].hi),
+                   of->which);
   }
 }
 

@@ -28,6 +28,7 @@
 #define tile SMC_V(tile)
 #define tile_function SMC_V(tile_function)
 #define strand SMC_V(strand)
+#define product_strands SMC_V(product_strands)
 #define extent SMC_V(extent)
 #define strand_of SMC_V(strand_of)
 #define vector_at SMC_V(vector_at)
@@ -181,6 +182,11 @@ typedef struct {
   real *p;
   ptrdiff_t step; /* bytes from one vector to the next */
 } strand;
+
+/* Of what a product with a Jacobian is made of, and its own. */
+typedef struct {
+  strand s, g, y;
+} product_strands;
 
 /* Vectors of a strand.  Of two words, which are passed in registers. */
 typedef struct {
