@@ -155,6 +155,27 @@ def test_the_maximum_anywhere(sm, native_dtype, rng, k):
     assert_logsumexp(sm.logsumexp(x), exact, limit(native_dtype))
 
 
+@pytest.mark.parametrize("k", [300, 2500])
+def test_long_columns(sm, native_dtype, rng, k):
+    """Whose maximum is found at once, or rises from block to block; each has its own."""
+    deep = 104.0 if native_dtype == np.float32 else 745.0
+    columns = [
+        rng.standard_normal(k) * 3,
+        np.linspace(-deep, 0, k),
+        np.linspace(0, -deep, k),
+        np.linspace(-deep, 0, k) + 3000,
+        np.linspace(0, -deep, k) - 5000,
+        np.r_[np.zeros(k - 1), 90.0],
+        np.r_[90.0, np.zeros(k - 1)],
+    ]
+    x = np.stack(columns * 5, 1).astype(native_dtype)
+    exact = truth.forward(x.T)
+    truth.assert_ulps(sm.softmax(x, axis=0).T, exact.softmax, limit(native_dtype), "softmax")
+    log_s = sm.log_softmax(x, axis=0).T
+    truth.assert_ulps(log_s, exact.log_softmax, limit(native_dtype), "log_softmax")
+    assert_logsumexp(sm.logsumexp(x, axis=0), exact, limit(native_dtype))
+
+
 def test_peak_of_log_softmax_is_exact_in_the_tail(sm, native_dtype):
     """At a peak whose probability rounds to one, log_softmax is -Σ of the others, not 0."""
     depths = (40, 60, 80, 100) if native_dtype == np.float32 else (40, 100, 300, 600, 700)
