@@ -94,6 +94,23 @@ def test_edge_value_at_every_position(sm, native_dtype, value, position):
     same(sm.logsumexp(x), value)
 
 
+def test_every_nan_of_16_bits_stays_one(sm, dtype):
+    """Whatever its bits: they do not carry over into its sign."""
+    if dtype.itemsize != 2:
+        pytest.skip("other numbers are stored as they are computed")
+    infinity = np.array(INF, dtype).view(np.uint16)
+
+    def is_nan(bits):
+        return (bits & 0x7FFF) > infinity
+
+    bits = np.arange(2**16, dtype=np.uint16)
+    nan = bits[is_nan(bits)].view(dtype)
+    x = np.zeros((nan.size, 33), dtype)
+    x[:, 5] = nan
+    for got in (sm.softmax(x), sm.log_softmax(x), sm.softmax_vjp(x, x)):
+        assert is_nan(got.view(np.uint16)).all()
+
+
 @pytest.mark.parametrize(
     "shape, axis", [((0,), -1), ((3, 0), -1), ((0, 3), 0), ((2, 0, 3), 1), ((0, 0), None)]
 )

@@ -234,9 +234,7 @@ SMC_INLINE __m128i smc_narrow_bf16(f32_vec a) {
   __m256i u = _mm256_castps_si256(a);
   __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
   __m256i up = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd);
-  __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
-  __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-  up = _mm256_srli_epi32(_mm256_blendv_epi8(up, quiet, nan), 16);
+  up = _mm256_srli_epi32(up, 16);
   return _mm_packus_epi32(_mm256_castsi256_si128(up), _mm256_extracti128_si256(up, 1));
 }
 

@@ -202,13 +202,15 @@ SMC_INLINE __m256i smc_narrow_f16(f32_vec a) {
   return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
+/* The upper halves are picked out. */
 SMC_INLINE __m256i smc_narrow_bf16(f32_vec a) {
+  const __m512i upper = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0x1f001d, 0x1b0019, 0x170015,
+                                         0x130011, 0xf000d, 0xb0009, 0x70005, 0x30001);
   __m512i u = _mm512_castps_si512(a);
-  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-  __m512i up = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
-  __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
-  up = _mm512_mask_or_epi32(up, nan, u, _mm512_set1_epi32(0x400000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+  __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+  __m512i up = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
+  up = _mm512_mask_add_epi32(up, odd, u, _mm512_set1_epi32(0x8000));
+  return _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, up));
 }
 
 #define SMC_AVX512_HALF(D)                                                                         \

@@ -4,7 +4,8 @@
  * A header in this folder defines, for T in {f32, f64}, the types T_t (scalar), T_vec, T_mask, the
  * number of lanes T_lanes, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
  * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
- * the type computed in; and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
+ * the type computed in (rounded to nearest, ties to even; a NaN stored as bf16 was once loaded so, and has zeros
+ * where it is cut); and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
  * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
  * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.

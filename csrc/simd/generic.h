@@ -160,8 +160,7 @@ SMC_INLINE f32_vec smc_widen_bf16(smc_u16x4 h) {
 
 SMC_INLINE smc_u16x4 smc_narrow_bf16(f32_vec a) {
   smc_u32x4 u = (smc_u32x4)a, up = u + 0x7fffu + ((u >> 16) & 1u);
-  f32_mask bits = smc_select_bits(a == a, (f32_mask)up, (f32_mask)(u | 0x400000u));
-  return __builtin_convertvector((smc_u32x4)bits >> 16, smc_u16x4);
+  return __builtin_convertvector(up >> 16, smc_u16x4);
 }
 
 SMC_INLINE f32_vec smc_widen_f16(smc_u16x4 h) {

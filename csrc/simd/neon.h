@@ -130,9 +130,7 @@ SMC_INLINE uint16x4_t smc_narrow_f16(f32_vec a) { return vreinterpret_u16_f16(vc
 
 SMC_INLINE uint16x4_t smc_narrow_bf16(f32_vec a) {
   uint32x4_t u = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
-  uint32x4_t up = vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd);
-  uint32x4_t quiet = vorrq_u32(u, vdupq_n_u32(0x400000));
-  return vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), up, quiet), 16);
+  return vshrn_n_u32(vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd), 16);
 }
 
 #define SMC_NEON_HALF(D)                                                                           \
