@@ -194,23 +194,28 @@ SMC_INLINE __m256i smc_load16(const void *p) { return _mm256_loadu_si256((const 
 
 SMC_INLINE f32_vec smc_widen_f16(__m256i h) { return _mm512_cvtph_ps(h); }
 
+/* They become the upper halves of floats. */
 SMC_INLINE f32_vec smc_widen_bf16(__m256i h) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+  const __m512i from =
+      _mm512_set_epi32(0xf0000, 0xe0000, 0xd0000, 0xc0000, 0xb0000, 0xa0000, 0x90000, 0x80000,
+                       0x70000, 0x60000, 0x50000, 0x40000, 0x30000, 0x20000, 0x10000, 0);
+  return _mm512_castsi512_ps(
+      _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, from, _mm512_castsi256_si512(h)));
 }
 
 SMC_INLINE __m256i smc_narrow_f16(f32_vec a) {
   return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-/* The upper halves are picked out. */
+/* The upper halves, rounded. */
 SMC_INLINE __m256i smc_narrow_bf16(f32_vec a) {
-  const __m512i upper = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0x1f001d, 0x1b0019, 0x170015,
-                                         0x130011, 0xf000d, 0xb0009, 0x70005, 0x30001);
+  const __m512i from = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0x1f001d, 0x1b0019, 0x170015,
+                                        0x130011, 0xf000d, 0xb0009, 0x70005, 0x30001);
   __m512i u = _mm512_castps_si512(a);
   __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
   __m512i up = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
   up = _mm512_mask_add_epi32(up, odd, u, _mm512_set1_epi32(0x8000));
-  return _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, up));
+  return _mm512_castsi512_si256(_mm512_permutexvar_epi16(from, up));
 }
 
 #define SMC_AVX512_HALF(D)                                                                         \
