@@ -131,9 +131,9 @@ SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
   return SMC_K(stored_dot)(as_dense(s), as_dense(g), whole(n), SMC_SOFTMAX_VJP);
 }
 
-SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, vec dot) {
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot) {
   const product_strands dense = {as_dense(of.s), as_dense(of.g), as_dense(of.y)};
-  SMC_K(stored_products)(dense, whole(n), dot, SMC_SOFTMAX_VJP);
+  SMC_K(stored_products)(dense, whole(n), *dot, SMC_SOFTMAX_VJP);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
@@ -291,7 +291,7 @@ SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const
   for (size_t i = 1;; ++i) {
     const vec dot = pair_value(sum_of_lanes(sum));
     if (i == n) {
-      SMC_K(dense_products)(of, row, dot);
+      SMC_K(dense_products)(of, row, &dot);
       return;
     }
     const product_strands next = strands_of_row(s, g, y, i);

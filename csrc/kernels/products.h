@@ -37,7 +37,7 @@ SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec 
         v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
         of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
       }
-      SMC_V(dense_products)(of, n, dot);
+      SMC_V(dense_products)(of, n, &dot);
     } else {
       product_pass(of, n, dot, SMC_SOFTMAX_VJP);
     }

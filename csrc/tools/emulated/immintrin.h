@@ -62,15 +62,12 @@ SMC_EMULATED void smc_mask_storeu_epi16(void *p, unsigned m, __m256i a) {
 /* Two halves of AVX2. */
 typedef union {
   __m512 ps;
-  __m512i epi32;
   __m256 half_ps[2];
-  __m256i half_epi32[2];
 } smc_halves;
 
 typedef union {
   __m256i all;
   __m128i half[2];
-  unsigned short lane[16];
 } smc_sixteen;
 
 SMC_EMULATED __m512 smc_cvtph_ps(__m256i a) {
@@ -88,19 +85,8 @@ SMC_EMULATED __m512 smc_cvtph_ps(__m256i a) {
     half_.all;                                                                                     \
   }))
 
-SMC_EMULATED __m512i smc_cvtepu16_epi32(__m256i a) {
-  smc_sixteen h = {a};
-  smc_halves r;
-  SMC_LANES(i, 2) r.half_epi32[i] = _mm256_cvtepu16_epi32(h.half[i]);
-  return r.epi32;
-}
-
-SMC_EMULATED __m256i smc_cvtepi32_epi16(__m512i a) {
-  int wide[16];
-  smc_sixteen h;
-  memcpy(wide, &a, sizeof wide);
-  SMC_LANES(i, 16) h.lane[i] = (unsigned short)wide[i];
-  return h.all;
+SMC_EMULATED __m128d smc_extractf64x2_pd(__m512d a, int quarter) {
+  return _mm_loadu_pd((const double *)&a + 2 * quarter);
 }
 
 /* These take the compiler's names, as the aliases of SIMD Everywhere do. */
@@ -131,7 +117,6 @@ SMC_EMULATED __m256i smc_cvtepi32_epi16(__m512i a) {
 #define _mm256_mask_storeu_epi16 smc_mask_storeu_epi16
 #define _mm512_cvtph_ps smc_cvtph_ps
 #define _mm512_cvtps_ph smc_cvtps_ph
-#define _mm512_cvtepu16_epi32 smc_cvtepu16_epi32
-#define _mm512_cvtepi32_epi16 smc_cvtepi32_epi16
+#define _mm512_extractf64x2_pd smc_extractf64x2_pd
 
 #endif
