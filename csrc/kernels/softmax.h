@@ -478,8 +478,8 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
 static void lone_sums(tile *t, const wanted_sums *wanted) {
   const scaling *scale = wanted->scale;
   enter_block(t, 0);
-  const strand x = strand_of(t, SMC_X, 0), scratch = {t->buffer[0], sizeof(vec)};
-  const strand y = wanted->keep ? strand_of(t, SMC_Y, 0) : scratch;
+  const strand x = strand_of(t, SMC_X, 0), y = strand_of(t, SMC_Y, 0);
+  const strand kept = {t->buffer[0], sizeof(vec)}; /* aligned, for what is stored is soon loaded */
   const extent n = extent_of(t, 0);
   const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
   const shift sh = make_shift(m, scale);
@@ -488,13 +488,15 @@ static void lone_sums(tile *t, const wanted_sums *wanted) {
     const size_t lanes = lanes_at(n, i);
     vec a = load_lanes(ahead(x, i), lanes, scale->vacant), e;
     exp_group(&a, &e, &sh, scale, 1, 1);
-    store_lanes(ahead(y, i), e, lanes);
+    v_store(vector_at(kept, i), e);
+    if (wanted->keep) store_lanes(ahead(y, i), e, lanes);
   }
   const pair sum = wanted->which == SMC_TOTAL
-                       ? sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TOTAL)
-                       : sum_in_order(x.p, y.p, t->of->k, m, scale, &peaks, SMC_TAIL);
-  *wanted->sums = (softmax_sums){.m = m, .sh = sh, .sum = normalized(sum), .peaks = peaks};
-  if (wanted->which == SMC_TAIL) add_ties(wanted->sums, scale);
+                       ? sum_in_order(x.p, kept.p, t->of->k, m, scale, &peaks, SMC_TOTAL)
+                       : sum_in_order(x.p, kept.p, t->of->k, m, scale, &peaks, SMC_TAIL);
+  softmax_sums *s = wanted->sums; /* field by field, for a whole one is filled with zeros first */
+  s->m = m, s->sh = sh, s->sum = normalized(sum), s->peaks = peaks;
+  if (wanted->which == SMC_TAIL) add_ties(s, scale);
 }
 
 /* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that

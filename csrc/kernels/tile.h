@@ -640,8 +640,12 @@ static size_t plan_tiles(tile *t, const batch *b) {
     side_by_side &= b->operands[i].row == size;
     whole_rows &= b->operands[i].col == size;
   }
-  const int columns = W > 1 && side_by_side && !whole_rows;
+  t->block = b->k;
   t->grouped = b->grouped && whole_rows && size == sizeof(real);
+  t->lone = W > 1 && b->lone && b->n == 1 && b->k <= packed && !t->grouped && whole_rows &&
+            size == sizeof(real);
+  if (is_lone(t)) return 1;
+  const int columns = W > 1 && side_by_side && !whole_rows;
   const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied =
@@ -649,12 +653,6 @@ static size_t plan_tiles(tile *t, const batch *b) {
   t->far = is_far;
   t->across = columns || (W > 1 && b->k <= packed && !t->grouped);
   t->staged = size != sizeof(real) || copied || (t->across ? !columns : !whole_rows);
-  t->block = b->k;
-  t->lone = b->lone && b->n == 1 && t->across && whole_rows && size == sizeof(real);
-  if (t->lone) {
-    t->across = t->staged = 0;
-    return 1;
-  }
   size_t strands;
   if (!t->staged && t->across) {
     t->block = column_block(b, operands);
