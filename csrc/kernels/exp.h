@@ -222,13 +222,14 @@ SMC_INLINE pair split_exp(vec hi, vec lo) {
   return (pair){v_sub(hi, origin), lo};
 }
 
-/* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves. */
+/* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent may have to be applied in halves. */
 SMC_INLINE vec exp_full(vec hi, vec lo) {
   mask low = v_lt(hi, v_set1(-SMC_C(EXP_VANISH))), high = v_lt(v_set1(SMC_C(EXP_OVERFLOW)), hi);
   lo = v_select(v_or(low, high), v_set1(0), lo);
   hi = v_select(low, v_set1(-SMC_C(EXP_VANISH)), hi);
   hi = v_select(high, v_set1(SMC_C(EXP_OVERFLOW)), hi);
   pair e = split_exp(hi, lo);
+  if (SMC_WIDE_LDEXP) return v_ldexp(v_add(v_set1(1), e.lo), e.hi);
   vec half = v_round(v_mul(e.hi, v_set1((real)0.5)));
   return v_mul(v_ldexp(v_add(v_set1(1), e.lo), half), v_ldexp(v_set1(1), v_sub(e.hi, half)));
 }

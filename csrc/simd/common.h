@@ -9,6 +9,7 @@
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
  * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
  * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.
+ * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent.
  * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
@@ -189,8 +190,9 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_mul_err SMC_V(mul_err) /* a*b - p, exact, for p = a*b rounded */
 #define v_max SMC_V(max)         /* max(a, b); b if either is NaN, or NaN */
 #define v_round SMC_V(round)     /* to the nearest integer, ties to even; |a| < 2^22 */
-#define v_ldexp SMC_V(ldexp)     /* a*2^k, |a| in [1/2, 4), rounded once; -1.4*bias < k < bias/2 */
-#define v_power SMC_V(power)     /* 2^k, for ROUNDER + bias + k: k is in the low bits; normal */
+#define v_ldexp                                                                                    \
+  SMC_V(ldexp) /* a*2^k, |a| in [1/2, 4), rounded once; -1.4*bias < k < bias/2 unless wide */
+#define v_power SMC_V(power) /* 2^k, for ROUNDER + bias + k: k is in the low bits; normal */
 #define v_step_power SMC_V(step_power) /* likewise 2^(k/8) by a table; only where OCTAVE is 8 */
 #define v_logb SMC_V(logb)             /* floor(log2(a)), a positive and normal */
 #define v_abs SMC_V(abs)
