@@ -58,8 +58,8 @@ SMC_INLINE smc_view rows_of_group(const tile *t, int operand, size_t g) {
   if (!is_single_block(t)) {
     return (smc_view){(char *)o->data + (ptrdiff_t)group_row(t, g) * o->row, o->row, o->col};
   }
-  const strand s = strand_of(t, operand, t->across ? g : g * t->group);
-  if (t->across) return (smc_view){s.p, sizeof(real), s.step};
+  const strand s = strand_of(t, operand, is_across(t) ? g : g * t->group);
+  if (is_across(t)) return (smc_view){s.p, sizeof(real), s.step};
   return (smc_view){s.p, t->apart[operand], sizeof(real)};
 }
 
@@ -103,7 +103,7 @@ SMC_INLINE vec distribution(const tile *t, const strand soft, size_t i, size_t l
   if (soft.p) a = v_fma(v_set1((real)how->on), load_lanes(ahead(soft, i), lanes, v_set1(0)), a);
   if (!how->weight) return a;
   real *w = (real *)how->weight + t->before + t->begin;
-  if (t->across) return v_mul(a, v_set1(w[i]));
+  if (is_across(t)) return v_mul(a, v_set1(w[i]));
   return v_mul(a, load_lanes((strand){w + i * W, 0}, lanes, v_set1(0)));
 }
 
@@ -152,7 +152,7 @@ SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrd
 /* The loss of the rows in group g, and what their gradient will need. */
 static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
                             const smc_targets *how) {
-  const scaling scale = scaling_by(1, t->across);
+  const scaling scale = scaling_by(1, is_across(t));
   const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
   const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
@@ -203,7 +203,7 @@ SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, vec m, const s
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
   const strand soft = soft_strand(t, u, how);
   const extent length = extent_of(t, u);
-  const scaling scale = scaling_by(1, t->across);
+  const scaling scale = scaling_by(1, is_across(t));
   vec a[SMC_GROUP], e[SMC_GROUP];
   SMC_EACH(j, n) {
     const size_t at = i + (size_t)j;
@@ -228,7 +228,7 @@ static void spread_gradient(const tile *t, size_t u, vec m, const shift *sh, con
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
 static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, const slope *of_group,
                             const targets *a, const smc_targets *how, int spread, int keep) {
-  const scaling scale = scaling_by(1, t->across);
+  const scaling scale = scaling_by(1, is_across(t));
   const shift sh = shift_of_strand(t, u, &s->sh);
   const slope g = slope_of_strand(t, u, of_group);
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
@@ -252,7 +252,7 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
 /* The one class of each row that a label makes different; in a strand of the whole row, else in memory. */
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
-  const scaling scale = scaling_by(1, t->across);
+  const scaling scale = scaling_by(1, is_across(t));
   real lane[SMC_V(lanes)];
   vec x = a->x_label, e = x;
   exp_group(&x, &e, &s->sh, &scale, 1, 1);
@@ -297,7 +297,7 @@ static void gradient_of_block(tile *t, const void *extra) {
 /* Whether the exponentials are kept in the gradient: where nothing else needs the logits there. */
 static void cross_entropy_tile(tile *t, const void *extra) {
   const smc_targets *how = extra;
-  const scaling scale = scaling_by(1, t->across);
+  const scaling scale = scaling_by(1, is_across(t));
   const int spread = !how->labels || how->off != 0;
   const int grad = t->of->operands[SMC_GRAD].data != NULL;
   const int keep = grad && !spread && !t->online;

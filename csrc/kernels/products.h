@@ -97,8 +97,8 @@ static void dots_of_short_rows(tile *t, pair *dot) {
     const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
     const size_t whole_vectors = (t->of->k - 1) / W, rest = t->of->k - whole_vectors * W;
     dot[u] = pair_of(0);
-    dot[u].hi = t->across ? dot_by_lanes(s, g, extent_of(t, u))
-                          : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest);
+    dot[u].hi = is_across(t) ? dot_by_lanes(s, g, extent_of(t, u))
+                             : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest);
   }
   count_by_row(t, &dot->hi, sizeof *dot);
 }

@@ -143,7 +143,7 @@ typedef struct {
  * every vector has to be compared with it.  (A NaN may hide it.) */
 SMC_INLINE peak_range first_peak(const tile *t, const strand x, const extent n, vec m) {
   size_t i = 0;
-  if (t->across || n.count < SMC_SOUGHT_MIN) return (peak_range){0, (size_t)-1};
+  if (is_across(t) || n.count < SMC_SOUGHT_MIN) return (peak_range){0, (size_t)-1};
   if (v_count(v_lt(m, v_set1((real)INFINITY))) == 0) return (peak_range){0, 0};
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
     vec a[SMC_GROUP];
@@ -252,7 +252,7 @@ SMC_INLINE shift shift_of_strand(const tile *t, size_t u, const shift *s) {
 static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
                      softmax_sums *s) {
   const int precise = SMC_C(OCTAVE) > 1;
-  const int paired = which == SMC_TAIL || (precise && !t->across && t->of->k > SMC_UNPAIRED_MAX);
+  const int paired = which == SMC_TAIL || (precise && !is_across(t) && t->of->k > SMC_UNPAIRED_MAX);
   for (size_t u = 0; u < t->strands; ++u) {
     const strand x = strand_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
     const strand y = keep ? strand_of(t, t->of->inputs, u) : nowhere;
@@ -783,7 +783,7 @@ static int softmax_of_group(tile *t, const scaling *scale) {
 
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
 static void softmax_tile(tile *t, const void *extra) {
-  const scaling scale = scaling_by(((const forward_how *)extra)->scale, t->across);
+  const scaling scale = scaling_by(((const forward_how *)extra)->scale, is_across(t));
   const int keep = !t->online;
   if (is_group(t) && softmax_of_group(t, &scale)) return;
   softmax_sums s[SMC_MAX_STRANDS];
@@ -794,7 +794,7 @@ static void softmax_tile(tile *t, const void *extra) {
 }
 
 static void log_softmax_tile(tile *t, const void *extra) {
-  const scaling scale = scaling_by(((const forward_how *)extra)->scale, t->across);
+  const scaling scale = scaling_by(((const forward_how *)extra)->scale, is_across(t));
   softmax_sums s[SMC_MAX_STRANDS];
   vec log[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
@@ -807,7 +807,7 @@ static void log_softmax_tile(tile *t, const void *extra) {
 
 static void logsumexp_tile(tile *t, const void *extra) {
   const smc_view *lse = &((const forward_how *)extra)->lse;
-  const scaling scale = scaling_by(1, t->across);
+  const scaling scale = scaling_by(1, is_across(t));
   softmax_sums s[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < groups_of(t); ++g) {

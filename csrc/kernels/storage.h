@@ -281,5 +281,13 @@ static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, siz
   }
 }
 
-static const storage SMC_STORAGE = {sizeof(elem), fill_along,   fill_across, spill_along,
-                                    spill_across, get_elements, put_elements};
+/* (Nothing is across where a vector has one lane.) */
+static const storage SMC_STORAGE = {
+    sizeof(elem),
+    fill_along,
+    W > 1 ? fill_across : NULL,
+    spill_along,
+    W > 1 ? spill_across : NULL,
+    get_elements,
+    put_elements,
+};

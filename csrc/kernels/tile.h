@@ -30,6 +30,7 @@
 #define strand SMC_V(strand)
 #define product_strands SMC_V(product_strands)
 #define extent SMC_V(extent)
+#define is_across SMC_V(is_across)
 #define strand_of SMC_V(strand_of)
 #define vector_at SMC_V(vector_at)
 #define is_dense SMC_V(is_dense)
@@ -54,6 +55,7 @@
 #define first_lane SMC_V(first_lane)
 #define is_short SMC_V(is_short)
 #define of_strand SMC_V(of_strand)
+#define fetch_columns SMC_V(fetch_columns)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
 #define are_few_vectors SMC_V(are_few_vectors)
@@ -132,7 +134,8 @@ enum { SMC_LINE = 64 };             /* bytes of a cache line */
 enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
 enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
 enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
-enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
+enum { SMC_STRIP_BYTES = 1 << 21 }; /* of columns: too many for the second-level cache */
+enum { SMC_STAGE_BYTES = 16384 };   /* of the buffer of one operand */
 /* The fewest classes and strands of columns that are worth copying to it. */
 enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 3 };
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
@@ -198,13 +201,13 @@ typedef struct {
 typedef struct {
   const batch *of;
   int across, staged, online, prefetch;
-  int lone;         /* a row that would be packed, were it not the only one */
-  int grouped;      /* a tile is a group of W rows, along */
-  int far;          /* operands come from memory */
-  int streams;      /* and packed rows are dense: passes fetch what comes next (lines_ahead) */
-  size_t block;     /* classes in all blocks but the last */
-  size_t part;      /* classes in all parts of the row but the last */
-  size_t parts;     /* more than one only where the tile has one row, along */
+  int lone;     /* a row that would be packed, were it not the only one */
+  int grouped;  /* a tile is a group of W rows, along */
+  int far;      /* operands come from memory */
+  int streams;  /* and so far apart that what comes next is fetched: lines_ahead, fetch_columns */
+  size_t block; /* classes in all blocks but the last */
+  size_t part;  /* classes in all parts of the row but the last */
+  size_t parts; /* more than one only where the tile has one row, along */
   size_t row, rows; /* of this tile */
   size_t strands;   /* rows, or vectors of W rows */
   size_t group;     /* rows whose values share a vector: W or 1 */
@@ -216,6 +219,9 @@ typedef struct {
 } tile;
 
 typedef void tile_function(tile *t, const void *how);
+
+/* (Never, where a vector has one lane: said in a way that the compiler sees.) */
+SMC_INLINE int is_across(const tile *t) { return W > 1 && t->across; }
 
 /* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
 enum { SMC_V(stage) = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
@@ -243,7 +249,7 @@ SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
  * lanes alike. */
 SMC_INLINE size_t lanes_to_line(const tile *t, const strand s, const extent n) {
   const size_t beyond = (uintptr_t)s.p / sizeof(real) % W;
-  if (sizeof(vec) < SMC_LINE / 2 || t->across || n.count < SMC_MANY || beyond == 0) return 0;
+  if (sizeof(vec) < SMC_LINE / 2 || is_across(t) || n.count < SMC_MANY || beyond == 0) return 0;
   return W - beyond;
 }
 
@@ -290,7 +296,7 @@ SMC_INLINE size_t groups_of(const tile *t) {
 }
 
 SMC_INLINE size_t group_of(const tile *t, size_t u) {
-  return t->across || t->group == 1 ? u : u / W;
+  return is_across(t) || t->group == 1 ? u : u / W;
 }
 
 SMC_INLINE size_t group_rows(const tile *t, size_t g) {
@@ -311,7 +317,7 @@ SMC_INLINE vec first_lane(const vec a) { return v_set1(SMC_V(get)((const char *)
 
 /* What a pass over strand u needs of a value by row, that of its group. */
 SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
-  if (t->across || t->group == 1) return *value;
+  if (is_across(t) || t->group == 1) return *value;
   return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
 }
 
@@ -325,7 +331,6 @@ SMC_INLINE int are_few_vectors(size_t k) {
   return SMC_FAST_MASKS && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX && k <= SMC_SUM_STEPS * W;
 }
 
-/* (Never where there are none: said in a way that the compiler sees.) */
 SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
 
 SMC_INLINE int is_group(const tile *t) { return SMC_FAST_MASKS && t->grouped && t->rows == W; }
@@ -342,31 +347,43 @@ SMC_INLINE size_t block_classes(const tile *t) {
 /* Of strand u in the block at hand. */
 SMC_INLINE extent extent_of(const tile *t, size_t u) {
   const size_t classes = block_classes(t);
-  if (!t->across) return (extent){classes / W, W, classes % W};
+  if (!is_across(t)) return (extent){classes / W, W, classes % W};
   return (extent){classes, t->staged ? W : (uint32_t)group_rows(t, u), 0};
 }
 
-/* The block that begins with that class: its inputs are in the strands. */
+/* Asks for so many classes of the tile's columns.  (Of each they have a few lines, in which the processor sees
+ * no stream.) */
+SMC_INLINE void fetch_columns(const tile *t, const char *p, ptrdiff_t apart, size_t classes) {
+  for (size_t c = 0; c < classes; ++c, p += apart) {
+    for (size_t at = 0; at < t->strands * sizeof(vec); at += SMC_LINE) SMC_PREFETCH(p + at);
+  }
+}
+
+/* The block that begins with that class: its inputs are in the strands, and those of the next on their way. */
 static void enter_block(tile *t, size_t begin) {
   const batch *b = t->of;
   if (t->begin == begin) return;
   t->begin = begin;
-  const size_t classes = block_classes(t);
+  const size_t classes = block_classes(t), left = b->k - begin - classes;
   for (int i = 0; i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
     if (!o->data) continue;
     if (!t->staged) {
       char *p = (char *)o->data + (ptrdiff_t)t->row * o->row + (ptrdiff_t)begin * o->col;
-      t->first[i] = (strand){(real *)p, t->across ? o->col : (ptrdiff_t)sizeof(vec)};
-      t->apart[i] = t->across ? (ptrdiff_t)sizeof(vec) : o->row;
+      t->first[i] = (strand){(real *)p, is_across(t) ? o->col : (ptrdiff_t)sizeof(vec)};
+      t->apart[i] = is_across(t) ? (ptrdiff_t)sizeof(vec) : o->row;
+      if (is_across(t) && t->streams && i < b->inputs) {
+        fetch_columns(t, p + (ptrdiff_t)classes * o->col, o->col,
+                      left < t->block ? left : t->block);
+      }
       continue;
     }
-    const size_t apart = t->block * (t->across ? W : 1);
+    const size_t apart = t->block * (is_across(t) ? W : 1);
     t->first[i] = (strand){t->buffer[i], sizeof(vec)};
     t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
     if (i < b->inputs) {
-      (t->across ? b->as->fill_across : b->as->fill_along)(*o, t->row, t->rows, begin, classes,
-                                                           t->buffer[i], apart);
+      (is_across(t) ? b->as->fill_across : b->as->fill_along)(*o, t->row, t->rows, begin, classes,
+                                                              t->buffer[i], apart);
     }
   }
 }
@@ -376,9 +393,9 @@ static void leave_block(tile *t) {
   const batch *b = t->of;
   for (int i = b->inputs; t->staged && i < b->count; ++i) {
     if (!b->operands[i].data) continue;
-    (t->across ? b->as->spill_across : b->as->spill_along)(b->operands[i], t->row, t->rows,
-                                                           t->begin, block_classes(t), t->buffer[i],
-                                                           (size_t)t->apart[i] / sizeof(real));
+    (is_across(t) ? b->as->spill_across
+                  : b->as->spill_along)(b->operands[i], t->row, t->rows, t->begin, block_classes(t),
+                                        t->buffer[i], (size_t)t->apart[i] / sizeof(real));
   }
 }
 
@@ -488,7 +505,7 @@ SMC_INLINE vec sums_in_lanes(vec a, const shared_vector *v, const size_t steps) 
  * them. */
 SMC_INLINE void reduce_strands(const tile *t, vec *values, size_t apart, const smc_reduction by) {
   const int last = by == SMC_BY_PAIR_ADD;
-  for (size_t g = 0; !t->across && g < groups_of(t); ++g) {
+  for (size_t g = 0; !is_across(t) && g < groups_of(t); ++g) {
     vec *to = (vec *)((char *)values + g * apart);
     const vec *from = (const vec *)((char *)values + g * t->group * apart);
     pair a = {from[0], from[last]};
@@ -565,7 +582,7 @@ typedef struct {
 SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   const batch *b = t->of;
   lines_ahead a = {NULL, NULL};
-  if (SMC_PACKED_MAX * sizeof(vec) <= SMC_PAGE || !t->streams) return a;
+  if (SMC_PACKED_MAX * sizeof(vec) <= SMC_PAGE || !t->streams || !t->staged) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
   const ptrdiff_t row = (ptrdiff_t)(t->row + u * W);
   a.next = (const char *)in->data + (row + (ptrdiff_t)W) * in->row;
@@ -652,14 +669,15 @@ static size_t plan_tiles(tile *t, const batch *b) {
       columns && smc_is_pages_apart(b->operands[0].col) && b->k >= SMC_COPIED_MIN && b->k <= packed;
   t->far = is_far;
   t->across = columns || (W > 1 && b->k <= packed && !t->grouped);
-  t->staged = size != sizeof(real) || copied || (t->across ? !columns : !whole_rows);
+  t->staged = size != sizeof(real) || copied || (is_across(t) ? !columns : !whole_rows);
   size_t strands;
-  if (!t->staged && t->across) {
+  if (!t->staged && is_across(t)) {
     t->block = column_block(b, operands);
     t->prefetch = bytes > SMC_CACHE_BYTES && t->block == b->k;
+    t->streams = is_far && operands * b->k * SMC_MAX_STRANDS * sizeof(vec) > SMC_STRIP_BYTES;
     return SMC_MAX_STRANDS;
   }
-  if (t->across) {
+  if (is_across(t)) {
     if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
     t->streams = is_far && whole_rows && t->block == b->k && b->k * sizeof(vec) > SMC_PAGE &&
@@ -676,13 +694,13 @@ static size_t plan_tiles(tile *t, const batch *b) {
     strands = t->grouped ? W : near / (operands * row);
   }
   t->online = t->block < b->k;
-  if (t->online && !t->across) return 1;
+  if (t->online && !is_across(t)) return 1;
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
 /* Into how many parts a row is cut. */
 static void plan_parts(tile *t, size_t k) {
-  const size_t parts = t->online && !t->across ? k / SMC_PART : 1;
+  const size_t parts = t->online && !is_across(t) ? k / SMC_PART : 1;
   t->part = k, t->parts = 1;
   if (parts < 2) return;
   const size_t least = parts < SMC_MAX_PARTS ? SMC_PART : k / SMC_MAX_PARTS + 1;
@@ -695,7 +713,7 @@ static void plan_parts(tile *t, size_t k) {
 static size_t rows_to_line(const tile *t) {
   const batch *b = t->of;
   size_t beyond = 0;
-  if (t->staged || !t->across) return 0;
+  if (t->staged || !is_across(t)) return 0;
   for (int i = 0; i < b->count; ++i) {
     if (!b->operands[i].data) continue;
     if (b->operands[i].col % SMC_LINE != 0) return 0;
@@ -778,15 +796,15 @@ static void for_results(tile *t, block_pass *pass, const void *how) {
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
   SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
   tile t = {.of = b};
-  const size_t strands = plan_tiles(&t, b), rows = strands * (t.across ? W : 1);
+  const size_t strands = plan_tiles(&t, b), rows = strands * (is_across(&t) ? W : 1);
   plan_parts(&t, b->k);
-  t.group = t.across || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
+  t.group = is_across(&t) || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
   for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
   const size_t lead = rows_to_line(&t);
   for (t.row = 0; t.row < b->n; t.row += t.rows) {
     const size_t most = t.row == 0 && lead > 0 ? lead : rows;
     t.rows = b->n - t.row < most ? b->n - t.row : most;
-    t.strands = t.across ? (t.rows + W - 1) / W : t.rows;
+    t.strands = is_across(&t) ? (t.rows + W - 1) / W : t.rows;
     t.begin = (size_t)-1; /* none yet */
     if (t.prefetch) prefetch_tile(&t);
     operation(&t, how);
