@@ -279,7 +279,7 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
 /* Rows of which two stay in the first-level cache. */
 SMC_INLINE int are_few_lines(size_t n, size_t k) {
   const size_t bytes = k * sizeof(elem);
-  const int is_far = SMC_MAX_OPERANDS * n * bytes > SMC_CACHE_BYTES / 2;
+  const int is_far = SMC_MAX_OPERANDS * n * bytes > SMC_CACHE_BYTES;
   return SMC_FAST_MASKS && sizeof(elem) == sizeof(real) && n > 1 &&
          bytes <= (is_far ? SMC_BESIDE_FAR_BYTES : SMC_BESIDE_BYTES);
 }
