@@ -231,6 +231,7 @@ SMC_INLINE int are_whole(const smc_view v, size_t classes) {
 
 static void fill_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                         real *to, size_t apart) {
+  if (W == 1) return; /* there is nothing across */
   if (from.row == sizeof(elem)) {
     fill_columns(from, row, rows, begin, classes, to, apart);
     return;
@@ -257,6 +258,7 @@ static void fill_across(smc_view from, size_t row, size_t rows, size_t begin, si
 
 static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
                          const real *from, size_t apart) {
+  if (W == 1) return;
   if (to.row == sizeof(elem)) {
     spill_columns(to, row, rows, begin, classes, from, apart);
     return;
@@ -281,13 +283,5 @@ static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, siz
   }
 }
 
-/* (Nothing is across where a vector has one lane.) */
-static const storage SMC_STORAGE = {
-    sizeof(elem),
-    fill_along,
-    W > 1 ? fill_across : NULL,
-    spill_along,
-    W > 1 ? spill_across : NULL,
-    get_elements,
-    put_elements,
-};
+static const storage SMC_STORAGE = {sizeof(elem), fill_along,   fill_across, spill_along,
+                                    spill_across, get_elements, put_elements};
