@@ -222,7 +222,8 @@ SMC_INLINE pair split_exp(vec hi, vec lo) {
   return (pair){v_sub(hi, origin), lo};
 }
 
-/* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent may have to be applied in halves. */
+/* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves, if it must
+ * be. */
 SMC_INLINE vec exp_full(vec hi, vec lo) {
   mask low = v_lt(hi, v_set1(-SMC_C(EXP_VANISH))), high = v_lt(v_set1(SMC_C(EXP_OVERFLOW)), hi);
   lo = v_select(v_or(low, high), v_set1(0), lo);

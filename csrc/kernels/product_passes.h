@@ -8,7 +8,6 @@
 #define plus_product SMC_K(plus_product)
 #define next_products SMC_K(next_products)
 #define stored_dot_beside SMC_K(stored_dot_beside)
-#define as_dense SMC_K(as_dense)
 #define stored_row SMC_K(stored_row)
 #define are_dense SMC_K(are_dense)
 #define are_converted SMC_K(are_converted)
@@ -124,16 +123,14 @@ SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec d
   for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), dot, which);
 }
 
-/* Of rows whose elements lie side by side. */
-SMC_INLINE strand as_dense(const strand s) { return (strand){s.p, W * sizeof(elem)}; }
-
+/* Of rows of the type computed in whose elements lie side by side. */
 SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
-  return SMC_K(stored_dot)(as_dense(s), as_dense(g), whole(n), SMC_SOFTMAX_VJP);
+  return SMC_K(stored_dot)(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
 }
 
 SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot) {
-  const product_strands dense = {as_dense(of.s), as_dense(of.g), as_dense(of.y)};
-  SMC_K(stored_products)(dense, whole(n), *dot, SMC_SOFTMAX_VJP);
+  const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
+  SMC_K(stored_products)(row, whole(n), *dot, SMC_SOFTMAX_VJP);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
