@@ -83,6 +83,7 @@
 #define store_values SMC_V(store_values)
 #define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
+#define are_streams SMC_V(are_streams)
 #define lines_ahead SMC_V(lines_ahead)
 #define lines_of SMC_V(lines_of)
 #define fetch_line SMC_V(fetch_line)
@@ -115,6 +116,7 @@ enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves 
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
 enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
 enum { SMC_GROUPED_MIN = 64 };   /* the shortest row that is rather one of W along than packed */
+enum { SMC_STREAMS_MIN = 56 };   /* the shortest packed row that is worth fetching line by line */
 enum { SMC_SHORT_VECTORS = 8 };  /* of the longest row whose products one accumulator takes */
 enum { SMC_MAX_STEPS = 3 };      /* to add up the lanes of two rows that share a vector */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
@@ -573,8 +575,11 @@ SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to)
   store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
 }
 
-/* Memory that a pass over a packed strand of more than a page fetches meanwhile, a line for each of its
- * vectors: the strand after it, and what its results will be written to; or NULL. */
+/* Whether a packed strand is long enough to fetch what comes next, a line for each of its vectors. */
+SMC_INLINE int are_streams(size_t k) { return sizeof(vec) == SMC_LINE && k >= SMC_STREAMS_MIN; }
+
+/* Memory that a pass over such a strand fetches meanwhile: the strand after it, and what its results will be
+ * written to; or NULL. */
 typedef struct {
   const char *next, *output;
 } lines_ahead;
@@ -582,7 +587,7 @@ typedef struct {
 SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   const batch *b = t->of;
   lines_ahead a = {NULL, NULL};
-  if (SMC_PACKED_MAX * sizeof(vec) <= SMC_PAGE || !t->streams || !t->staged) return a;
+  if (!are_streams(SMC_PACKED_MAX) || !t->streams || !t->staged) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
   const ptrdiff_t row = (ptrdiff_t)(t->row + u * W);
   a.next = (const char *)in->data + (row + (ptrdiff_t)W) * in->row;
@@ -680,7 +685,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
   if (is_across(t)) {
     if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
-    t->streams = is_far && whole_rows && t->block == b->k && b->k * sizeof(vec) > SMC_PAGE &&
+    t->streams = is_far && whole_rows && t->block == b->k && are_streams(b->k) &&
                  b->count > b->inputs && b->operands[0].row == (ptrdiff_t)b->k * size;
     t->prefetch = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b) && !t->streams;
     if (!columns && bytes > SMC_KEEP_BYTES) strands = far_strands(t, strands);
