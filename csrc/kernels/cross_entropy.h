@@ -65,26 +65,27 @@ SMC_INLINE smc_view rows_of_group(const tile *t, int operand, size_t g) {
 
 /* The label of each row and its logit.  Labels have been judged, but another thread may have written over
  * them since: none may lead outside of the row. */
-static void read_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
+static SMC_OUTLINE void read_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
+  static const real flags[] = {0, 1};
   const real *weight = how->weight;
   const size_t rows = group_rows(t, g), k = t->of->k;
-  const int whole_row = is_single_block(t);
   const smc_view x = rows_of_group(t, SMC_X, g);
-  const char *row = x.data;
   const char *from = (const char *)how->labels + (ptrdiff_t)group_row(t, g) * how->labels_row;
   real present[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0}, mass[SMC_V(lanes)] = {0};
-  for (size_t l = 0; l < rows; ++l, from += how->labels_row, row += x.row) {
-    int64_t label;
+  for (size_t l = 0; l < rows; ++l, from += how->labels_row) {
+    uint64_t label; /* a negative one is beyond the row, too */
     memcpy(&label, from, sizeof label);
-    const int counts = label >= 0 && label < (int64_t)k;
-    const size_t c = counts ? (size_t)label : 0;
-    const char *p = row + (ptrdiff_t)c * x.col;
-    a->label[l] = c;
-    present[l] = (real)counts;
-    if (whole_row) {
-      logit[l] = *(const real *)p;
-    } else {
-      t->of->as->get(p, 0, 1, &logit[l]);
+    a->label[l] = label < k ? (size_t)label : 0;
+    present[l] = flags[label < k];
+  }
+  const char *row = x.data;
+  if (is_single_block(t)) {
+    for (size_t l = 0; l < rows; ++l, row += x.row) {
+      logit[l] = *(const real *)(row + (ptrdiff_t)a->label[l] * x.col);
+    }
+  } else {
+    for (size_t l = 0; l < rows; ++l, row += x.row) {
+      t->of->as->get(row + (ptrdiff_t)a->label[l] * x.col, 0, 1, &logit[l]);
     }
   }
   for (size_t l = 0; weight && l < rows; ++l) mass[l] = present[l] * weight[a->label[l]];

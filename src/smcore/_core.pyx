@@ -18,7 +18,7 @@ from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool, PyTypeObject
 from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY, NAN, fabs
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 import numpy as np
@@ -1347,29 +1347,44 @@ cdef object short_log_softmax_jacobian(PyObject **given):
 
 cdef enum:
     AT_HAND = 128  # losses for which no array is made
+    SUMS = 4  # of losses, side by side, so that none waits for another
 
 
 cdef Py_ssize_t count_labels(const int64_t *labels, Py_ssize_t n, int64_t k) noexcept nogil:
     """How many labels are classes; -1 if one is neither a class nor the ignored -100."""
-    cdef Py_ssize_t i, counted = 0
+    cdef Py_ssize_t i, counted = 0, ignored = 0
+    cdef uint64_t signs = 0, last = <uint64_t>k - 1
+    for i in range(n):  # most often all are classes, and no difference is negative
+        signs |= <uint64_t>labels[i] | (last - <uint64_t>labels[i])
+    if signs < <uint64_t>1 << 63:
+        return n
     for i in range(n):
-        if 0 <= labels[i] < k:
-            counted += 1
-        elif labels[i] != -100:
-            return -1
-    return counted
+        counted += 0 <= labels[i] < k
+        ignored += labels[i] == -100
+    return counted if counted + ignored == n else -1
+
+
+cdef double add_to(double *total, double term) noexcept nogil:
+    """Returns the rounding error (Knuth, The Art of Computer Programming 2, 4.2.2)."""
+    cdef double before = total[0]
+    total[0] = before + term
+    cdef double added = total[0] - before
+    return (before - (total[0] - added)) + (term - added)
 
 
 cdef double sum_of_losses(const cython.floating *losses, Py_ssize_t n) noexcept nogil:
-    """Neumaier's sum (1974): the rounding error of each addition is summed apart."""
-    cdef double total = 0, error = 0, after, loss
-    cdef Py_ssize_t i
-    for i in range(n):
-        loss = losses[i]
-        after = total + loss
-        error += (total - after) + loss if total >= loss else (loss - after) + total
-        total = after
-    return total + error if error == error else total
+    """Rounding errors are summed apart (Ogita, Rump and Oishi, 2005)."""
+    cdef double[SUMS] total = [0, 0, 0, 0]
+    cdef double[SUMS] error = [0, 0, 0, 0]
+    cdef Py_ssize_t i, j
+    for i in range(n // SUMS):
+        for j in range(SUMS):
+            error[j] += add_to(&total[j], losses[i * SUMS + j])
+    for i in range(n - n % SUMS, n):
+        error[0] += add_to(&total[0], losses[i])
+    for j in range(1, SUMS):
+        error[0] += add_to(&total[0], total[j]) + error[j]
+    return total[0] + error[0] if error[0] == error[0] else total[0]
 
 
 cdef bint are_plain_labels(object target, cnp.ndarray x) noexcept:
