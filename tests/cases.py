@@ -249,6 +249,7 @@ KERNELS = {
     "log_softmax_jacobian": "log_softmax_jacobian",
     "log_softmax_vjp": "log_softmax_vjp",
     "log_softmax_jvp": "log_softmax_jvp",
+    "logsumexp_partial": "logsumexp_partial",
     "logsumexp_vjp": "logsumexp_vjp",
     "logsumexp_merge": "logsumexp_merge",
     "softmax_layer_jacobian": "softmax_layer_jacobian",

@@ -17,7 +17,6 @@
 #define soft_strand SMC_V(soft_strand)
 #define sum_distribution SMC_V(sum_distribution)
 #define add_label SMC_V(add_label)
-#define store_results SMC_V(store_results)
 #define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
 #define gradient_group SMC_V(gradient_group)
@@ -136,20 +135,6 @@ SMC_INLINE void add_label(targets *a, vec m) {
   a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
 }
 
-/* One value for each row of group g, of the type computed in. */
-SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
-  real lane[SMC_V(lanes)];
-  const size_t first = group_row(t, g), rows = group_rows(t, g);
-  if (rows == W && step == sizeof(real)) {
-    v_store((real *)to + first, value);
-    return;
-  }
-  v_store(lane, value);
-  for (size_t l = 0; l < rows; ++l) {
-    memcpy((char *)to + (ptrdiff_t)(first + l) * step, &lane[l], sizeof(real));
-  }
-}
-
 /* The loss of the rows in group g, and what their gradient will need. */
 static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
                             const smc_targets *how) {
@@ -157,7 +142,7 @@ static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, cons
   const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
   const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
-  vec excess = log1p_of_pair(pair_quotient(s->sum, e, v_div(one, e.hi)));
+  vec excess = log1p_of_pair(pair_quotient(s->sum, e, v_div(one, e.hi))).hi;
   vec log = v_add(excess, undefined);
   vec lse = v_add(s->m, v_select(v_eq(undefined, zero), excess, s->nan));
   pair others = a->others;

@@ -8,7 +8,8 @@
 
 #define log1p_of_pair SMC_V(log1p_of_pair)
 
-SMC_INLINE vec log1p_of_pair(pair t) {
+/* With its rounding error; but what 1 + f adds to k log 2 is rounded before. */
+SMC_INLINE pair log1p_of_pair(pair t) {
   static const real q[] = SMC_C(LOG);
   pair u = two_sum(v_set1(1), t.hi);
   vec k = v_logb(v_mul(u.hi, v_set1((real)1.41421356237309504880)));
@@ -20,5 +21,5 @@ SMC_INLINE vec log1p_of_pair(pair t) {
   vec small = v_fma(k, v_set1(SMC_C(LN2_SHORT_LO)), v_div(t.lo, u.hi));
   small = v_fma(s, v_add(half, series), small);
   vec large = v_mul(k, v_set1(SMC_C(LN2_SHORT_HI))); /* exact */
-  return v_sub(large, v_sub(v_sub(half, small), f));
+  return fast_two_sum(large, v_sub(f, v_sub(half, small)));
 }

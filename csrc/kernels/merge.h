@@ -17,7 +17,7 @@ SMC_INLINE pair merged_pair(pair p, pair q) {
   const pair a = {v_select(second, q.hi, p.hi), v_select(second, q.lo, p.lo)};
   d.hi = v_sub(zero, v_abs(d.hi));
   d.lo = v_select(second, v_sub(zero, d.lo), d.lo);
-  const vec growth = log1p_of_pair((pair){exp_of_negative(d.hi, d.lo), zero});
+  const vec growth = log1p_of_pair((pair){exp_of_negative(d.hi, d.lo), zero}).hi;
   const pair sum = two_sum(a.hi, growth);
   pair m = two_sum(sum.hi, v_add(sum.lo, a.lo));
 

@@ -25,6 +25,12 @@ static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k,
             &(forward_how){.lse = y});
 }
 
+static void SMC_K(op_logsumexp_partial)(smc_view x, smc_view m, smc_view s, size_t n, size_t k,
+                                        const smc_spread *spread) {
+  for_tiles(logsumexp_tile, &(batch){SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1},
+            &(forward_how){.lse = m, .rest = s});
+}
+
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
                                   const smc_spread *spread) {
   if (products_of_short_rows(s, g, y, n, k) || products_of_rows(s, g, y, n, k)) return;

@@ -644,14 +644,15 @@ SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m
 }
 
 /* log1p(S'/e_k) */
-SMC_INLINE vec log_of_sum(const softmax_sums *s, const scaling *scale) {
+SMC_INLINE pair log_of_sum(const softmax_sums *s, const scaling *scale) {
   pair e = exp_of_peak(s->m, &s->sh, scale);
   return log1p_of_pair(pair_quotient(s->sum, e, v_div(v_set1(1), e.hi)));
 }
 
 typedef struct {
   double scale;
-  smc_view lse; /* of logsumexp: one value for each row */
+  smc_view lse;  /* of logsumexp: one value for each row */
+  smc_view rest; /* and what rounding took from it, if that is wanted; both are of the type computed in then */
 } forward_how;
 
 /* What results are made of. */
@@ -800,19 +801,28 @@ static void log_softmax_tile(tile *t, const void *extra) {
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < groups_of(t); ++g) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
-    log[g] = v_add(log_of_sum(&s[g], &scale), v_sub(s[g].m, s[g].m));
+    log[g] = v_add(log_of_sum(&s[g], &scale).hi, v_sub(s[g].m, s[g].m));
   }
   for_results(t, log_softmax_results, &(results_of){&scale, s, .log = log});
 }
 
 static void logsumexp_tile(tile *t, const void *extra) {
   const smc_view *lse = &((const forward_how *)extra)->lse;
+  const smc_view *rest = &((const forward_how *)extra)->rest;
   const scaling scale = scaling_by(1, is_across(t));
   softmax_sums s[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < groups_of(t); ++g) {
     mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));
-    vec log = v_select(finite, log_of_sum(&s[g], &scale), s[g].nan);
-    store_by_row(t, g, v_add(s[g].m, log), lse);
+    const pair log = log_of_sum(&s[g], &scale);
+    const vec more = v_select(finite, log.hi, s[g].nan);
+    if (!rest->data) {
+      store_by_row(t, g, v_add(s[g].m, more), lse);
+      continue;
+    }
+    const pair sum = two_sum(s[g].m, more);
+    const pair both = fast_two_sum(sum.hi, v_add(sum.lo, log.lo));
+    store_results(t, g, v_select(finite, both.hi, sum.hi), lse->data, lse->row);
+    store_results(t, g, v_select(finite, both.lo, s[g].nan), rest->data, rest->row);
   }
 }

@@ -83,6 +83,7 @@
 #define store_values SMC_V(store_values)
 #define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
+#define store_results SMC_V(store_results)
 #define are_streams SMC_V(are_streams)
 #define lines_ahead SMC_V(lines_ahead)
 #define lines_of SMC_V(lines_of)
@@ -573,6 +574,20 @@ SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
 
 SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to) {
   store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
+}
+
+/* Those of group g, of the type computed in. */
+SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
+  real lane[SMC_V(lanes)];
+  const size_t first = group_row(t, g), rows = group_rows(t, g);
+  if (rows == W && step == sizeof(real)) {
+    v_store((real *)to + first, value);
+    return;
+  }
+  v_store(lane, value);
+  for (size_t l = 0; l < rows; ++l) {
+    memcpy((char *)to + (ptrdiff_t)(first + l) * step, &lane[l], sizeof(real));
+  }
 }
 
 /* Whether a packed strand is long enough to fetch what comes next, a line for each of its vectors. */

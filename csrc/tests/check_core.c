@@ -206,6 +206,23 @@ static real below_max(const array *x, size_t i, size_t c, summary s, real scale)
 
 /* ---- the operations ----------------------------------------------------------------------------------- */
 
+/* An error of some epsilon in all, and less where the logarithm is small. */
+static void check_partial(const smc_kernels *kernels, const array *x) {
+  const format *f = &formats[x->f->computed];
+  array m = make(f, x->n, 1, now.layout), s = make(f, x->n, 1, now.layout);
+  kernels->logsumexp_partial(x->view, m.view, s.view, x->n, x->k, NULL);
+  for (size_t i = 0; i < x->n; ++i) {
+    const summary row = summarize(x, i, 1);
+    const real log = log1pl(row.tail), size = fminl(1, 2 * fmaxl(fabsl(row.max), log));
+    const real first = get(f, element(&m, i, 0)), rest = get(f, element(&s, i, 0));
+    expect("logsumexp_partial", f, (first - row.max) + rest, log, size, 3);
+    if (fabsl(rest) > unit(f, first)) fail("logsumexp_partial", "rest", rest, first);
+  }
+  if (!kept_outside(&m)) fail("logsumexp_partial", "wrote outside of its output", 0, 0);
+  if (!kept_outside(&s)) fail("logsumexp_partial", "wrote outside of its output", 0, 0);
+  release(&m), release(&s);
+}
+
 static void check_forward(const smc_kernels *kernels, array *x, real scale) {
   const format *f = x->f;
   array s = make(f, x->n, x->k, now.layout), l = make(f, x->n, x->k, now.layout);
@@ -405,6 +422,7 @@ static void check_shape(const smc_kernels *kernels) {
     array x = make(now.f, now.n, now.k, now.layout);
     fill(&x, inputs[v].center, inputs[v].spread);
     check_forward(kernels, &x, 1);
+    check_partial(kernels, &x);
     if (inputs[v].center == 0) {
       check_forward(kernels, &x, (real)-0.8125);
       check_product(kernels, &x);

@@ -78,6 +78,7 @@ cdef extern from "smcore_kernels.h" nogil:
         scaled_kernel softmax
         scaled_kernel log_softmax
         reducing_kernel logsumexp
+        product_kernel logsumexp_partial
         product_kernel softmax_vjp
         product_kernel log_softmax_vjp
         product_kernel log_softmax_jvp
@@ -453,45 +454,10 @@ cdef void run_merge(loop *self, merge_kernel kernel, Py_ssize_t n) noexcept:
     run(self)
 
 
-cdef enum:
-    WIDE = 4096  # numbers of some rows held with twice their digits
-    WIDE_ROWS = 64
-
-
-cdef void widen(double *wide, const float *x, size_t n) noexcept nogil:
-    cdef size_t i, j
-    for i in range(0, n - n % 8, 8):
-        for j in range(8):  # a count known to the compiler: vectors
-            wide[i + j] = x[i + j]
-    for i in range(n - n % 8, n):
-        wide[i] = x[i]
-
-
-cdef void partial_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
-    cdef double[WIDE] wide
-    cdef double[WIDE_ROWS] lse
-    cdef reducing_kernel kernel = <reducing_kernel>self.kernel
-    cdef size_t i, k = self.k, rows = min(WIDE_ROWS, WIDE // k), count, end = row + n
-    cdef size_t item = sizeof(double)
-    cdef float *m
-    cdef float *s
-    while row < end:
-        count = min(rows, end - row)
-        widen(wide, <const float *>at(self, 0, block, row).data, count * k)
-        kernel(smc_view(&wide[0], k * item, item), smc_view(&lse[0], item, 0), count, k, NULL)
-        m, s = <float *>at(self, 1, block, row).data, <float *>at(self, 2, block, row).data
-        for i in range(count):
-            m[i] = <float>lse[i]
-            # nothing from an infinity
-            s[i] = <float>(lse[i] - m[i]) if fabs(lse[i]) != INFINITY else 0
-        row += count
-
-
-cdef void run_partial(loop *self) noexcept:
-    """Operands: x, m, s, plain, of float.  The logsumexp in double is more than the pair holds."""
-    self.part, self.kernel = partial_part, <any_kernel>active.kernels[<int>SMC_F64].logsumexp
-    self.work = 2 * (ROW + self.k)
-    run(self)
+cdef void run_partial(loop *self, product_kernel kernel) noexcept:
+    """Operands: x, m, s, which are passed on as those of a product are."""
+    self.part, self.kernel, self.work = product_part, <any_kernel>kernel, ROW + self.k
+    run_divisible(self)
 
 
 # ---- the interface of a backend ------------------------------------------------------------------
@@ -605,6 +571,14 @@ def logsumexp(x, out):
     take(&work, 0, x)
     take(&work, 1, out)
     run_reduction(&work, kernels_for(x).logsumexp)
+
+
+def logsumexp_partial(x, m, s):
+    cdef loop work
+    take(&work, 0, x)
+    take(&work, 1, m)
+    take(&work, 2, s)
+    run_partial(&work, kernels_for(x).logsumexp_partial)
 
 
 def softmax_jacobian(s, out):
@@ -1249,18 +1223,16 @@ cdef object short_softmax_from_lse(PyObject **given):
 
 cdef object short_partial(PyObject **given):
     cdef loop work
-    if not cnp.PyArray_CheckExact(<object>given[0]):
+    cdef product_kernel kernel = plain_kernels(<object>given[0]).logsumexp_partial
+    if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    if cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT32 or plain_kernels(x) == &no_kernels:
-        return None
-    if row_length(x) > WIDE:
-        return None
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
     first, second = new_by_row(x), new_by_row(x)
     take_plain(&work, 0, x)
-    take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>first), sizeof(float))
-    take_values(&work, 2, cnp.PyArray_DATA(<cnp.ndarray>second), sizeof(float))
-    run_partial(&work)
+    take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>first), item)
+    take_values(&work, 2, cnp.PyArray_DATA(<cnp.ndarray>second), item)
+    run_partial(&work, kernel)
     return number_or(first), number_or(second)
 
 

@@ -53,6 +53,7 @@ __all__ = [
     "log_softmax_jvp",
     "log_softmax_vjp",
     "logsumexp",
+    "logsumexp_partial",
     "logsumexp_merge",
     "logsumexp_vjp",
     "set_num_threads",
@@ -260,9 +261,12 @@ class Extended:
         return Extended(hi, None if self.lo is None else finite(hi * self.lo))
 
     def log1p(self) -> Extended:
-        """Return ``log(1 + self)``."""
+        """Return ``log(1 + self)``; one above log(2) with the rounding error, by a Newton step."""
         hi = np.log1p(self.hi)
-        return Extended(hi, None if self.lo is None else self.lo / (1 + self.hi))
+        if self.lo is None:
+            return Extended(hi)
+        lacking = np.where(self.hi > 1, self.hi - np.expm1(hi), 0)
+        return Extended(hi, (lacking + self.lo) / (1 + self.hi))
 
     def sum(self) -> Extended:
         """Return the sums over the last axis, which is kept with length one.
@@ -467,6 +471,24 @@ def logsumexp(x: Array, out: Array) -> None:
     for rows in blocks(x.shape[:2], x.shape[2]):
         logits = Extended.of(x[rows])
         out[rows] = Exponentials.of(logits).logsumexp(logits).rounded()[..., 0]
+
+
+@quiet
+def logsumexp_partial(x: Array, m: Array, s: Array) -> None:
+    """Write ``log(sum(exp(x)))`` as a pair of numbers, the second less than an ulp of the first.
+
+    Parameters
+    ----------
+    x : ndarray, (A, B, K)
+        Logits.
+    m, s : ndarray, (A, B)
+        Result, ``m + s``; float32 for logits of 16 bits.
+    """
+    for rows in blocks(x.shape[:2], x.shape[2]):
+        logits = Extended.of(x[rows])
+        lse = Exponentials.of(logits).logsumexp(logits)
+        rest = np.zeros_like(lse.hi) if lse.lo is None else finite(lse.lo)
+        m[rows], s[rows] = as_pair(lse.hi[..., 0], rest[..., 0], m.dtype)
 
 
 # --- Derivatives ----------------------------------------------------------------------------

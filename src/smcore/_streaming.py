@@ -11,7 +11,6 @@ The pair is at no place scaled by its size: 1e-22 beside a peak of 0 keeps its d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,6 @@ from ._arrays import (
 from ._backend import core, kernels
 
 __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softmax_from_lse"]
-
-_BLOCK = 1 << 16  # elements of the rows whose exponentials are held at once
-
 
 @core.fast_path
 def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
@@ -75,15 +71,9 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
 
     Notes
     -----
-    In float32 the logsumexp is computed in float64 and rounded twice: no digit of the pair is lost.
-    In float64, after the logsumexp :math:`m`, within some :math:`2\epsilon` of its larger term (see
-    `logsumexp`), one pass over the exponentials gives what it lacks,
-
-    .. math:: s = \log \sum_i e^{x_i - m},
-
-    which is a Newton step. The error left is about :math:`\epsilon` in absolute terms, or
-    :math:`2\epsilon` of a logarithm that is smaller than one. It takes memory for one row of
-    float64, or for some 65 536 numbers where rows are shorter.
+    It is computed as `logsumexp` is, but the rounding errors of its last additions are kept: the
+    error left is about :math:`\epsilon` in absolute terms, or :math:`2\epsilon` of a logarithm that
+    is smaller than one, however long the row.
 
     A part without entries, or with -inf alone, gives the identity of `logsumexp_merge`,
     ``(-inf, 0)``. One that holds +inf gives ``(inf, 0)``, one that holds NaN gives NaN twice. No
@@ -100,7 +90,7 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     rows = Rows(x.shape, axis)
     m = np.full(rows.lead, -np.inf, compute_dtype(x.dtype))
     s = np.zeros_like(m)
-    rows.sweep(_fill_partial, [rows.view(x), m], s)
+    rows.sweep(kernels(x.dtype).logsumexp_partial, [rows.view(x), m], s)
     return deliver(m, None), deliver(s, None)
 
 
@@ -293,46 +283,6 @@ def softmax_from_lse(
 
 
 # ---- one part ------------------------------------------------------------------------------------
-
-
-def _fill_partial(x: Array, m: Array, s: Array) -> None:
-    """Write the pairs of rows ``(A, B, K)`` into `m` and `s`, ``(A, B)``."""
-    if m.dtype == np.float32:
-        _fill_by_wider(x, m, s)
-        return
-    kernel = kernels(m.dtype)
-    for block in _row_blocks(*x.shape):
-        rows = x[block]
-        kernel.logsumexp(rows, m[block])
-        terms = np.empty(rows.shape, rows.dtype)
-        kernel.logsumexp_vjp(rows, m[block], np.ones_like(m[block]), terms)
-        with np.errstate(all="ignore"):
-            lacking = np.log(terms.sum(axis=-1))
-            # The step gives an absolute error of epsilon: a logarithm of two small terms has less.
-            peak = rows.max(axis=-1)
-            fine = np.maximum(abs(peak), m[block] - peak) <= 0.5
-            lacking = np.where(fine | ~np.isfinite(lacking), 0, lacking)
-            m[block], s[block] = _reference.as_pair(m[block], lacking, m.dtype)
-
-
-def _fill_by_wider(x: Array, m: Array, s: Array) -> None:
-    """Do the same for a float32 pair: the logarithm in float64 has all its digits."""
-    for block in _row_blocks(*x.shape):
-        rows = cast(x[block], np.dtype(np.float64))
-        lse = np.empty(rows.shape[:2])
-        kernels(rows.dtype).logsumexp(rows, lse)
-        with np.errstate(all="ignore"):
-            m[block], s[block] = _reference.as_pair(lse, np.zeros_like(lse), m.dtype)
-
-
-def _row_blocks(outer: int, inner: int, size: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the indices of blocks of rows that hold `_BLOCK` elements, or of single rows."""
-    count = max(1, _BLOCK // size)
-    inner_step = min(inner, count)
-    outer_step = max(1, count // inner_step)
-    for a in range(0, outer, outer_step):
-        for b in range(0, inner, inner_step):
-            yield slice(a, a + outer_step), slice(b, b + inner_step)
 
 
 # ---- pairs ---------------------------------------------------------------------------------------
