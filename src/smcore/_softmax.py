@@ -18,6 +18,7 @@ from ._arrays import (
     as_output,
     as_real,
     deliver,
+    fill_where,
     sum_dtype,
 )
 from ._backend import core, kernels
@@ -311,7 +312,8 @@ def logsumexp(
     totals = result.reshape(rows.lead)
 
     if mask is not None:
-        x = np.where(mask, x, x.dtype.type(-np.inf))
+        x = x.copy()
+        fill_where(x, ~mask, -np.inf)
     if b is None:
         signs = _fill_logsumexp(rows, x, totals)
     else:
@@ -331,20 +333,22 @@ def _normalized(
     masked: float,
 ) -> Array:
     """Run the kernel `name`; `masked` is the result where `where` is False."""
-    x = as_float(x, "x", as_dtype(dtype))
+    given = np.asarray(x)
+    x = as_float(given, "x", as_dtype(dtype))
     rows = Rows(x.shape, axis)
     scale = as_real(scale, "scale")
     mask = None if where is None else ~as_mask(where, x.shape)
-    result = as_output(out, x, x.shape)
+    # what had to be converted is ours
+    result = x if out is None and x is not given else as_output(out, x, x.shape)
     if mask is not None:
         # The scale's sign (-1, 0 or 1) goes into x, which is exact; -inf must meet a scale above 0.
         with np.errstate(all="ignore"):
             np.multiply(x, x.dtype.type(np.sign(scale)), out=result)
-        np.copyto(result, -np.inf, where=mask)
+        fill_where(result, mask, -np.inf)
         x, scale = result, abs(scale) or 1.0
     rows.map(getattr(kernels(x.dtype), name), [rows.view(x)], result, scale)
-    if mask is not None:
-        np.copyto(result, masked, where=mask)
+    if mask is not None and np.isnan(result).any():  # other rows have made this of -inf
+        fill_where(result, mask, masked)
     return deliver(result, out)
 
 
