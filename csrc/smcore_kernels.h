@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
   const int64_t *labels; /* or NULL; a row whose label is negative is ignored */
   ptrdiff_t labels_row;
-  const void *weight; /* k of them; NULL, for ones, only if off is 0 */
+  const void *weight; /* k of them; NULL for ones */
   double on, off;
   double z_loss; /* times the squared logsumexp: added to the loss of a row that counts */
   double factor; /* of the gradient */

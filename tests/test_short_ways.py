@@ -491,6 +491,56 @@ def test_wrong_calls(sm, native_dtype, rng, operation):
             assert_alike(operation, got, expected)
 
 
+LOSSES = (
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
+)
+
+TARGETS = {
+    "int8": lambda labels, soft: labels.astype(np.int8),
+    "uint8": lambda labels, soft: labels.astype(np.uint8),
+    "uint64": lambda labels, soft: labels.astype(np.uint64),
+    "uint64 that would be -100": lambda labels, soft: (
+        labels.astype(np.uint64) * 0 + np.uint64(2**64 - 100)
+    ),
+    "swapped": lambda labels, soft: labels.astype(labels.dtype.newbyteorder()),
+    "strided": lambda labels, soft: np.repeat(labels, 2).reshape(*labels.shape, 2)[..., 0],
+    "booleans": lambda labels, soft: labels > 0,
+    "a list": lambda labels, soft: labels.tolist(),
+    "some ignored": lambda labels, soft: np.where(labels % 2, labels, -100).astype(np.int16),
+    "soft": lambda labels, soft: soft,
+    "soft, wide": lambda labels, soft: soft.astype(np.longdouble),
+    "soft, strided": lambda labels, soft: np.repeat(soft, 2, axis=-1)[..., ::2],
+    "soft, short": lambda labels, soft: soft[..., :-1],
+}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0, 0, np.float64(0.1), 1.5, np.nan, "much"])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_targets_and_smoothing(sm, native_dtype, rng, name, target, smoothing):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    for lead, k in [((), 3), ((6,), 5), ((200,), 33), ((3,), 300)]:
+        operands = operation.draw(rng, native_dtype, lead, k)
+        soft = sm.softmax(rng.standard_normal((*lead, k)).astype(native_dtype))
+        operands["target"] = TARGETS[target](operands["target"], soft)
+        keywords = operation.keywords | {"label_smoothing": smoothing}
+        got, expected = (outcome(f, **operands, **keywords) for f in (function, general))
+        assert_alike(operation, got, expected)
+
+
+def test_gradient_over_soft_targets(sm, native_dtype, rng):
+    operation = OPERATIONS["cross_entropy_with_grad"]
+    x, soft = sm.softmax(rng.standard_normal((2, 4, 5)).astype(native_dtype))
+    expected = sm.cross_entropy_with_grad(x, soft)
+    got = sm.cross_entropy_with_grad(x, soft, out=soft)
+    assert got[1] is soft
+    assert_alike(operation, got, expected)
+
+
 @pytest.mark.parametrize("label", [-101, -1, 5, 2**40])
 @pytest.mark.parametrize("name", ["cross_entropy_with_grad", "linear_cross_entropy_with_grad"])
 def test_wrong_labels(sm, native_dtype, rng, name, label):

@@ -99,12 +99,13 @@ static SMC_OUTLINE void read_labels(const tile *t, size_t g, const smc_targets *
  * lanes beyond the end of a row. */
 SMC_INLINE vec distribution(const tile *t, const strand soft, size_t i, size_t lanes,
                             const smc_targets *how) {
+  static real ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  real *w = (real *)how->weight;
   vec a = v_set1((real)how->off);
   if (soft.p) a = v_fma(v_set1((real)how->on), load_lanes(ahead(soft, i), lanes, v_set1(0)), a);
-  if (!how->weight) return a;
-  real *w = (real *)how->weight + t->before + t->begin;
-  if (is_across(t)) return v_mul(a, v_set1(w[i]));
-  return v_mul(a, load_lanes((strand){w + i * W, 0}, lanes, v_set1(0)));
+  if (is_across(t)) return w ? v_mul(a, v_set1(w[t->begin + i])) : a;
+  if (w) w += t->before + t->begin + i * W;
+  return v_mul(a, load_lanes((strand){w ? w : ones, 0}, lanes, v_set1(0)));
 }
 
 SMC_INLINE strand soft_strand(const tile *t, size_t u, const smc_targets *how) {

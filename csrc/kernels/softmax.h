@@ -652,7 +652,7 @@ SMC_INLINE pair log_of_sum(const softmax_sums *s, const scaling *scale) {
 typedef struct {
   double scale;
   smc_view lse;  /* of logsumexp: one value for each row */
-  smc_view rest; /* and what rounding took from it, if that is wanted; both are of the type computed in then */
+  smc_view rest; /* what rounding took from it; NULL, or both are of the type computed in */
 } forward_how;
 
 /* What results are made of. */

@@ -631,8 +631,6 @@ def softmax_layer_jacobian(s, x, out):
 
 def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad):
     cdef loop work
-    if weight is None and off != 0:
-        weight = np.ones(x.shape[2], loss.dtype)  # what the kernels ask for with smoothing
     work.targets.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
     work.targets.on, work.targets.off = on, off
     work.targets.z_loss, work.targets.factor = z_loss, factor
@@ -1359,18 +1357,32 @@ cdef double sum_of_losses(const cython.floating *losses, Py_ssize_t n) noexcept 
     return total[0] + error[0] if error[0] == error[0] else total[0]
 
 
-cdef bint are_plain_labels(object target, cnp.ndarray x) noexcept:
-    """Whether target holds one int64 for each row of x, C-contiguous."""
-    if not cnp.PyArray_CheckExact(target) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>target):
-        return False
+cdef object plain_labels(object target, cnp.ndarray x):
+    """One integer for each row of x, as int64, C-contiguous; or None."""
+    if not cnp.PyArray_CheckExact(target):
+        return None
     cdef cnp.ndarray labels = <cnp.ndarray>target
     cdef int ndim = cnp.PyArray_NDIM(labels)
-    return (
-        cnp.PyArray_ISSIGNED(labels)
-        and cnp.PyArray_ITEMSIZE(labels) == 8
-        and ndim == cnp.PyArray_NDIM(x) - 1
-        and are_alike(cnp.PyArray_DIMS(labels), cnp.PyArray_DIMS(x), ndim)
-    )
+    cdef bint wide = cnp.PyArray_ITEMSIZE(labels) == 8
+    if (ndim != cnp.PyArray_NDIM(x) - 1
+            or not are_alike(cnp.PyArray_DIMS(labels), cnp.PyArray_DIMS(x), ndim)):
+        return None
+    if wide and cnp.PyArray_ISSIGNED(labels) and cnp.PyArray_ISCARRAY_RO(labels):
+        return labels
+    if not cnp.PyArray_ISINTEGER(labels) or wide and not cnp.PyArray_ISSIGNED(labels):
+        return None
+    return cnp.PyArray_FROM_OTF(labels, cnp.NPY_INT64, cnp.NPY_ARRAY_CARRAY_RO)
+
+
+cdef Py_ssize_t take_target(loop *work, cnp.ndarray target) noexcept:
+    """Labels or probabilities, after the logits; the rows that count, or -1 if a label is wrong."""
+    take_values(work, 1, NULL, 0)
+    take_values(work, 3, NULL, 0)
+    if not cnp.PyArray_ISINTEGER(target):
+        take_plain(work, 1, target)
+        return work.rows
+    take_values(work, 3, cnp.PyArray_DATA(target), sizeof(int64_t))
+    return count_labels(<int64_t *>cnp.PyArray_DATA(target), work.rows, work.k)
 
 
 cdef object number_like(cnp.ndarray x, double value):
@@ -1397,6 +1409,7 @@ cdef object reduced_loss(
     cnp.ndarray x,
     object target,
     object reduction,
+    object label_smoothing,
     object z_loss,
     object lse,
     object out,
@@ -1407,31 +1420,32 @@ cdef object reduced_loss(
     cdef void *losses = at_hand
     if type(z_loss) is not float or not 0 <= <double>z_loss < INFINITY:
         return None
-    if not are_plain_labels(target, x):
+    if type(label_smoothing) is not float or not 0 <= <double>label_smoothing <= 1:
         return None
-    cdef cnp.ndarray labels = <cnp.ndarray>target
+    values = target if is_like(target, x) else plain_labels(target, x)
+    if values is None:
+        return None
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
     take_plain(&work, 0, x)
     cdef cnp.npy_intp n = work.rows
-    cdef Py_ssize_t counted = count_labels(<int64_t *>cnp.PyArray_DATA(labels), n, work.k)
+    cdef Py_ssize_t counted = take_target(&work, <cnp.ndarray>values)
     cdef double divisor = divisor_of(reduction, counted)
     if counted <= 0 or divisor != divisor:
         return None
     if n > AT_HAND or divisor == 0:
         by_row = new_by_row(x)
         losses = cnp.PyArray_DATA(by_row)
-    take_values(&work, 1, NULL, 0)
     take_values(&work, 2, NULL, 0)
-    take_values(&work, 3, cnp.PyArray_DATA(labels), sizeof(int64_t))
     take_values(&work, 4, losses, item)
     take_values(&work, 5, NULL, 0)
     if out is not None:
-        if not are_apart(labels, out):
+        if not are_apart(<cnp.ndarray>values, out):
             return None
         take_plain(&work, 2, out)
     if lse is not None:
         take_values(&work, 5, cnp.PyArray_DATA(lse), item)
-    work.targets.weight, work.targets.on, work.targets.off = NULL, 1, 0
+    work.targets.weight, work.targets.on = NULL, 1 - <double>label_smoothing
+    work.targets.off = <double>label_smoothing / work.k
     work.targets.z_loss, work.targets.factor = z_loss, 1 / divisor if divisor else 1
     run_cross_entropy(&work, kernels.cross_entropy)
     if divisor == 0:
@@ -1446,9 +1460,10 @@ cdef object short_cross_entropy(PyObject **given):
     if kernels == &no_kernels:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    lse = new_by_row(x) if <object>given[4] else None
+    lse = new_by_row(x) if <object>given[5] else None
     loss = reduced_loss(
-        kernels, x, <object>given[1], <object>given[2], <object>given[3], lse, None)
+        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4], lse,
+        None)
     return loss if loss is None or lse is None else (loss, number_or(lse))
 
 
@@ -1457,26 +1472,23 @@ cdef object short_cross_entropy_with_grad(PyObject **given):
     if kernels == &no_kernels:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    out = result_like(<object>given[5], x)
+    out = result_like(<object>given[6], x)
     if out is None:
         return None
-    lse = new_by_row(x) if <object>given[4] else None
+    lse = new_by_row(x) if <object>given[5] else None
     loss = reduced_loss(
-        kernels, x, <object>given[1], <object>given[2], <object>given[3], lse, out)
+        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4], lse,
+        out)
     if loss is None:
         return None
     return (loss, out) if lse is None else (loss, out, number_or(lse))
 
 
-cdef double factor_of_rows(
-    loop *work, object target, object reduction, cnp.ndarray s
-) noexcept:
-    """What the Hessian of a loss scales rows by, or NaN.  Makes the labels operand 3."""
+cdef double factor_of_rows(loop *work, object target, object reduction) noexcept:
+    """What the Hessian of a loss scales rows by, or NaN.  Makes the labels, or None, operand 3."""
     cdef Py_ssize_t counted = work.rows
     take_values(work, 3, NULL, 0)
     if target is not None:
-        if not are_plain_labels(target, s):
-            return NAN
         take_values(work, 3, cnp.PyArray_DATA(<cnp.ndarray>target), sizeof(int64_t))
         counted = count_labels(<int64_t *>work.operands[3].data, counted, work.k)
         if counted < 0:
@@ -1493,7 +1505,11 @@ cdef object short_cross_entropy_hvp(PyObject **given):
         return None
     cdef cnp.ndarray s = <cnp.ndarray>given[0], v = <cnp.ndarray>given[1]
     take_plain(&work, 0, s)
-    cdef double factor = factor_of_rows(&work, target, <object>given[3], s)
+    if target is not None:
+        target = plain_labels(target, s)
+        if target is None:
+            return None
+    cdef double factor = factor_of_rows(&work, target, <object>given[3])
     if factor != factor:
         return None
     out = result_like(<object>given[4], s)
@@ -1805,10 +1821,11 @@ cdef object layer_loss(PyObject **given, bint with_gradient):
     z = logits_in(None, &self, X, W, b)
     if z is None:
         return None
-    lse = new_by_row(z) if <object>given[6] else None
+    lse = new_by_row(z) if <object>given[7] else None
     gradient = z if with_gradient else None
     loss = reduced_loss(
-        self.kernels, z, target, <object>given[4], <object>given[5], lse, gradient)
+        self.kernels, z, target, <object>given[4], <object>given[5], <object>given[6], lse,
+        gradient)
     if loss is None:
         return None
     lse = None if lse is None else number_or(lse)
@@ -1840,7 +1857,12 @@ cdef object short_layer_hvp(PyObject **given):
     if s is None:
         return None
     take_plain(&work, 0, s)
-    cdef double factor = factor_of_rows(&work, <object>given[3], <object>given[6], s)
+    target = <object>given[3]
+    if target is not None:
+        target = plain_labels(target, s)
+        if target is None:
+            return None
+    cdef double factor = factor_of_rows(&work, target, <object>given[6])
     if factor != factor:
         return None
     v = logits_in(None, &self, X, V, Vb)
@@ -1878,14 +1900,16 @@ cdef dict short_ways = {
     "softmax_layer_jacobian": function_with(short_layer_jacobian, "s x out"),
     "softmax_layer_vjp": function_with(short_layer_vjp, "s x W g"),
     "softmax_layer_jvp": function_with(short_layer_jvp, "s x W dW db dx"),
-    "cross_entropy": function_with(short_cross_entropy, "x target reduction z_loss return_lse"),
+    "cross_entropy": function_with(
+        short_cross_entropy, "x target reduction label_smoothing z_loss return_lse"),
     "cross_entropy_with_grad": function_with(
-        short_cross_entropy_with_grad, "x target reduction z_loss return_lse out"),
+        short_cross_entropy_with_grad,
+        "x target reduction label_smoothing z_loss return_lse out"),
     "cross_entropy_hvp": function_with(short_cross_entropy_hvp, "s v target reduction out"),
     "linear_cross_entropy": function_with(
-        short_layer_loss, "X W target b reduction z_loss return_lse"),
+        short_layer_loss, "X W target b reduction label_smoothing z_loss return_lse"),
     "linear_cross_entropy_with_grad": function_with(
-        short_layer_loss_with_grad, "X W target b reduction z_loss return_lse"),
+        short_layer_loss_with_grad, "X W target b reduction label_smoothing z_loss return_lse"),
     "linear_cross_entropy_hvp": function_with(short_layer_hvp, "X W V target b Vb reduction"),
 }
 

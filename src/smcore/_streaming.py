@@ -34,6 +34,7 @@ from ._backend import core, kernels
 
 __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softmax_from_lse"]
 
+
 @core.fast_path
 def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     r"""Compute the logsumexp of a part of each row, to be merged with that of other parts.
