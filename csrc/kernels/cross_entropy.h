@@ -15,7 +15,10 @@
 #define read_labels SMC_V(read_labels)
 #define distribution SMC_V(distribution)
 #define soft_strand SMC_V(soft_strand)
+#define add_distribution SMC_V(add_distribution)
 #define sum_distribution SMC_V(sum_distribution)
+#define sum_distributions SMC_V(sum_distributions)
+#define is_over_target SMC_V(is_over_target)
 #define add_label SMC_V(add_label)
 #define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
@@ -31,6 +34,8 @@
 #ifndef SMC_CROSS_ENTROPY_CONSTANTS
 #define SMC_CROSS_ENTROPY_CONSTANTS
 enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
+/* Of a peak by its own: somewhat below 1/2, which rounding could make of two that are the same. */
+#define SMC_TAIL_MAX ((real)0.4375)
 #endif
 
 /* What a group of rows has of the target: a = a spread part + `at_label` at the row's label, whose logit is
@@ -47,7 +52,8 @@ typedef struct {
 typedef struct {
   vec factor;
   pair per_exp; /* factor A/S: the gradient's part for each unit of an exponential */
-  vec tail;     /* S'/S, which is 1 - s_k at the peak: if below 1/2, that has */
+  vec tail;     /* S'/S, which is 1 - s_k at the peak */
+  vec peak;     /* e_k, if by far the largest: no other exponential is the same; else infinity */
   vec at_peak;  /* factor (A - a_k) s_k */
 } slope;
 
@@ -112,20 +118,39 @@ SMC_INLINE strand soft_strand(const tile *t, size_t u, const smc_targets *how) {
   return how->labels ? (strand){NULL, 0} : strand_of(t, SMC_SOFT, u);
 }
 
+/* What n <= 2 vectors from i on add to the sums of a strand.  (Few hold a peak.) */
+SMC_INLINE void add_distribution(const tile *t, size_t u, size_t i, vec m, const smc_targets *how,
+                                 pair *others, pair *peak, pair *distance, const int n) {
+  const strand x = strand_of(t, SMC_X, u), soft = soft_strand(t, u, how);
+  const extent length = extent_of(t, u);
+  const vec zero = v_set1(0);
+  vec d[2], at_peak[2], far[2];
+  size_t peaks = 0;
+  SMC_EACH(j, n) {
+    const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
+    const vec logit = load_lanes(ahead(x, at), lanes, m);
+    const mask is_peak = v_eq(logit, m);
+    d[j] = distribution(t, soft, at, lanes, how);
+    far[j] = v_select(v_eq(d[j], zero), zero, v_mul(d[j], v_sub(m, logit)));
+    at_peak[j] = v_select(is_peak, d[j], zero);
+    d[j] = v_select(is_peak, zero, d[j]);
+    peaks += v_count(is_peak);
+  }
+  add_term(others, n == 1 ? d[0] : v_add(d[0], d[1]), SMC_TAIL);
+  add_term(distance, n == 1 ? far[0] : v_add(far[0], far[1]), SMC_TAIL);
+  if (peaks > 0) add_term(peak, n == 1 ? at_peak[0] : v_add(at_peak[0], at_peak[1]), SMC_TAIL);
+}
+
 /* Of the block at hand, lane by lane. */
 static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *how, targets *a) {
-  const strand x = strand_of(t, SMC_X, u), soft = soft_strand(t, u, how);
   const extent n = extent_of(t, u);
-  const vec zero = v_set1(0);
-  for (size_t i = 0; i < steps_of(n); ++i) {
-    const size_t lanes = lanes_at(n, i);
-    vec logit = load_lanes(ahead(x, i), lanes, m), d = distribution(t, soft, i, lanes, how);
-    mask peak = v_eq(logit, m);
-    vec far = v_select(v_eq(d, zero), zero, v_mul(d, v_sub(m, logit)));
-    add_term(&a->others, v_select(peak, zero, d), SMC_TAIL);
-    add_term(&a->peak, v_select(peak, d, zero), SMC_TAIL);
-    add_term(&a->distance, far, SMC_TAIL);
+  pair others = a->others, peak = a->peak, distance = a->distance;
+  size_t i = 0;
+  for (; i + 2 <= steps_of(n); i += 2) {
+    add_distribution(t, u, i, m, how, &others, &peak, &distance, 2);
   }
+  if (i < steps_of(n)) add_distribution(t, u, i, m, how, &others, &peak, &distance, 1);
+  a->others = others, a->peak = peak, a->distance = distance;
 }
 
 /* The mass at the label, added to that of the spread part. */
@@ -166,50 +191,50 @@ static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, cons
   vec inverse = v_div(one, total.hi);
   d.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total, inverse);
   d.tail = pair_value(pair_quotient(s->sum, total, inverse));
+  d.peak = v_select(v_lt(d.tail, v_set1(SMC_TAIL_MAX)), e.hi, v_set1((real)INFINITY));
   d.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, d.tail));
   return d;
 }
 
 SMC_INLINE slope slope_of_strand(const tile *t, size_t u, const slope *g) {
   return (slope){of_strand(t, u, &g->factor), pair_of_strand(t, u, &g->per_exp),
-                 of_strand(t, u, &g->tail), of_strand(t, u, &g->at_peak)};
+                 of_strand(t, u, &g->tail), of_strand(t, u, &g->peak),
+                 of_strand(t, u, &g->at_peak)};
 }
 
 /* factor (A s - a), by its tail at a peak of more than half of the probability */
-SMC_INLINE vec gradient_of(vec x, vec e, vec a, vec m, const slope *g) {
+SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   vec part = v_mul(g->factor, a);
   vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
   vec exact = v_fnma(part, g->tail, g->at_peak);
-  mask dominant = v_lt(g->tail, v_set1((real)0.5));
-  return v_select(v_and(v_eq(x, m), dominant), exact, plain);
+  return v_select(v_eq(e, g->peak), exact, plain);
 }
 
-/* Where the target is spread: n vectors from i on. */
-SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, vec m, const shift *sh,
-                               const slope *g, const smc_targets *how, const int n) {
-  const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
+/* Where the target is spread: n vectors from i on.  The exponentials are in y, or computed once more. */
+SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const shift *sh, const slope *g,
+                               const smc_targets *how, int kept, const int n) {
+  const strand y = strand_of(t, SMC_GRAD, u), from = kept ? y : strand_of(t, SMC_X, u);
   const strand soft = soft_strand(t, u, how);
   const extent length = extent_of(t, u);
   const scaling scale = scaling_by(1, is_across(t));
   vec a[SMC_GROUP], e[SMC_GROUP];
   SMC_EACH(j, n) {
     const size_t at = i + (size_t)j;
-    a[j] = load_lanes(ahead(x, at), lanes_at(length, at), v_set1(0));
+    e[j] = a[j] = load_lanes(ahead(from, at), lanes_at(length, at), v_set1(0));
   }
-  exp_group(a, e, sh, &scale, n, 1);
+  if (!kept) exp_group(a, e, sh, &scale, n, 1);
   SMC_EACH(j, n) {
     const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
-    vec d = gradient_of(a[j], e[j], distribution(t, soft, at, lanes, how), m, g);
-    store_lanes(ahead(y, at), d, lanes);
+    store_lanes(ahead(y, at), gradient_of(e[j], distribution(t, soft, at, lanes, how), g), lanes);
   }
 }
 
-static void spread_gradient(const tile *t, size_t u, vec m, const shift *sh, const slope *g,
-                            const smc_targets *how) {
+static void spread_gradient(const tile *t, size_t u, const shift *sh, const slope *g,
+                            const smc_targets *how, int kept) {
   const extent n = extent_of(t, u);
   size_t i = 0;
-  for (; i + 2 <= n.count; i += 2) gradient_group(t, u, i, m, sh, g, how, 2);
-  for (; i < steps_of(n); ++i) gradient_group(t, u, i, m, sh, g, how, 1);
+  for (; i + 2 <= n.count; i += 2) gradient_group(t, u, i, sh, g, how, kept, 2);
+  for (; i < steps_of(n); ++i) gradient_group(t, u, i, sh, g, how, kept, 1);
 }
 
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
@@ -221,7 +246,7 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
   const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
   if (spread) {
-    spread_gradient(t, u, of_strand(t, u, &s->m), &sh, &g, how);
+    spread_gradient(t, u, &sh, &g, how, keep);
   } else if (keep) {
     scale_strand(t, y, n, g.per_exp);
   } else {
@@ -243,7 +268,7 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
   real lane[SMC_V(lanes)];
   vec x = a->x_label, e = x;
   exp_group(&x, &e, &s->sh, &scale, 1, 1);
-  vec at_label = gradient_of(x, e, v_add(a->at_label, a->base_at_label), s->m, d);
+  vec at_label = gradient_of(e, v_add(a->at_label, a->base_at_label), d);
   v_store(lane, v_select(v_eq(a->present, v_set1(0)), v_set1(0), at_label));
   const smc_view y = rows_of_group(t, SMC_GRAD, g);
   const size_t rows = group_rows(t, g);
@@ -281,14 +306,34 @@ static void gradient_of_block(tile *t, const void *extra) {
   }
 }
 
-/* Whether the exponentials are kept in the gradient: where nothing else needs the logits there. */
+/* The masses at the peak and beside it, and the distance, of the spread part; before the exponentials may take
+ * the place of the logits. */
+static void sum_distributions(tile *t, const softmax_sums *s, const smc_targets *how, targets *a) {
+  for (size_t begin = 0; begin < t->of->k; begin += t->block) {
+    enter_block(t, begin);
+    for (size_t u = 0; u < t->strands; ++u) {
+      sum_distribution(t, u, of_strand(t, u, &s[group_of(t, u)].m), how, &a[u]);
+    }
+  }
+  sum_by_row(t, &a->others, sizeof *a);
+  sum_by_row(t, &a->peak, sizeof *a);
+  sum_by_row(t, &a->distance, sizeof *a);
+}
+
+/* Whether the gradient takes the place of the soft target, which is read to the last. */
+SMC_INLINE int is_over_target(const tile *t) {
+  const smc_view *operands = t->of->operands;
+  return !t->staged && operands[SMC_SOFT].data == operands[SMC_GRAD].data;
+}
+
 static void cross_entropy_tile(tile *t, const void *extra) {
   const smc_targets *how = extra;
   const scaling scale = scaling_by(1, is_across(t));
   const int spread = !how->labels || how->off != 0;
   const int grad = t->of->operands[SMC_GRAD].data != NULL;
-  const int keep = grad && !spread && !t->online;
   softmax_sums s[SMC_MAX_STRANDS];
+  const int keep = grad && !t->online && !is_over_target(t); /* the exponentials, in the gradient */
+  const wanted_sums wanted = {&scale, SMC_TAIL, keep, s};
   targets a[SMC_MAX_STRANDS];
   slope d[SMC_MAX_STRANDS];
 
@@ -298,19 +343,15 @@ static void cross_entropy_tile(tile *t, const void *extra) {
     a[g].at_label = a[g].base_at_label = v_set1(0);
     if (how->labels) read_labels(t, g, how, &a[g]);
   }
-  sums_of_exp(t, &scale, SMC_TAIL, keep, s);
   for (size_t u = 0; u < t->strands; ++u) a[u].others = a[u].peak = a[u].distance = pair_of(0);
-  for (size_t begin = 0; spread && begin < t->of->k; begin += t->block) {
-    enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
-      sum_distribution(t, u, of_strand(t, u, &s[group_of(t, u)].m), how, &a[u]);
-    }
+  if (t->online) {
+    sums_online(t, &wanted);
+  } else {
+    maxima_of_rows(t, &scale, s);
   }
-  if (spread) {
-    sum_by_row(t, &a->others, sizeof *a);
-    sum_by_row(t, &a->peak, sizeof *a);
-    sum_by_row(t, &a->distance, sizeof *a);
-  }
+  find_nans(t, s);
+  if (spread) sum_distributions(t, s, how, a);
+  if (!t->online) whole_sums(t, sums_about_maximum, &wanted);
   for (size_t g = 0; g < groups_of(t); ++g) {
     if (!how->labels) a[g].x_label = s[g].m;
     add_label(&a[g], s[g].m);

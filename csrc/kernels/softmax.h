@@ -49,6 +49,7 @@
 #define softmax_tile SMC_V(softmax_tile)
 #define log_softmax_tile SMC_V(log_softmax_tile)
 #define logsumexp_tile SMC_V(logsumexp_tile)
+#define maxima_of_rows SMC_V(maxima_of_rows)
 #define sums_of_exp SMC_V(sums_of_exp)
 #define inverse_of SMC_V(inverse_of)
 #define times_inverse SMC_V(times_inverse)
@@ -499,20 +500,9 @@ static void lone_sums(tile *t, const wanted_sums *wanted) {
   if (wanted->which == SMC_TAIL) add_ties(s, scale);
 }
 
-/* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
- * is known. */
-static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
+/* Pass 1, where it is not made together with pass 2. */
+static void maxima_of_rows(tile *t, const scaling *scale, softmax_sums *s) {
   vec m[SMC_MAX_STRANDS];
-  const wanted_sums wanted = {scale, which, keep, s};
-  if (is_lone(t) || t->online) {
-    if (is_lone(t)) {
-      lone_sums(t, &wanted);
-    } else {
-      sums_online(t, &wanted);
-    }
-    if (which == SMC_TAIL) find_nans(t, s);
-    return;
-  }
   for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
@@ -520,8 +510,21 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   }
   max_by_row(t, m);
   for (size_t g = 0; g < groups_of(t); ++g) s[g].m = m[g];
+}
+
+/* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
+ * is known. */
+static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
+  const wanted_sums wanted = {scale, which, keep, s};
+  if (is_lone(t)) {
+    lone_sums(t, &wanted);
+  } else if (t->online) {
+    sums_online(t, &wanted);
+  } else {
+    maxima_of_rows(t, scale, s);
+  }
   if (which == SMC_TAIL) find_nans(t, s);
-  whole_sums(t, sums_about_maximum, &wanted);
+  if (!is_lone(t) && !t->online) whole_sums(t, sums_about_maximum, &wanted);
 }
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
@@ -651,8 +654,9 @@ SMC_INLINE pair log_of_sum(const softmax_sums *s, const scaling *scale) {
 
 typedef struct {
   double scale;
-  smc_view lse;  /* of logsumexp: one value for each row */
-  smc_view rest; /* what rounding took from it; NULL, or both are of the type computed in */
+  smc_view lse; /* of logsumexp: one value for each row */
+  smc_view
+      rest; /* what rounding took from it, if it has data: both are of the type computed in then */
 } forward_how;
 
 /* What results are made of. */
