@@ -15,14 +15,12 @@
 #define read_labels SMC_V(read_labels)
 #define distribution SMC_V(distribution)
 #define soft_strand SMC_V(soft_strand)
-#define add_distribution SMC_V(add_distribution)
 #define sum_distribution SMC_V(sum_distribution)
 #define sum_distributions SMC_V(sum_distributions)
 #define is_over_target SMC_V(is_over_target)
 #define add_label SMC_V(add_label)
 #define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
-#define gradient_group SMC_V(gradient_group)
 #define spread_gradient SMC_V(spread_gradient)
 #define gradient_strand SMC_V(gradient_strand)
 #define gradient_at_labels SMC_V(gradient_at_labels)
@@ -118,39 +116,27 @@ SMC_INLINE strand soft_strand(const tile *t, size_t u, const smc_targets *how) {
   return how->labels ? (strand){NULL, 0} : strand_of(t, SMC_SOFT, u);
 }
 
-/* What n <= 2 vectors from i on add to the sums of a strand.  (Few hold a peak.) */
-SMC_INLINE void add_distribution(const tile *t, size_t u, size_t i, vec m, const smc_targets *how,
-                                 pair *others, pair *peak, pair *distance, const int n) {
-  const strand x = strand_of(t, SMC_X, u), soft = soft_strand(t, u, how);
-  const extent length = extent_of(t, u);
-  const vec zero = v_set1(0);
-  vec d[2], at_peak[2], far[2];
-  size_t peaks = 0;
-  SMC_EACH(j, n) {
-    const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
-    const vec logit = load_lanes(ahead(x, at), lanes, m);
-    const mask is_peak = v_eq(logit, m);
-    d[j] = distribution(t, soft, at, lanes, how);
-    far[j] = v_select(v_eq(d[j], zero), zero, v_mul(d[j], v_sub(m, logit)));
-    at_peak[j] = v_select(is_peak, d[j], zero);
-    d[j] = v_select(is_peak, zero, d[j]);
-    peaks += v_count(is_peak);
-  }
-  add_term(others, n == 1 ? d[0] : v_add(d[0], d[1]), SMC_TAIL);
-  add_term(distance, n == 1 ? far[0] : v_add(far[0], far[1]), SMC_TAIL);
-  if (peaks > 0) add_term(peak, n == 1 ? at_peak[0] : v_add(at_peak[0], at_peak[1]), SMC_TAIL);
-}
-
-/* Of the block at hand, lane by lane. */
+/* Of the block at hand, lane by lane; two vectors join a sum at a time.  (Few hold a peak.) */
 static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *how, targets *a) {
+  const strand x = strand_of(t, SMC_X, u), soft = soft_strand(t, u, how);
   const extent n = extent_of(t, u);
-  pair others = a->others, peak = a->peak, distance = a->distance;
-  size_t i = 0;
-  for (; i + 2 <= steps_of(n); i += 2) {
-    add_distribution(t, u, i, m, how, &others, &peak, &distance, 2);
+  const vec zero = v_set1(0);
+  pair others = a->others, distance = a->distance;
+  vec mass = zero, way = zero;
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const size_t lanes = lanes_at(n, i);
+    const vec logit = load_lanes(ahead(x, i), lanes, m), d = distribution(t, soft, i, lanes, how);
+    const mask peak = v_eq(logit, m);
+    const vec far = v_mul(d, v_sub(m, logit));
+    mass = v_add(mass, v_select(peak, zero, d));
+    way = v_add(way, v_select(v_eq(d, zero), zero, far));
+    if (v_count(peak) > 0) add_term(&a->peak, v_select(peak, d, zero), SMC_TAIL);
+    if (i % 2 == 0 && i + 1 < steps_of(n)) continue;
+    add_term(&others, mass, SMC_TAIL);
+    add_term(&distance, way, SMC_TAIL);
+    mass = way = zero;
   }
-  if (i < steps_of(n)) add_distribution(t, u, i, m, how, &others, &peak, &distance, 1);
-  a->others = others, a->peak = peak, a->distance = distance;
+  a->others = others, a->distance = distance;
 }
 
 /* The mass at the label, added to that of the spread part. */
@@ -210,31 +196,19 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   return v_select(v_eq(e, g->peak), exact, plain);
 }
 
-/* Where the target is spread: n vectors from i on.  The exponentials are in y, or computed once more. */
-SMC_INLINE void gradient_group(const tile *t, size_t u, size_t i, const shift *sh, const slope *g,
-                               const smc_targets *how, int kept, const int n) {
-  const strand y = strand_of(t, SMC_GRAD, u), from = kept ? y : strand_of(t, SMC_X, u);
-  const strand soft = soft_strand(t, u, how);
-  const extent length = extent_of(t, u);
-  const scaling scale = scaling_by(1, is_across(t));
-  vec a[SMC_GROUP], e[SMC_GROUP];
-  SMC_EACH(j, n) {
-    const size_t at = i + (size_t)j;
-    e[j] = a[j] = load_lanes(ahead(from, at), lanes_at(length, at), v_set1(0));
-  }
-  if (!kept) exp_group(a, e, sh, &scale, n, 1);
-  SMC_EACH(j, n) {
-    const size_t at = i + (size_t)j, lanes = lanes_at(length, at);
-    store_lanes(ahead(y, at), gradient_of(e[j], distribution(t, soft, at, lanes, how), g), lanes);
-  }
-}
-
+/* Where the target is spread.  The exponentials are in y, or computed once more. */
 static void spread_gradient(const tile *t, size_t u, const shift *sh, const slope *g,
                             const smc_targets *how, int kept) {
+  const strand y = strand_of(t, SMC_GRAD, u), from = kept ? y : strand_of(t, SMC_X, u);
+  const strand soft = soft_strand(t, u, how);
   const extent n = extent_of(t, u);
-  size_t i = 0;
-  for (; i + 2 <= n.count; i += 2) gradient_group(t, u, i, sh, g, how, kept, 2);
-  for (; i < steps_of(n); ++i) gradient_group(t, u, i, sh, g, how, kept, 1);
+  const scaling scale = scaling_by(1, is_across(t));
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const size_t lanes = lanes_at(n, i);
+    vec a = load_lanes(ahead(from, i), lanes, v_set1(0)), e = a;
+    if (!kept) exp_group(&a, &e, sh, &scale, 1, 1);
+    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes, how), g), lanes);
+  }
 }
 
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
@@ -351,7 +325,7 @@ static void cross_entropy_tile(tile *t, const void *extra) {
   }
   find_nans(t, s);
   if (spread) sum_distributions(t, s, how, a);
-  if (!t->online) whole_sums(t, sums_about_maximum, &wanted);
+  if (!t->online) sums_of_rows(t, &wanted);
   for (size_t g = 0; g < groups_of(t); ++g) {
     if (!how->labels) a[g].x_label = s[g].m;
     add_label(&a[g], s[g].m);

@@ -40,6 +40,7 @@
 #define sums_about_rising SMC_V(sums_about_rising)
 #define sums_of_parts SMC_V(sums_of_parts)
 #define whole_sums SMC_V(whole_sums)
+#define sums_of_rows SMC_V(sums_of_rows)
 #define sums_online SMC_V(sums_online)
 #define log_of SMC_V(log_of)
 #define log_of_sum SMC_V(log_of_sum)
@@ -454,6 +455,11 @@ SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) 
   finish_sums(t, wanted->scale, wanted->which, wanted->sums);
 }
 
+/* Pass 2, about maxima that are known. */
+static void sums_of_rows(tile *t, const wanted_sums *wanted) {
+  whole_sums(t, sums_about_maximum, wanted);
+}
+
 /* Sums about a maximum that is not known before.  Only where that of the row is so large that it has to be
  * subtracted, all are about it, and the row is read once more. */
 static void sums_online(tile *t, const wanted_sums *wanted) {
@@ -466,7 +472,7 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
     far |= v_count(near) != W;
   }
   if (!far) return;
-  whole_sums(t, sums_about_maximum, &(wanted_sums){wanted->scale, wanted->which, 0, exact});
+  sums_of_rows(t, &(wanted_sums){wanted->scale, wanted->which, 0, exact});
   for (size_t u = 0; u < t->strands; ++u) {
     mask near = v_eq(exact[u].sh.center, v_set1(0));
     s[u].sum.hi = v_select(near, s[u].sum.hi, exact[u].sum.hi);
@@ -524,7 +530,7 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
     maxima_of_rows(t, scale, s);
   }
   if (which == SMC_TAIL) find_nans(t, s);
-  if (!is_lone(t) && !t->online) whole_sums(t, sums_about_maximum, &wanted);
+  if (!is_lone(t) && !t->online) sums_of_rows(t, &wanted);
 }
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
