@@ -532,6 +532,53 @@ def test_targets_and_smoothing(sm, native_dtype, rng, name, target, smoothing):
         assert_alike(operation, got, expected)
 
 
+WEIGHTS = {
+    "plain": lambda w: w,
+    "some 0": lambda w: np.where(np.arange(w.size) % 2, w, 0).astype(w.dtype),
+    "all 0": lambda w: w * 0,
+    "negative": lambda w: -w,
+    "infinite": lambda w: np.where(np.arange(w.size) == 1, np.inf, w).astype(w.dtype),
+    "wide": lambda w: w.astype(np.longdouble),
+    "strided": lambda w: np.repeat(w, 2)[::2],
+    "read-only": lambda w: read_only(w),
+    "short": lambda w: w[:-1],
+    "a list": lambda w: w.tolist(),
+    "0-d": lambda w: w[0],
+}
+
+
+def read_only(a):
+    a.setflags(write=False)
+    return a
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("target", ["uint8", "some ignored", "soft"])
+@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_weights(sm, native_dtype, rng, name, weight, target, reduction):
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    for lead, k, smoothing in [((), 3, 0.0), ((6,), 5, 0.1), ((200,), 33, 0.0)]:
+        operands = operation.draw(rng, native_dtype, lead, k)
+        soft = sm.softmax(rng.standard_normal((*lead, k)).astype(native_dtype))
+        operands["target"] = TARGETS[target](operands["target"], soft)
+        operands["weight"] = WEIGHTS[weight](rng.random(k).astype(native_dtype))
+        keywords = {"label_smoothing": smoothing, "reduction": reduction}
+        got, expected = (outcome(f, **operands, **keywords) for f in (function, general))
+        assert_alike(operation, got, expected)
+
+
+def test_gradient_over_weights(sm, native_dtype, rng):
+    operation = OPERATIONS["cross_entropy_with_grad"]
+    x, labels = rng.standard_normal((4, 5)).astype(native_dtype), rng.integers(5, size=4)
+    space = rng.random((4, 5)).astype(native_dtype)
+    expected = sm.cross_entropy_with_grad(x, labels, weight=space[1].copy())
+    got = sm.cross_entropy_with_grad(x, labels, weight=space[1], out=space)
+    assert got[1] is space
+    assert_alike(operation, got, expected)
+
+
 def test_gradient_over_soft_targets(sm, native_dtype, rng):
     operation = OPERATIONS["cross_entropy_with_grad"]
     x, soft = sm.softmax(rng.standard_normal((2, 4, 5)).astype(native_dtype))

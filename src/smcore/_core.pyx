@@ -1374,15 +1374,48 @@ cdef object plain_labels(object target, cnp.ndarray x):
     return cnp.PyArray_FROM_OTF(labels, cnp.NPY_INT64, cnp.NPY_ARRAY_CARRAY_RO)
 
 
-cdef Py_ssize_t take_target(loop *work, cnp.ndarray target) noexcept:
-    """Labels or probabilities, after the logits; the rows that count, or -1 if a label is wrong."""
+cdef double sum_of_weights(
+    const cython.floating *weight, Py_ssize_t k, const int64_t *labels, Py_ssize_t n
+) noexcept nogil:
+    """Those of the labels that count; NaN if there is one of them all that is not finite."""
+    cdef double total = 0, error = 0
+    cdef Py_ssize_t i
+    for i in range(k):
+        total += weight[i] * 0
+    for i in range(n):
+        if labels[i] >= 0:
+            error += add_to(&total, weight[labels[i]])
+    return total + error
+
+
+cdef double take_target(loop *work, cnp.ndarray target, object weight) noexcept:
+    """Labels or probabilities, after the logits; and the weights.
+
+    The sum of the rows' weights, or NaN if a label is wrong, none counts or a weight is not finite.
+    """
+    cdef bint soft = not cnp.PyArray_ISINTEGER(target)
+    cdef const int64_t *labels = <int64_t *>cnp.PyArray_DATA(target)
+    cdef Py_ssize_t counted = work.rows
+    cdef double total
     take_values(work, 1, NULL, 0)
     take_values(work, 3, NULL, 0)
-    if not cnp.PyArray_ISINTEGER(target):
+    if soft:
         take_plain(work, 1, target)
-        return work.rows
-    take_values(work, 3, cnp.PyArray_DATA(target), sizeof(int64_t))
-    return count_labels(<int64_t *>cnp.PyArray_DATA(target), work.rows, work.k)
+    else:
+        take_values(work, 3, <void *>labels, sizeof(int64_t))
+        counted = count_labels(labels, work.rows, work.k)
+    work.targets.weight = NULL if weight is None else cnp.PyArray_DATA(<cnp.ndarray>weight)
+    if counted <= 0:
+        return NAN
+    if weight is None:
+        return counted
+    if cnp.PyArray_ITEMSIZE(<cnp.ndarray>weight) == 4:
+        total = sum_of_weights(
+            <const float *>work.targets.weight, work.k, labels, 0 if soft else work.rows)
+    else:
+        total = sum_of_weights(
+            <const double *>work.targets.weight, work.k, labels, 0 if soft else work.rows)
+    return counted + total if soft else total
 
 
 cdef object number_like(cnp.ndarray x, double value):
@@ -1395,12 +1428,12 @@ cdef object number_like(cnp.ndarray x, double value):
     )
 
 
-cdef double divisor_of(object reduction, Py_ssize_t counted) noexcept:
+cdef double divisor_of(object reduction, double counted) noexcept:
     """What the sum of so many losses is divided by; 0: there is no sum; NaN: wrong."""
     if type(reduction) is not str:
         return NAN
     if <str>reduction == "mean":
-        return counted
+        return counted if counted else NAN
     return 1 if <str>reduction == "sum" else 0 if <str>reduction == "none" else NAN
 
 
@@ -1408,6 +1441,7 @@ cdef object reduced_loss(
     const smc_kernels *kernels,
     cnp.ndarray x,
     object target,
+    object weight,
     object reduction,
     object label_smoothing,
     object z_loss,
@@ -1427,10 +1461,12 @@ cdef object reduced_loss(
         return None
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
     take_plain(&work, 0, x)
-    cdef cnp.npy_intp n = work.rows
-    cdef Py_ssize_t counted = take_target(&work, <cnp.ndarray>values)
+    cdef cnp.npy_intp n = work.rows, classes = work.k
+    if weight is not None and not is_plain(weight, cnp.PyArray_TYPE(x), 1, &classes):
+        return None
+    cdef double counted = take_target(&work, <cnp.ndarray>values, weight)
     cdef double divisor = divisor_of(reduction, counted)
-    if counted <= 0 or divisor != divisor:
+    if counted != counted or divisor != divisor:
         return None
     if n > AT_HAND or divisor == 0:
         by_row = new_by_row(x)
@@ -1441,10 +1477,12 @@ cdef object reduced_loss(
     if out is not None:
         if not are_apart(<cnp.ndarray>values, out):
             return None
+        if weight is not None and not are_apart(<cnp.ndarray>weight, out):
+            return None
         take_plain(&work, 2, out)
     if lse is not None:
         take_values(&work, 5, cnp.PyArray_DATA(lse), item)
-    work.targets.weight, work.targets.on = NULL, 1 - <double>label_smoothing
+    work.targets.on = 1 - <double>label_smoothing
     work.targets.off = <double>label_smoothing / work.k
     work.targets.z_loss, work.targets.factor = z_loss, 1 / divisor if divisor else 1
     run_cross_entropy(&work, kernels.cross_entropy)
@@ -1460,10 +1498,10 @@ cdef object short_cross_entropy(PyObject **given):
     if kernels == &no_kernels:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    lse = new_by_row(x) if <object>given[5] else None
+    lse = new_by_row(x) if <object>given[6] else None
     loss = reduced_loss(
-        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4], lse,
-        None)
+        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4],
+        <object>given[5], lse, None)
     return loss if loss is None or lse is None else (loss, number_or(lse))
 
 
@@ -1472,13 +1510,13 @@ cdef object short_cross_entropy_with_grad(PyObject **given):
     if kernels == &no_kernels:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    out = result_like(<object>given[6], x)
+    out = result_like(<object>given[7], x)
     if out is None:
         return None
-    lse = new_by_row(x) if <object>given[5] else None
+    lse = new_by_row(x) if <object>given[6] else None
     loss = reduced_loss(
-        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4], lse,
-        out)
+        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4],
+        <object>given[5], lse, out)
     if loss is None:
         return None
     return (loss, out) if lse is None else (loss, out, number_or(lse))
@@ -1821,11 +1859,11 @@ cdef object layer_loss(PyObject **given, bint with_gradient):
     z = logits_in(None, &self, X, W, b)
     if z is None:
         return None
-    lse = new_by_row(z) if <object>given[7] else None
+    lse = new_by_row(z) if <object>given[8] else None
     gradient = z if with_gradient else None
     loss = reduced_loss(
-        self.kernels, z, target, <object>given[4], <object>given[5], <object>given[6], lse,
-        gradient)
+        self.kernels, z, target, <object>given[4], <object>given[5], <object>given[6],
+        <object>given[7], lse, gradient)
     if loss is None:
         return None
     lse = None if lse is None else number_or(lse)
@@ -1901,15 +1939,16 @@ cdef dict short_ways = {
     "softmax_layer_vjp": function_with(short_layer_vjp, "s x W g"),
     "softmax_layer_jvp": function_with(short_layer_jvp, "s x W dW db dx"),
     "cross_entropy": function_with(
-        short_cross_entropy, "x target reduction label_smoothing z_loss return_lse"),
+        short_cross_entropy, "x target weight reduction label_smoothing z_loss return_lse"),
     "cross_entropy_with_grad": function_with(
         short_cross_entropy_with_grad,
-        "x target reduction label_smoothing z_loss return_lse out"),
+        "x target weight reduction label_smoothing z_loss return_lse out"),
     "cross_entropy_hvp": function_with(short_cross_entropy_hvp, "s v target reduction out"),
     "linear_cross_entropy": function_with(
-        short_layer_loss, "X W target b reduction label_smoothing z_loss return_lse"),
+        short_layer_loss, "X W target b weight reduction label_smoothing z_loss return_lse"),
     "linear_cross_entropy_with_grad": function_with(
-        short_layer_loss_with_grad, "X W target b reduction label_smoothing z_loss return_lse"),
+        short_layer_loss_with_grad,
+        "X W target b weight reduction label_smoothing z_loss return_lse"),
     "linear_cross_entropy_hvp": function_with(short_layer_hvp, "X W V target b Vb reduction"),
 }
 
