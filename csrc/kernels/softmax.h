@@ -195,9 +195,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
         if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
         x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
       }
-      if (of->lines.next) {
-        SMC_EACH(j, SMC_GROUP) fetch_line(&of->lines, i + (size_t)j);
-      }
+      if (of->lines.next) fetch_lines(&of->lines, i);
     }
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);

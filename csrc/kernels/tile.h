@@ -87,7 +87,7 @@
 #define are_streams SMC_V(are_streams)
 #define lines_ahead SMC_V(lines_ahead)
 #define lines_of SMC_V(lines_of)
-#define fetch_line SMC_V(fetch_line)
+#define fetch_lines SMC_V(fetch_lines)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define column_block SMC_V(column_block)
 #define are_scattered SMC_V(are_scattered)
@@ -593,8 +593,8 @@ SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrd
 /* Whether a packed strand is long enough to fetch what comes next, a line for each of its vectors. */
 SMC_INLINE int are_streams(size_t k) { return sizeof(vec) == SMC_LINE && k >= SMC_STREAMS_MIN; }
 
-/* Memory that a pass over such a strand fetches meanwhile: the strand after it, and what its results will be
- * written to; or NULL. */
+/* Memory that a pass over such a strand, or over a row of pages, at whose ends the processor ceases to see a
+ * stream, fetches meanwhile: the strand after it, and what its results will be written to; or NULL. */
 typedef struct {
   const char *next, *output;
 } lines_ahead;
@@ -602,17 +602,22 @@ typedef struct {
 SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   const batch *b = t->of;
   lines_ahead a = {NULL, NULL};
-  if (!are_streams(SMC_PACKED_MAX) || !t->streams || !t->staged) return a;
+  const int columns = is_across(t) && !t->staged;
+  if (!t->streams || columns) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
-  const ptrdiff_t row = (ptrdiff_t)(t->row + u * W);
-  a.next = (const char *)in->data + (row + (ptrdiff_t)W) * in->row;
-  if (out->data) a.output = (const char *)out->data + row * out->row;
+  const size_t rows = is_across(t) ? W : 1, row = t->row + u * rows;
+  a.next = (const char *)in->data + (ptrdiff_t)(row + rows) * in->row;
+  if (b->count > b->inputs && out->data)
+    a.output = (const char *)out->data + (ptrdiff_t)row * out->row;
   return a;
 }
 
-SMC_INLINE void fetch_line(const lines_ahead *a, size_t i) {
-  SMC_PREFETCH(a->next + i * sizeof(vec));
-  if (a->output) SMC_PREFETCH(a->output + i * sizeof(vec));
+/* While a group from vector i on is computed with. */
+SMC_INLINE void fetch_lines(const lines_ahead *a, size_t i) {
+  for (size_t at = 0; at < SMC_GROUP * sizeof(vec); at += SMC_LINE) {
+    SMC_PREFETCH(a->next + i * sizeof(vec) + at);
+    if (a->output) SMC_PREFETCH(a->output + i * sizeof(vec) + at);
+  }
 }
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
@@ -711,6 +716,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
     const size_t row = b->k * sizeof(real);
     const size_t near = is_far ? SMC_FAR_BYTES : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
+    t->streams = is_far && row >= SMC_PAGE && t->block == b->k;
     strands = t->grouped ? W : near / (operands * row);
   }
   t->online = t->block < b->k;
