@@ -155,3 +155,20 @@ def test_a_row_as_long_as_several_blocks(sm, native_dtype, rng):
             for i in range(3):
                 assert_identical(function(rows[i]), batch[i])
         assert_identical(function(layouts.INPUTS["offset"](x)), dense)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
+@pytest.mark.parametrize("k, start", [(515, 0), (1000, 1), (4097, 5), (200_000, 3)])
+def test_results_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
+    """Beyond 32 MiB some are stored past the caches, a line at a time: at any place in a line."""
+    operation = OPERATIONS[name]
+    n = 2**25 // native_dtype.itemsize // k + 3
+    row = operation.draw(rng, native_dtype, (7,), k)
+    operands = {key: np.resize(a, (n, k)) for key, a in row.items()}
+    space = np.full(n * k + start + 1, 7, native_dtype)
+    out = space[start:-1].reshape(n, k)
+    with sm.set_num_threads(1):
+        assert operation(sm, operands, out=out) is out
+        (expected,) = call(sm, operation, row)
+    np.testing.assert_array_equal(out, np.resize(expected, (n, k)))
+    assert (space[:start] == 7).all() and space[-1] == 7

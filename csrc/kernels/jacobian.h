@@ -7,7 +7,6 @@
 #ifndef SMC_JACOBIAN_CONSTANTS
 #define SMC_JACOBIAN_CONSTANTS
 enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of a part costs */
-enum { SMC_STREAM_BYTES = 1 << 25 }; /* of a result, that no cache will hold for whoever reads it */
 #endif
 
 #define sum_range SMC_K(sum_range)

@@ -15,8 +15,8 @@ static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double
 
 static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
                                   const smc_spread *spread) {
-  for_tiles(log_softmax_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1},
-            &(forward_how){.scale = scale});
+  const batch b = {SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1, .once = 1};
+  for_tiles(log_softmax_tile, &b, &(forward_how){.scale = scale});
 }
 
 static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k,
@@ -34,8 +34,13 @@ static void SMC_K(op_logsumexp_partial)(smc_view x, smc_view m, smc_view s, size
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
                                   const smc_spread *spread) {
   if (products_of_short_rows(s, g, y, n, k) || products_of_rows(s, g, y, n, k)) return;
-  const batch b = {SMC_ROWS(s, g, y), .count = 3, .inputs = 2,
-                   .light = 1,        .lone = 1,  .along = is_short(k) && 2 * k > W};
+  const batch b = {SMC_ROWS(s, g, y),
+                   .count = 3,
+                   .inputs = 2,
+                   .light = 1,
+                   .lone = 1,
+                   .once = 1,
+                   .along = is_short(k) && 2 * k > W};
   for_tiles(product_tile, &b, &(smc_product){SMC_SOFTMAX_VJP});
 }
 

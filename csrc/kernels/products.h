@@ -6,6 +6,7 @@
 #define dot_of_strand SMC_V(dot_of_strand)
 #define product_of SMC_V(one_product)
 #define product_pass SMC_V(stored_products)
+#define past_products SMC_V(past_products)
 #define product_strand SMC_V(product_strand)
 #define row_products SMC_V(row_products)
 #define dots_of_part SMC_V(dots_of_part)
@@ -27,6 +28,16 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
   }
 }
 
+/* All whole vectors of a strand, past the caches. */
+static void past_products(product_strands *of, const extent n, vec dot) {
+  product_strands row = {dense(of->s), dense(of->g), dense(of->y)};
+  for (size_t i = 0; i < n.count; ++i) {
+    store_past(row.y, product_of(v_load(row.s.p), v_load(row.g.p), dot, SMC_SOFTMAX_VJP));
+    row = (product_strands){ahead(row.s, 1), ahead(row.g, 1), ahead(row.y, 1)};
+  }
+  *of = row;
+}
+
 SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec dot,
                                smc_product which) {
   switch (which) {
@@ -36,6 +47,10 @@ SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec 
       if (head > 0) {
         v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
         of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
+      }
+      if (goes_past(t, of.y)) {
+        past_products(&of, n, dot);
+        n = without(n, n.count * W);
       }
       SMC_V(dense_products)(of, n, &dot);
     } else {

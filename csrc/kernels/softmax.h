@@ -60,6 +60,7 @@
 #define quotients SMC_V(quotients)
 #define quotient_strand SMC_V(quotient_strand)
 #define logarithms SMC_V(logarithms)
+#define past_logarithms SMC_V(past_logarithms)
 #define log_strand SMC_V(log_strand)
 #define results_of SMC_V(results_of)
 #define softmax_results SMC_V(softmax_results)
@@ -639,11 +640,32 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, c
   }
 }
 
-SMC_INLINE void log_strand(const strand x, const strand y, const extent n, vec m, vec log,
+/* All whole vectors of a strand, past the caches. */
+static void past_logarithms(strand *x, strand *y, const extent n, vec m, vec log,
+                            const scaling *scale) {
+  strand from = dense(*x), to = dense(*y);
+  for (size_t i = 0; i < n.count; ++i, from = ahead(from, 1), to = ahead(to, 1)) {
+    store_past(to, log_of(v_load(from.p), m, log, scale, 0));
+  }
+  *x = from, *y = to;
+}
+
+SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, vec log,
                            const scaling *scale) {
   if (scale->active) {
     logarithms(x, y, n, m, log, scale, 1);
   } else if (is_dense(x, n) && is_dense(y, n)) {
+    if (is_past(t)) {
+      const size_t head = lanes_to_line(t, y, n);
+      if (head > 0) {
+        v_store_n(y.p, log_of(v_load(x.p), m, log, scale, 0), head);
+        x.p += head, y.p += head, n = without(n, head);
+      }
+      if (goes_past(t, y)) {
+        past_logarithms(&x, &y, n, m, log, scale);
+        n = without(n, n.count * W);
+      }
+    }
     logarithms(dense(x), dense(y), whole(n), m, log, scale, 0);
   } else {
     logarithms(x, y, n, m, log, scale, 0);
@@ -692,7 +714,7 @@ static void log_softmax_results(tile *t, const void *how) {
   const results_of *of = how;
   for (size_t u = 0; u < t->strands; ++u) {
     const size_t g = group_of(t, u);
-    log_strand(strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
+    log_strand(t, strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
                of_strand(t, u, &of->sums[g].m), of_strand(t, u, &of->log[g]), of->scale);
   }
 }

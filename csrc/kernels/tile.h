@@ -39,6 +39,9 @@
 #define without SMC_V(without)
 #define whole SMC_V(whole)
 #define ahead SMC_V(ahead)
+#define is_past SMC_V(is_past)
+#define goes_past SMC_V(goes_past)
+#define store_past SMC_V(store_past)
 #define load_group SMC_V(load_group)
 #define store_group SMC_V(store_group)
 #define load_lanes SMC_V(load_lanes)
@@ -94,6 +97,7 @@
 #define far_strands SMC_V(far_strands)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
+#define are_past_caches SMC_V(are_past_caches)
 #define plan_parts SMC_V(plan_parts)
 #define part_pass SMC_V(part_pass)
 #define parts_of_row SMC_V(parts_of_row)
@@ -132,8 +136,9 @@ enum { SMC_FAR_STRANDS = 4 };      /* of packed rows */
 enum { SMC_TOUCHED_BYTES = 2048 }; /* or of these, where all lines are touched before */
 /* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
 enum { SMC_PART = 1 << 16, SMC_MAX_PARTS = 64 };
-enum { SMC_CACHE_BYTES = 1 << 24 }; /* that a cache may hold */
-enum { SMC_LINE = 64 };             /* bytes of a cache line */
+enum { SMC_CACHE_BYTES = 1 << 24 };  /* that a cache may hold */
+enum { SMC_STREAM_BYTES = 1 << 25 }; /* of a result, that no cache will hold for whoever reads it */
+enum { SMC_LINE = 64 };              /* bytes of a cache line */
 enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
 enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
 enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
@@ -179,6 +184,7 @@ typedef struct {
   int light;   /* passes take no longer than fetching what they work on */
   int lone;    /* passes know what to do with a lone row */
   int along;   /* rows are not packed */
+  int once;    /* results are stored when they are final, and not read again */
   int grouped; /* nor if they lie in memory: passes know what to do with W of them */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
@@ -207,6 +213,7 @@ typedef struct {
   int lone;     /* a row that would be packed, were it not the only one */
   int grouped;  /* a tile is a group of W rows, along */
   int far;      /* operands come from memory */
+  int past;     /* results are stored past the caches, where they fill a line */
   int streams;  /* and so far apart that what comes next is fetched: lines_ahead, fetch_columns */
   size_t block; /* classes in all blocks but the last */
   size_t part;  /* classes in all parts of the row but the last */
@@ -276,6 +283,22 @@ SMC_INLINE void store_lanes(const strand s, vec a, size_t lanes) {
   } else {
     v_store_n(s.p, a, lanes);
   }
+}
+
+SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
+
+/* Whether a strand of results fills lines that are stored past the caches. */
+SMC_INLINE int goes_past(const tile *t, const strand s) {
+  return is_past(t) && (uintptr_t)s.p % SMC_LINE == 0;
+}
+
+/* Its first vector. */
+SMC_INLINE void store_past(const strand s, vec a) {
+#if SMC_STREAMS
+  v_stream(s.p, a);
+#else
+  v_store(s.p, a);
+#endif
 }
 
 /* The first SMC_GROUP. */
@@ -606,8 +629,8 @@ SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   if (!t->streams || columns) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
   const size_t rows = is_across(t) ? W : 1, row = t->row + u * rows;
-  a.next = (const char *)in->data + (ptrdiff_t)(row + rows) * in->row;
-  if (b->count > b->inputs && out->data)
+  a.next = (const char *)in->data + (ptrdiff_t)(row + t->rows) * in->row;
+  if (b->count > b->inputs && out->data && !is_past(t))
     a.output = (const char *)out->data + (ptrdiff_t)row * out->row;
   return a;
 }
@@ -724,6 +747,17 @@ static size_t plan_tiles(tile *t, const batch *b) {
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
+/* Whether results are stored past the caches: a line that is stored whole need not be fetched before.  (That of
+ * an input, which they replace, is there.) */
+static int are_past_caches(const tile *t, const batch *b) {
+  const void *out = b->operands[b->count - 1].data;
+  const size_t row = b->k * sizeof(real);
+  int apart = 1;
+  for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
+  return SMC_STREAMS && sizeof(vec) == SMC_LINE && b->once && apart && !t->staged &&
+         !is_across(t) && row >= SMC_MANY * sizeof(vec) && b->n * row > SMC_STREAM_BYTES;
+}
+
 /* Into how many parts a row is cut. */
 static void plan_parts(tile *t, size_t k) {
   const size_t parts = t->online && !is_across(t) ? k / SMC_PART : 1;
@@ -824,6 +858,7 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
   tile t = {.of = b};
   const size_t strands = plan_tiles(&t, b), rows = strands * (is_across(&t) ? W : 1);
   plan_parts(&t, b->k);
+  t.past = are_past_caches(&t, b);
   t.group = is_across(&t) || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
   for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
   const size_t lead = rows_to_line(&t);
@@ -835,4 +870,7 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
     if (t.prefetch) prefetch_tile(&t);
     operation(&t, how);
   }
+#if SMC_STREAMS
+  if (t.past) smc_fence();
+#endif
 }
