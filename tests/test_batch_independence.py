@@ -172,3 +172,21 @@ def test_results_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
         (expected,) = call(sm, operation, row)
     np.testing.assert_array_equal(out, np.resize(expected, (n, k)))
     assert (space[:start] == 7).all() and space[-1] == 7
+
+
+@pytest.mark.parametrize("name", ["log_softmax", "softmax_vjp"])
+@pytest.mark.parametrize("k, start", [(5, 0), (40, 3), (40, 16), (1000, 0)])
+def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
+    """The same along the first axis."""
+    operation = OPERATIONS[name]
+    few = {key: a.T for key, a in operation.draw(rng, native_dtype, (160,), k).items()}
+    times = 2**25 // native_dtype.itemsize // (160 * k) + 2
+    operands = {key: np.tile(a, (1, times)) for key, a in few.items()}
+    space = np.full(160 * times * k + start + 1, 7, native_dtype)
+    out = space[start:-1].reshape(k, 160 * times)
+    with sm.set_num_threads(1):
+        assert operation(sm, operands, axis=0, out=out) is out
+        # of columns as far apart, as that decides how they are cut
+        expected = operation(sm, {key: a[:, :160] for key, a in operands.items()}, axis=0)
+    np.testing.assert_array_equal(out, np.tile(expected, (1, times)))
+    assert (space[:start] == 7).all() and space[-1] == 7

@@ -30,7 +30,7 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
 
 /* All whole vectors of a strand, past the caches. */
 static void past_products(product_strands *of, const extent n, vec dot) {
-  product_strands row = {dense(of->s), dense(of->g), dense(of->y)};
+  product_strands row = *of;
   for (size_t i = 0; i < n.count; ++i) {
     store_past(row.y, product_of(v_load(row.s.p), v_load(row.g.p), dot, SMC_SOFTMAX_VJP));
     row = (product_strands){ahead(row.s, 1), ahead(row.g, 1), ahead(row.y, 1)};
@@ -48,11 +48,13 @@ SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec 
         v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
         of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
       }
-      if (goes_past(t, of.y)) {
+      if (goes_past(t, of.y, n)) {
         past_products(&of, n, dot);
         n = without(n, n.count * W);
       }
       SMC_V(dense_products)(of, n, &dot);
+    } else if (goes_past(t, of.y, n)) {
+      past_products(&of, n, dot);
     } else {
       product_pass(of, n, dot, SMC_SOFTMAX_VJP);
     }

@@ -643,7 +643,7 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, c
 /* All whole vectors of a strand, past the caches. */
 static void past_logarithms(strand *x, strand *y, const extent n, vec m, vec log,
                             const scaling *scale) {
-  strand from = dense(*x), to = dense(*y);
+  strand from = *x, to = *y;
   for (size_t i = 0; i < n.count; ++i, from = ahead(from, 1), to = ahead(to, 1)) {
     store_past(to, log_of(v_load(from.p), m, log, scale, 0));
   }
@@ -661,12 +661,14 @@ SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, v
         v_store_n(y.p, log_of(v_load(x.p), m, log, scale, 0), head);
         x.p += head, y.p += head, n = without(n, head);
       }
-      if (goes_past(t, y)) {
+      if (goes_past(t, y, n)) {
         past_logarithms(&x, &y, n, m, log, scale);
         n = without(n, n.count * W);
       }
     }
     logarithms(dense(x), dense(y), whole(n), m, log, scale, 0);
+  } else if (goes_past(t, y, n)) {
+    past_logarithms(&x, &y, n, m, log, scale);
   } else {
     logarithms(x, y, n, m, log, scale, 0);
   }

@@ -288,8 +288,8 @@ SMC_INLINE void store_lanes(const strand s, vec a, size_t lanes) {
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 
 /* Whether a strand of results fills lines that are stored past the caches. */
-SMC_INLINE int goes_past(const tile *t, const strand s) {
-  return is_past(t) && (uintptr_t)s.p % SMC_LINE == 0;
+SMC_INLINE int goes_past(const tile *t, const strand s, const extent n) {
+  return is_past(t) && n.lanes == W && ((uintptr_t)s.p | (size_t)s.step) % SMC_LINE == 0;
 }
 
 /* Its first vector. */
@@ -752,10 +752,11 @@ static size_t plan_tiles(tile *t, const batch *b) {
 static int are_past_caches(const tile *t, const batch *b) {
   const void *out = b->operands[b->count - 1].data;
   const size_t row = b->k * sizeof(real);
+  const int filled = is_across(t) || row >= SMC_MANY * sizeof(vec);
   int apart = 1;
   for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
-  return SMC_STREAMS && sizeof(vec) == SMC_LINE && b->once && apart && !t->staged &&
-         !is_across(t) && row >= SMC_MANY * sizeof(vec) && b->n * row > SMC_STREAM_BYTES;
+  return SMC_STREAMS && sizeof(vec) == SMC_LINE && b->once && apart && !t->staged && filled &&
+         b->n * row > SMC_STREAM_BYTES;
 }
 
 /* Into how many parts a row is cut. */
