@@ -188,7 +188,7 @@ SMC_INLINE slope slope_of_strand(const tile *t, size_t u, const slope *g) {
                  of_strand(t, u, &g->at_peak)};
 }
 
-/* factor (A s - a), by its tail at a peak of more than half of the probability */
+/* factor (A s - a), by its tail at a peak of more than 9/16 of the probability */
 SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   vec part = v_mul(g->factor, a);
   vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
