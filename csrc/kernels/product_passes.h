@@ -128,7 +128,7 @@ SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
   return SMC_K(stored_dot)(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
 }
 
-SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, extent n, const vec *dot) {
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
   SMC_K(stored_products)(row, whole(n), *dot, SMC_SOFTMAX_VJP);
 }

@@ -28,33 +28,30 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
   }
 }
 
-/* All whole vectors of a strand, past the caches. */
-static void past_products(product_strands *of, const extent n, vec dot) {
+/* All whole vectors of a strand, past the caches; what is left. */
+static extent past_products(product_strands *of, const extent n, vec dot) {
   product_strands row = *of;
   for (size_t i = 0; i < n.count; ++i) {
     store_past(row.y, product_of(v_load(row.s.p), v_load(row.g.p), dot, SMC_SOFTMAX_VJP));
     row = (product_strands){ahead(row.s, 1), ahead(row.g, 1), ahead(row.y, 1)};
   }
   *of = row;
+  return without(n, n.count * W);
 }
 
 SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec dot,
                                smc_product which) {
+  const int rows = is_dense(of.s, n) && is_dense(of.g, n) && is_dense(of.y, n);
+  const size_t head = rows ? lanes_to_line(t, of.y, n) : 0;
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (is_dense(of.s, n) && is_dense(of.g, n) && is_dense(of.y, n)) {
-      const size_t head = lanes_to_line(t, of.y, n);
-      if (head > 0) {
-        v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
-        of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
-      }
-      if (goes_past(t, of.y, n)) {
-        past_products(&of, n, dot);
-        n = without(n, n.count * W);
-      }
+    if (head > 0) {
+      v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
+      of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
+    }
+    if (goes_past(t, of.y, n)) n = past_products(&of, n, dot);
+    if (rows) {
       SMC_V(dense_products)(of, n, &dot);
-    } else if (goes_past(t, of.y, n)) {
-      past_products(&of, n, dot);
     } else {
       product_pass(of, n, dot, SMC_SOFTMAX_VJP);
     }

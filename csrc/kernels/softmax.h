@@ -640,35 +640,32 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, c
   }
 }
 
-/* All whole vectors of a strand, past the caches. */
-static void past_logarithms(strand *x, strand *y, const extent n, vec m, vec log,
-                            const scaling *scale) {
+/* All whole vectors of a strand, past the caches; what is left. */
+static extent past_logarithms(strand *x, strand *y, const extent n, vec m, vec log,
+                              const scaling *scale) {
   strand from = *x, to = *y;
   for (size_t i = 0; i < n.count; ++i, from = ahead(from, 1), to = ahead(to, 1)) {
     store_past(to, log_of(v_load(from.p), m, log, scale, 0));
   }
   *x = from, *y = to;
+  return without(n, n.count * W);
 }
 
 SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, vec log,
                            const scaling *scale) {
+  const int rows = is_dense(x, n) && is_dense(y, n);
+  const size_t head = rows ? lanes_to_line(t, y, n) : 0;
   if (scale->active) {
     logarithms(x, y, n, m, log, scale, 1);
-  } else if (is_dense(x, n) && is_dense(y, n)) {
-    if (is_past(t)) {
-      const size_t head = lanes_to_line(t, y, n);
-      if (head > 0) {
-        v_store_n(y.p, log_of(v_load(x.p), m, log, scale, 0), head);
-        x.p += head, y.p += head, n = without(n, head);
-      }
-      if (goes_past(t, y, n)) {
-        past_logarithms(&x, &y, n, m, log, scale);
-        n = without(n, n.count * W);
-      }
-    }
+    return;
+  }
+  if (head > 0) {
+    v_store_n(y.p, log_of(v_load(x.p), m, log, scale, 0), head);
+    x.p += head, y.p += head, n = without(n, head);
+  }
+  if (goes_past(t, y, n)) n = past_logarithms(&x, &y, n, m, log, scale);
+  if (rows) {
     logarithms(dense(x), dense(y), whole(n), m, log, scale, 0);
-  } else if (goes_past(t, y, n)) {
-    past_logarithms(&x, &y, n, m, log, scale);
   } else {
     logarithms(x, y, n, m, log, scale, 0);
   }
