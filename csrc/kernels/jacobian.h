@@ -91,8 +91,8 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int 
 
 /* Whether a result is stored past the caches: a line that is stored whole need not be fetched before. */
 SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
-  return SMC_STREAMS && sizeof(elem) == sizeof(real) && W * sizeof(real) == SMC_LINE &&
-         row * sizeof(elem) >= SMC_PAGE / 2 && n * row * sizeof(elem) > SMC_STREAM_BYTES;
+  return SMC_STREAMS && sizeof(elem) == sizeof(real) && row * sizeof(elem) >= SMC_PAGE / 2 &&
+         n * row * sizeof(elem) > SMC_STREAM_BYTES;
 }
 
 /* The end of a row that is stored past the caches, which does not fill its line yet. */
@@ -106,7 +106,7 @@ typedef struct {
  * lines: of one that is stored so, nothing may be stored otherwise, or it would be fetched again. */
 static SMC_OUTLINE void stream_scaled(unfinished_row *end, char *out, const char *x, vec factor,
                                       size_t n, size_t place, real value) {
-  const size_t beyond = (uintptr_t)out % SMC_LINE / sizeof(elem);
+  const size_t beyond = (uintptr_t)out % sizeof(vec) / sizeof(elem);
   const size_t head = beyond ? W - beyond : 0;
   size_t i = head;
   if (head > 0) {

@@ -31,12 +31,14 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
 /* All whole vectors of a strand, past the caches; what is left. */
 static extent past_products(product_strands *of, const extent n, vec dot) {
   product_strands row = *of;
-  for (size_t i = 0; i < n.count; ++i) {
-    store_past(row.y, product_of(v_load(row.s.p), v_load(row.g.p), dot, SMC_SOFTMAX_VJP));
+  const past_range past = past_range_of(row.y, n);
+  for (size_t i = 0; i < past.end; ++i) {
+    store_past(row.y, product_of(v_load(row.s.p), v_load(row.g.p), dot, SMC_SOFTMAX_VJP),
+               i >= past.begin);
     row = (product_strands){ahead(row.s, 1), ahead(row.g, 1), ahead(row.y, 1)};
   }
   *of = row;
-  return without(n, n.count * W);
+  return without(n, past.end * W);
 }
 
 SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec dot,

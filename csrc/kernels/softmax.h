@@ -644,11 +644,12 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, c
 static extent past_logarithms(strand *x, strand *y, const extent n, vec m, vec log,
                               const scaling *scale) {
   strand from = *x, to = *y;
-  for (size_t i = 0; i < n.count; ++i, from = ahead(from, 1), to = ahead(to, 1)) {
-    store_past(to, log_of(v_load(from.p), m, log, scale, 0));
+  const past_range past = past_range_of(to, n);
+  for (size_t i = 0; i < past.end; ++i, from = ahead(from, 1), to = ahead(to, 1)) {
+    store_past(to, log_of(v_load(from.p), m, log, scale, 0), i >= past.begin);
   }
   *x = from, *y = to;
-  return without(n, n.count * W);
+  return without(n, past.end * W);
 }
 
 SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, vec log,
@@ -797,6 +798,7 @@ static int softmax_of_group(tile *t, const scaling *scale) {
   if (is_general(scale, &sh)) return 0;
   strand kept = {t->buffer[0], sizeof(vec)};
   const pair inverse = inverse_of(sum_of_group(t, n, &sh, scale, kept));
+  const int loose = !SMC_FAST_MASKS && t->apart[SMC_Y] == (ptrdiff_t)(t->of->k * sizeof(real));
   for (size_t u = 0; u < W; ++u, kept = ahead(kept, steps_of(n))) {
     const strand y = dense(strand_of(t, SMC_Y, u));
     const pair factor = pair_of_strand(t, u, &inverse);
@@ -804,8 +806,12 @@ static int softmax_of_group(tile *t, const scaling *scale) {
     for (; i < n.count; ++i) {
       v_store(vector_at(y, i), times_inverse(v_load(vector_at(kept, i)), factor));
     }
-    if (n.rest) {
-      v_store_n(vector_at(y, i), times_inverse(v_load(vector_at(kept, i)), factor), n.rest);
+    if (n.rest == 0) continue;
+    const vec last = times_inverse(v_load(vector_at(kept, i)), factor);
+    if (loose && u + 1 < W) {
+      v_store(vector_at(y, i), last);
+    } else {
+      v_store_n(vector_at(y, i), last, n.rest);
     }
   }
   return 1;

@@ -40,6 +40,8 @@
 #define whole SMC_V(whole)
 #define ahead SMC_V(ahead)
 #define is_past SMC_V(is_past)
+#define past_range SMC_V(past_range)
+#define past_range_of SMC_V(past_range_of)
 #define goes_past SMC_V(goes_past)
 #define store_past SMC_V(store_past)
 #define load_group SMC_V(load_group)
@@ -287,18 +289,34 @@ SMC_INLINE void store_lanes(const strand s, vec a, size_t lanes) {
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 
-/* Whether a strand of results fills lines that are stored past the caches. */
+/* Whether a strand of results fills lines that are stored past the caches: by itself, or with its next vectors. */
 SMC_INLINE int goes_past(const tile *t, const strand s, const extent n) {
-  return is_past(t) && n.lanes == W && ((uintptr_t)s.p | (size_t)s.step) % SMC_LINE == 0;
+  const size_t filled = is_across(t) ? SMC_LINE : sizeof(vec);
+  return is_past(t) && n.lanes == W && sizeof(vec) >= filled &&
+         ((uintptr_t)s.p | (size_t)s.step) % filled == 0;
+}
+
+/* Its vectors that do, of those before the end. */
+typedef struct {
+  size_t begin, end;
+} past_range;
+
+SMC_INLINE past_range past_range_of(const strand s, const extent n) {
+  const size_t line = sizeof(vec) < SMC_LINE ? SMC_LINE / sizeof(vec) : 1;
+  const size_t begin = line > 1 ? (size_t)(-(uintptr_t)s.p % SMC_LINE) / sizeof(vec) : 0;
+  return (past_range){begin, n.count - (n.count - begin) % line};
 }
 
 /* Its first vector. */
-SMC_INLINE void store_past(const strand s, vec a) {
+SMC_INLINE void store_past(const strand s, vec a, int past) {
 #if SMC_STREAMS
-  v_stream(s.p, a);
-#else
-  v_store(s.p, a);
+  if (past) {
+    v_stream(s.p, a);
+    return;
+  }
 #endif
+  (void)past;
+  v_store(s.p, a);
 }
 
 /* The first SMC_GROUP. */
@@ -351,15 +369,15 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
  * so short that they need no compensated sums either. */
 SMC_INLINE int is_short(size_t k) { return SMC_FAST_MASKS && k <= SMC_SHORT_VECTORS * W; }
 
-/* Where part of a vector is loaded and stored as fast as all of it, rows of a few vectors are not packed for
- * softmax if W of them are worked on together: so few, that their sums are of one accumulator, and not of pairs. */
+/* Where a vector is long, rows of a few vectors are not packed for softmax, but W of them worked on together: so
+ * few, that their sums are of one accumulator, and not of pairs. */
 SMC_INLINE int are_few_vectors(size_t k) {
-  return SMC_FAST_MASKS && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX && k <= SMC_SUM_STEPS * W;
+  return W >= 8 && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX && k <= SMC_SUM_STEPS * W;
 }
 
 SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
 
-SMC_INLINE int is_group(const tile *t) { return SMC_FAST_MASKS && t->grouped && t->rows == W; }
+SMC_INLINE int is_group(const tile *t) { return W >= 8 && t->grouped && t->rows == W; }
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
@@ -613,8 +631,10 @@ SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrd
   }
 }
 
-/* Whether a packed strand is long enough to fetch what comes next, a line for each of its vectors. */
-SMC_INLINE int are_streams(size_t k) { return sizeof(vec) == SMC_LINE && k >= SMC_STREAMS_MIN; }
+/* Whether a packed strand is long enough to fetch what comes next, all its lines. */
+SMC_INLINE int are_streams(size_t k) {
+  return sizeof(vec) >= SMC_LINE / 2 && k * SMC_LINE >= SMC_STREAMS_MIN * sizeof(vec);
+}
 
 /* Memory that a pass over such a strand, or over a row of pages, at whose ends the processor ceases to see a
  * stream, fetches meanwhile: the strand after it, and what its results will be written to; or NULL. */
@@ -755,8 +775,7 @@ static int are_past_caches(const tile *t, const batch *b) {
   const int filled = is_across(t) || row >= SMC_MANY * sizeof(vec);
   int apart = 1;
   for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
-  return SMC_STREAMS && sizeof(vec) == SMC_LINE && b->once && apart && !t->staged && filled &&
-         b->n * row > SMC_STREAM_BYTES;
+  return SMC_STREAMS && b->once && apart && !t->staged && filled && b->n * row > SMC_STREAM_BYTES;
 }
 
 /* Into how many parts a row is cut. */

@@ -9,7 +9,7 @@
 #define SMC_FUSED 1
 #define SMC_FAST_HALVES 1
 #define SMC_FAST_MASKS 0
-#define SMC_STREAMS 0
+#define SMC_STREAMS 1
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 8
 #define f64_OCTAVE 1
@@ -59,7 +59,8 @@ enum { f32_lanes = 8, f64_lanes = 4 };
     return _mm256_blendv_##s(fill, _mm256_maskload_##s((const T##_t *)p, first),                   \
                              _mm256_castsi256_##s(first));                                         \
   }                                                                                                \
-  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm256_storeu_##s((T##_t *)p, a); }
+  SMC_INLINE void T##_store(void *p, T##_vec a) { _mm256_storeu_##s((T##_t *)p, a); }              \
+  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm256_stream_##s(p, a); }
 
 SMC_INLINE __m256i f32_first(size_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n < 8 ? n : 8)),
@@ -73,6 +74,8 @@ SMC_INLINE __m256i f64_first(size_t n) {
 
 SMC_AVX2(f32, ps)
 SMC_AVX2(f64, pd)
+
+SMC_INLINE void smc_fence(void) { _mm_sfence(); }
 
 /* Out of line, as it is rare and long.  In up to three parts: on AMD's processors a masked store takes as long as nine whole ones. */
 static SMC_OUTLINE void f32_store_n(void *p, f32_vec a, size_t n) {
