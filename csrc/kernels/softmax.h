@@ -628,7 +628,7 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, c
                            const int scaled) {
   vec a[SMC_GROUP];
   size_t i = 0;
-  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
+  for (; !scaled && i + SMC_GROUP <= n.count; i += SMC_GROUP) { /* scaled is rare: so it is short */
     load_group(x, a, n.lanes, scale->vacant);
     SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], m, log, scale, scaled);
     store_group(y, a, n.lanes);
@@ -733,16 +733,22 @@ SMC_INLINE pair whole_group(pair *quarters, const smc_reduction by) {
   return quarters[0];
 }
 
-SMC_INLINE vec max_of_group(const tile *t, const extent n, const scaling *scale) {
+/* The last vectors of rows that do not fill them are kept first, to be loaded whole from there. */
+SMC_INLINE vec max_of_group(const tile *t, const extent n, const scaling *scale,
+                            const strand kept) {
   pair quarters[SMC_V(quarters)];
+  for (size_t u = 0; n.rest && u < W; ++u) {
+    const strand last = ahead(strand_of(t, SMC_X, u), n.count);
+    v_store(vector_at(kept, u * steps_of(n) + n.count), load_lanes(last, n.rest, scale->vacant));
+  }
   for (size_t q = 0; q < SMC_V(quarters); ++q) {
     strand x[SMC_GROUP];
     pair m[SMC_GROUP];
     SMC_EACH(j, SMC_GROUP) {
-      x[j] = dense(strand_of(t, SMC_X, q + (size_t)j * SMC_V(quarters)));
-      m[j] =
-          (pair){n.rest ? load_lanes(ahead(x[j], n.count), n.rest, scale->vacant) : scale->vacant,
-                 v_set1(0)};
+      const size_t u = q + (size_t)j * SMC_V(quarters);
+      x[j] = dense(strand_of(t, SMC_X, u));
+      m[j].hi = v_load(n.rest ? vector_at(kept, u * steps_of(n) + n.count) : x[j].p);
+      m[j].lo = v_set1(0);
     }
     for (size_t i = 0; i < n.count; ++i) {
       SMC_EACH(j, SMC_GROUP) m[j].hi = v_max(m[j].hi, v_load(vector_at(x[j], i)));
@@ -770,9 +776,6 @@ SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, con
       to[j] = ahead(kept, u * steps_of(n));
       s[j] = shift_of_strand(t, u, sh);
       sum[j] = (pair){offset, v_set1(0)};
-      if (n.rest) {
-        v_store(vector_at(to[j], n.count), load_lanes(ahead(x[j], n.count), n.rest, scale->vacant));
-      }
     }
     for (size_t i = 0; i < steps_of(n); ++i) {
       vec e[SMC_GROUP];
@@ -794,9 +797,9 @@ SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, con
 static int softmax_of_group(tile *t, const scaling *scale) {
   enter_block(t, 0);
   const extent n = extent_of(t, 0);
-  const shift sh = make_shift(max_of_group(t, n, scale), scale);
-  if (is_general(scale, &sh)) return 0;
   strand kept = {t->buffer[0], sizeof(vec)};
+  const shift sh = make_shift(max_of_group(t, n, scale, kept), scale);
+  if (is_general(scale, &sh)) return 0;
   const pair inverse = inverse_of(sum_of_group(t, n, &sh, scale, kept));
   const int loose = !SMC_FAST_MASKS && t->apart[SMC_Y] == (ptrdiff_t)(t->of->k * sizeof(real));
   for (size_t u = 0; u < W; ++u, kept = ahead(kept, steps_of(n))) {
