@@ -132,6 +132,28 @@ def test_columns_beside_the_output_are_not_touched(sm, native_dtype, rng, operat
         np.testing.assert_array_equal(space[:, :used], expected.T)
 
 
+@every(WITH_OUT)
+@pytest.mark.parametrize("gap", [0, 3])
+@pytest.mark.parametrize("k", [17, 70, 127, 200])
+def test_gaps_between_the_rows_of_the_output_are_not_touched(
+    sm, native_dtype, rng, operation, k, gap
+):
+    """Of more rows than any vector has lanes; what lies after the last one, as well."""
+    if not (operation.rowwise and operation.like):
+        pytest.skip("its output has no such rows")
+    operands = operation.draw(rng, native_dtype, (37,), k)
+    expected = results(operation(sm, operands))
+    space = np.full((38, k + gap), 77, native_dtype)
+    rows = space.reshape(-1)[: 37 * (k + gap)].reshape(37, k + gap)
+    assert_identical(results(operation(sm, operands, out=rows[:, :k])), expected)
+    assert (rows[:, k:] == 77).all() and (space[37] == 77).all()
+    for name in operation.full(operands):  # the result in the place of an input
+        rows[:, :k] = operands[name]
+        got = operation(sm, {**operands, name: rows[:, :k]}, out=rows[:, :k])
+        assert_identical(results(got), expected)
+        assert (rows[:, k:] == 77).all() and (space[37] == 77).all()
+
+
 def test_subclasses_and_other_array_likes(sm, rng):
     x = rng.standard_normal((3, 4))
 

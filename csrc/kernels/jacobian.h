@@ -95,46 +95,47 @@ SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
          n * row * sizeof(elem) > SMC_STREAM_BYTES;
 }
 
-/* The end of a row that is stored past the caches, which does not fill its line yet. */
+/* The end of a row that is stored past the caches, which does not fill its vector yet. */
 typedef struct {
   size_t lanes;
-  real line[2 * SMC_V(lanes)];
+  real lane[2 * SMC_V(lanes)];
 } unfinished_row;
 
 #if SMC_STREAMS
 /* out = factor*x, but `value` at one place, past the caches; after what is unfinished, if anything is.  Whole
- * lines: of one that is stored so, nothing may be stored otherwise, or it would be fetched again. */
+ * vectors, one after the other, fill lines: of one that is stored so, nothing may be stored otherwise, or it would
+ * be fetched again. */
 static SMC_OUTLINE void stream_scaled(unfinished_row *end, char *out, const char *x, vec factor,
                                       size_t n, size_t place, real value) {
   const size_t beyond = (uintptr_t)out % sizeof(vec) / sizeof(elem);
   const size_t head = beyond ? W - beyond : 0;
   size_t i = head;
   if (head > 0) {
-    v_store(end->line + beyond, v_mul(factor, v_load(x)));
-    if (place < head) end->line[beyond + place] = value;
+    v_store(end->lane + beyond, v_mul(factor, v_load(x)));
+    if (place < head) end->lane[beyond + place] = value;
     if (end->lanes == beyond) {
-      v_stream(out - beyond * sizeof(elem), v_load(end->line));
+      v_stream(out - beyond * sizeof(elem), v_load(end->lane));
     } else {
-      v_store_n(out, v_load(end->line + beyond), head);
+      v_store_n(out, v_load(end->lane + beyond), head);
     }
   }
   for (; i + W <= n; i += W) {
     vec a = v_mul(factor, v_load(x + i * sizeof(elem)));
     if (place - i < W) {
-      v_store(end->line, a);
-      end->line[place - i] = value;
-      a = v_load(end->line);
+      v_store(end->lane, a);
+      end->lane[place - i] = value;
+      a = v_load(end->lane);
     }
     v_stream(out + i * sizeof(elem), a);
   }
   end->lanes = n - i;
-  v_store(end->line, v_mul(factor, v_load_n(x + i * sizeof(elem), n - i, v_set1(0))));
-  if (place - i < W) end->line[place - i] = value;
+  v_store(end->lane, v_mul(factor, v_load_n(x + i * sizeof(elem), n - i, v_set1(0))));
+  if (place - i < W) end->lane[place - i] = value;
 }
 
 /* What is unfinished, to before `out`. */
 static void finish_row(const unfinished_row *end, char *out) {
-  if (end->lanes > 0) v_store_n(out - end->lanes * sizeof(elem), v_load(end->line), end->lanes);
+  if (end->lanes > 0) v_store_n(out - end->lanes * sizeof(elem), v_load(end->lane), end->lanes);
   smc_fence();
 }
 #endif
@@ -191,10 +192,11 @@ static void small_jacobian(const char *s, char *out, size_t k) {
   }
 }
 
-/* As there, but that the diagonal is stored by itself. */
-static void softmax_jacobian_row(const char *s, char *out, size_t k, int beyond) {
+/* As there, but that the diagonal is stored by itself.  (`beyond` is a constant: where rows may be stored past
+ * the caches, that is a call, across which little stays in registers.) */
+SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const int beyond) {
   unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
-  if (k <= W) {
+  if (!beyond && k <= W) {
     small_jacobian(s, out, k);
     return;
   }

@@ -75,7 +75,13 @@ static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, si
 static void SMC_K(op_softmax_jacobian)(smc_view s, smc_view jacobian, size_t n, size_t k) {
   const int beyond = is_beyond_caches(n * k, k);
   for (size_t i = 0; i < n; ++i) {
-    softmax_jacobian_row(element_at(s, i, 0), element_at(jacobian, i, 0), k, beyond);
+    const char *row = element_at(s, i, 0);
+    char *out = element_at(jacobian, i, 0);
+    if (beyond) {
+      softmax_jacobian_row(row, out, k, 1);
+    } else {
+      softmax_jacobian_row(row, out, k, 0);
+    }
   }
 }
 

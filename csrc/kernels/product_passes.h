@@ -26,6 +26,12 @@ typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_p
 enum { SMC_DOT_STEPS = 8 }; /* groups whose products an accumulator takes before it is flushed */
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
 enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that registers have room for */
+/* Where packed rows do not pass through them, one instance of the passes over dense rows is enough. */
+#if SMC_FAST_MASKS
+#define SMC_ROW_PASS static SMC_OUTLINE
+#else
+#define SMC_ROW_PASS SMC_INLINE
+#endif
 /* The longest rows whose products are computed beside the next dot product; from memory. */
 enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
@@ -117,12 +123,12 @@ SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec d
   for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), dot, which);
 }
 
-/* Of rows of the type computed in whose elements lie side by side; one instance is enough. */
-static SMC_OUTLINE pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
+/* Of rows of the type computed in whose elements lie side by side. */
+SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
   return SMC_K(stored_dot)(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
 }
 
-static SMC_OUTLINE void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot) {
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
   SMC_K(stored_products)(row, whole(n), *dot, SMC_SOFTMAX_VJP);
 }
@@ -271,7 +277,8 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
 SMC_INLINE int are_few_lines(size_t n, size_t k) {
   const size_t bytes = k * sizeof(elem);
   const int is_far = SMC_MAX_OPERANDS * n * bytes > SMC_CACHE_BYTES;
-  return W >= 8 && sizeof(elem) == sizeof(real) && n > 1 && bytes > SMC_PACKED_LIGHT_BYTES &&
+  return W >= SMC_MANY_LANES && sizeof(elem) == sizeof(real) && n > 1 &&
+         bytes > SMC_PACKED_LIGHT_BYTES &&
          bytes <= (is_far ? SMC_BESIDE_FAR_BYTES : SMC_BESIDE_BYTES);
 }
 

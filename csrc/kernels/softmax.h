@@ -793,7 +793,8 @@ SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, con
   return normalized(whole_group(quarters, SMC_BY_PAIR_ADD));
 }
 
-/* Of a tile that is a group; 0, and nothing is written, if arguments are more than x itself. */
+/* Of a tile that is a group; 0, and nothing is written, if arguments are more than x itself.  Where a whole store
+ * is faster than one of a part, the next row, stored after it, writes over what goes beyond a row's end. */
 static int softmax_of_group(tile *t, const scaling *scale) {
   enter_block(t, 0);
   const extent n = extent_of(t, 0);

@@ -123,9 +123,13 @@ enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves 
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
 enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
 enum { SMC_GROUPED_MIN = 64 };   /* the shortest row that is rather one of W along than packed */
-enum { SMC_STREAMS_MIN = 56 };   /* the shortest packed row that is worth fetching line by line */
-enum { SMC_SHORT_VECTORS = 8 };  /* of the longest row whose products one accumulator takes */
-enum { SMC_MAX_STEPS = 3 };      /* to add up the lanes of two rows that share a vector */
+enum {
+  SMC_MANY_LANES = 8
+}; /* of a vector: rows are not packed without need, as to transpose takes long */
+/* The shortest packed row that is worth fetching line by line, where a vector is a line. */
+enum { SMC_STREAMS_MIN = 56 };
+enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
+enum { SMC_MAX_STEPS = 3 };     /* to add up the lanes of two rows that share a vector */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
  * in the second-level one. */
 enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
@@ -289,22 +293,20 @@ SMC_INLINE void store_lanes(const strand s, vec a, size_t lanes) {
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 
-/* Whether a strand of results fills lines that are stored past the caches: by itself, or with its next vectors. */
+/* Whether a strand of results fills lines that are stored past the caches. */
 SMC_INLINE int goes_past(const tile *t, const strand s, const extent n) {
-  const size_t filled = is_across(t) ? SMC_LINE : sizeof(vec);
-  return is_past(t) && n.lanes == W && sizeof(vec) >= filled &&
-         ((uintptr_t)s.p | (size_t)s.step) % filled == 0;
+  return is_past(t) && n.lanes == W && ((uintptr_t)s.p | (size_t)s.step) % sizeof(vec) == 0;
 }
 
-/* Its vectors that do, of those before the end. */
+/* Its vectors that fill them: all, if a vector is a line; of shorter ones, that lie side by side, from the first
+ * that starts a line to the last that ends one. */
 typedef struct {
   size_t begin, end;
 } past_range;
 
 SMC_INLINE past_range past_range_of(const strand s, const extent n) {
-  const size_t line = sizeof(vec) < SMC_LINE ? SMC_LINE / sizeof(vec) : 1;
-  const size_t begin = line > 1 ? (size_t)(-(uintptr_t)s.p % SMC_LINE) / sizeof(vec) : 0;
-  return (past_range){begin, n.count - (n.count - begin) % line};
+  const size_t begin = (SMC_LINE - (uintptr_t)s.p % SMC_LINE) % SMC_LINE / sizeof(vec);
+  return (past_range){begin, n.count - (n.count - begin) % (SMC_LINE / sizeof(vec))};
 }
 
 /* Its first vector. */
@@ -369,15 +371,16 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
  * so short that they need no compensated sums either. */
 SMC_INLINE int is_short(size_t k) { return SMC_FAST_MASKS && k <= SMC_SHORT_VECTORS * W; }
 
-/* Where a vector is long, rows of a few vectors are not packed for softmax, but W of them worked on together: so
- * few, that their sums are of one accumulator, and not of pairs. */
+/* Rows of a few vectors are not packed for softmax, if vectors are long, but W of them worked on together: so few
+ * vectors, that their sums are of one accumulator, and not of pairs. */
 SMC_INLINE int are_few_vectors(size_t k) {
-  return W >= 8 && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX && k <= SMC_SUM_STEPS * W;
+  return W >= SMC_MANY_LANES && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX &&
+         k <= SMC_SUM_STEPS * W;
 }
 
 SMC_INLINE int is_lone(const tile *t) { return W > 1 && t->lone; }
 
-SMC_INLINE int is_group(const tile *t) { return W >= 8 && t->grouped && t->rows == W; }
+SMC_INLINE int is_group(const tile *t) { return W >= SMC_MANY_LANES && t->grouped && t->rows == W; }
 
 SMC_INLINE int is_single_block(const tile *t) { return t->block == t->of->k; }
 
@@ -772,7 +775,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
 static int are_past_caches(const tile *t, const batch *b) {
   const void *out = b->operands[b->count - 1].data;
   const size_t row = b->k * sizeof(real);
-  const int filled = is_across(t) || row >= SMC_MANY * sizeof(vec);
+  const int filled = is_across(t) ? sizeof(vec) == SMC_LINE : row >= SMC_MANY * sizeof(vec);
   int apart = 1;
   for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
   return SMC_STREAMS && b->once && apart && !t->staged && filled && b->n * row > SMC_STREAM_BYTES;
