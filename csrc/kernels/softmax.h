@@ -196,7 +196,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
         if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
         x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
       }
-      if (of->lines.next) fetch_lines(&of->lines, i);
+      if (of->lines.next) fetch_lines(&of->lines, i, SMC_GROUP);
     }
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
@@ -205,6 +205,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
       if (keep) store_lanes(y, e[0], lanes);
       if (which == SMC_TAIL && i - range.first < range.count) leave_out_peaks(a, e, m, &count, 1);
       add_term(&sum, e[0], which);
+      if (of->lines.next) fetch_lines(&of->lines, i, 1);
     }
     total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
@@ -260,7 +261,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const extent n = extent_of(t, u);
     const softmax_sums *row = &s[group_of(t, u)];
     const shift sh = shift_of_strand(t, u, &row->sh);
-    strand_terms of = {&sh, scale, of_strand(t, u, &row->absent), {0, (size_t)-1}, {NULL, NULL}};
+    strand_terms of = {&sh, scale, of_strand(t, u, &row->absent), {0, (size_t)-1}, {NULL, NULL, 0}};
     vec *peaks = &s[u].peaks;
     pair part;
     if (is_general(scale, &sh)) {

@@ -89,7 +89,6 @@
 #define load_by_row SMC_V(load_by_row)
 #define store_by_row SMC_V(store_by_row)
 #define store_results SMC_V(store_results)
-#define are_streams SMC_V(are_streams)
 #define lines_ahead SMC_V(lines_ahead)
 #define lines_of SMC_V(lines_of)
 #define fetch_lines SMC_V(fetch_lines)
@@ -126,8 +125,6 @@ enum { SMC_GROUPED_MIN = 64 };   /* the shortest row that is rather one of W alo
 enum {
   SMC_MANY_LANES = 8
 }; /* of a vector: rows are not packed without need, as to transpose takes long */
-/* The shortest packed row that is worth fetching line by line, where a vector is a line. */
-enum { SMC_STREAMS_MIN = 56 };
 enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
 enum { SMC_MAX_STEPS = 3 };     /* to add up the lanes of two rows that share a vector */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
@@ -192,6 +189,7 @@ typedef struct {
   int along;   /* rows are not packed */
   int once;    /* results are stored when they are final, and not read again */
   int grouped; /* nor if they lie in memory: passes know what to do with W of them */
+  int fetches; /* passes fetch what comes next (lines_ahead) */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
 } batch;
@@ -634,20 +632,16 @@ SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrd
   }
 }
 
-/* Whether a packed strand is long enough to fetch what comes next, all its lines. */
-SMC_INLINE int are_streams(size_t k) {
-  return sizeof(vec) >= SMC_LINE / 2 && k * SMC_LINE >= SMC_STREAMS_MIN * sizeof(vec);
-}
-
-/* Memory that a pass over such a strand, or over a row of pages, at whose ends the processor ceases to see a
- * stream, fetches meanwhile: the strand after it, and what its results will be written to; or NULL. */
+/* Memory that a pass over dense rows fetches meanwhile, as what a tile reads is too short a stream for the
+ * processor to see: the strand after it, and what its results will be written to; or NULL. */
 typedef struct {
   const char *next, *output;
+  size_t step; /* bytes of a vector, as stored */
 } lines_ahead;
 
 SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   const batch *b = t->of;
-  lines_ahead a = {NULL, NULL};
+  lines_ahead a = {NULL, NULL, W * b->as->size};
   const int columns = is_across(t) && !t->staged;
   if (!t->streams || columns) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
@@ -658,11 +652,11 @@ SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   return a;
 }
 
-/* While a group from vector i on is computed with. */
-SMC_INLINE void fetch_lines(const lines_ahead *a, size_t i) {
-  for (size_t at = 0; at < SMC_GROUP * sizeof(vec); at += SMC_LINE) {
-    SMC_PREFETCH(a->next + i * sizeof(vec) + at);
-    if (a->output) SMC_PREFETCH(a->output + i * sizeof(vec) + at);
+/* While so many vectors from vector i on are computed with. */
+SMC_INLINE void fetch_lines(const lines_ahead *a, size_t i, size_t vectors) {
+  for (size_t at = i * a->step, end = at + vectors * a->step; at < end; at += SMC_LINE) {
+    SMC_PREFETCH(a->next + at);
+    if (a->output) SMC_PREFETCH(a->output + at);
   }
 }
 
@@ -709,7 +703,7 @@ SMC_INLINE int are_scattered(const batch *b) {
 /* Of a tile of packed rows that do not stay in the second-level cache. */
 SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
   const size_t strand_bytes = t->block * W * t->of->as->size;
-  const size_t most = t->streams    ? 1
+  const size_t most = t->streams    ? SMC_FAR_BYTES / strand_bytes
                       : t->prefetch ? SMC_TOUCHED_BYTES / strand_bytes
                                     : SMC_FAR_STRANDS;
   return strands < most ? strands : most;
@@ -751,8 +745,8 @@ static size_t plan_tiles(tile *t, const batch *b) {
   if (is_across(t)) {
     if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
     strands = room / (t->block * W);
-    t->streams = is_far && whole_rows && t->block == b->k && are_streams(b->k) &&
-                 b->count > b->inputs && b->operands[0].row == (ptrdiff_t)b->k * size;
+    t->streams = is_far && b->fetches && whole_rows && t->block == b->k &&
+                 b->operands[0].row == (ptrdiff_t)b->k * size;
     t->prefetch = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b) && !t->streams;
     if (!columns && bytes > SMC_KEEP_BYTES) strands = far_strands(t, strands);
   } else if (t->staged) {
@@ -762,9 +756,9 @@ static size_t plan_tiles(tile *t, const batch *b) {
     const size_t row = b->k * sizeof(real);
     const size_t near = is_far ? SMC_FAR_BYTES : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
-    t->streams = is_far && row >= SMC_PAGE && t->block == b->k;
     strands = t->grouped ? W : near / (operands * row);
   }
+  if (!is_across(t)) t->streams = is_far && b->fetches && whole_rows && t->block == b->k;
   t->online = t->block < b->k;
   if (t->online && !is_across(t)) return 1;
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
