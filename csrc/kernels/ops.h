@@ -8,8 +8,8 @@
 
 static void SMC_K(op_softmax)(smc_view x, smc_view y, size_t n, size_t k, double scale,
                               const smc_spread *spread) {
-  const batch b = {SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1, .fetches = 1,
-                   .grouped = are_few_vectors(k)};
+  const batch b = {SMC_ROWS(x, y), .count = 2,   .inputs = 1,
+                   .lone = 1,      .fetches = 1, .grouped = are_few_vectors(k)};
   for_tiles(softmax_tile, &b, &(forward_how){.scale = scale});
 }
 
@@ -69,7 +69,8 @@ static void SMC_K(op_logsumexp_merge)(const smc_view *pairs, size_t n) {
 static void SMC_K(op_cross_entropy)(smc_view x, smc_view soft, smc_view grad, size_t n, size_t k,
                                     const smc_targets *how, const smc_spread *spread) {
   if (how->labels) soft.data = NULL;
-  for_tiles(cross_entropy_tile, &(batch){SMC_ROWS(x, soft, grad), .count = 3, .inputs = 2, .fetches = 1}, how);
+  for_tiles(cross_entropy_tile,
+            &(batch){SMC_ROWS(x, soft, grad), .count = 3, .inputs = 2, .fetches = 1}, how);
 }
 
 static void SMC_K(op_softmax_jacobian)(smc_view s, smc_view jacobian, size_t n, size_t k) {

@@ -67,14 +67,26 @@ SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec dot, const smc_product which
   }
 }
 
-/* The next so many vectors of a product.  (`vectors` is a constant.) */
+/* The next so many vectors of a product, `past` the caches if they fill lines.  (`vectors` is a constant.) */
 SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes, vec dot,
-                              const smc_product which) {
+                              int past, const smc_product which) {
+  vec a[SMC_GROUP];
   SMC_EACH(j, vectors) {
-    const vec s = load_stored(of->s, lanes, v_set1(0)), g = load_stored(of->g, lanes, v_set1(0));
-    store_stored(of->y, SMC_K(one_product)(s, g, dot, which), lanes);
-    *of = (product_strands){ahead(of->s, 1), ahead(of->g, 1), ahead(of->y, 1)};
+    const vec s = load_stored(ahead(of->s, (size_t)j), lanes, v_set1(0));
+    const vec g = load_stored(ahead(of->g, (size_t)j), lanes, v_set1(0));
+    a[j] = SMC_K(one_product)(s, g, dot, which);
   }
+#if SMC_STREAMS
+  if (past) {
+    SMC_EACH(j, vectors) SMC_V(stream)(vector_at(of->y, (size_t)j), a[j]);
+  } else
+#endif
+  {
+    (void)past;
+    SMC_EACH(j, vectors) store_stored(ahead(of->y, (size_t)j), a[j], lanes);
+  }
+  const size_t next = (size_t)vectors;
+  *of = (product_strands){ahead(of->s, next), ahead(of->g, next), ahead(of->y, next)};
 }
 
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
@@ -94,14 +106,14 @@ SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) sum[j] = plus_product(sum[j], a[j], b[j], which);
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
-      if (beside) next_products(beside, SMC_GROUP, n.lanes, dot, which);
+      if (beside) next_products(beside, SMC_GROUP, n.lanes, dot, 0, which);
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
       sum[0] = plus_product(sum[0], a[0], b[0], which);
       s = ahead(s, 1), g = ahead(g, 1);
-      if (beside) next_products(beside, 1, lanes, dot, which);
+      if (beside) next_products(beside, 1, lanes, dot, 0, which);
     }
     pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
     total = pair_add_to(total, part, from == 0);
@@ -113,14 +125,14 @@ SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_
   return stored_dot_beside(s, g, n, which, NULL, v_set1(0));
 }
 
-SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec dot,
+SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec dot, int past,
                                        const smc_product which) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   size_t i = 0;
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    next_products(&of, SMC_GROUP, n.lanes, dot, which);
+    next_products(&of, SMC_GROUP, n.lanes, dot, past, which);
   }
-  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), dot, which);
+  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), dot, 0, which);
 }
 
 /* Of rows of the type computed in whose elements lie side by side. */
@@ -128,9 +140,10 @@ SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
   return SMC_K(stored_dot)(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
 }
 
-SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot) {
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot,
+                                        int past) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
-  SMC_K(stored_products)(row, whole(n), *dot, SMC_SOFTMAX_VJP);
+  SMC_K(stored_products)(row, whole(n), *dot, past, SMC_SOFTMAX_VJP);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
@@ -269,7 +282,7 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
   for (size_t i = 0; i < n; ++i) {
     const product_strands of = strands_of_row(s, g, y, i);
     const pair dot = sum_of_lanes(SMC_K(stored_dot)(of.s, of.g, row, SMC_SOFTMAX_VJP));
-    SMC_K(stored_products)(of, row, pair_value(dot), SMC_SOFTMAX_VJP);
+    SMC_K(stored_products)(of, row, pair_value(dot), 0, SMC_SOFTMAX_VJP);
   }
 }
 
@@ -289,7 +302,7 @@ SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const
   for (size_t i = 1;; ++i) {
     const vec dot = pair_value(sum_of_lanes(sum));
     if (i == n) {
-      SMC_K(dense_products)(of, row, &dot);
+      SMC_K(dense_products)(of, row, &dot, 0);
       return;
     }
     const product_strands next = strands_of_row(s, g, y, i);

@@ -6,7 +6,6 @@
 #define dot_of_strand SMC_V(dot_of_strand)
 #define product_of SMC_V(one_product)
 #define product_pass SMC_V(stored_products)
-#define past_products SMC_V(past_products)
 #define product_strand SMC_V(product_strand)
 #define row_products SMC_V(row_products)
 #define dots_of_part SMC_V(dots_of_part)
@@ -28,38 +27,23 @@ SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, sm
   }
 }
 
-/* All whole vectors of a strand, past the caches; what is left. */
-static extent past_products(product_strands *of, const extent n, vec dot) {
-  product_strands row = *of;
-  const past_range past = past_range_of(row.y, n);
-  for (size_t i = 0; i < past.end; ++i) {
-    store_past(row.y, product_of(v_load(row.s.p), v_load(row.g.p), dot, SMC_SOFTMAX_VJP),
-               i >= past.begin);
-    row = (product_strands){ahead(row.s, 1), ahead(row.g, 1), ahead(row.y, 1)};
-  }
-  *of = row;
-  return without(n, past.end * W);
-}
-
 SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec dot,
                                smc_product which) {
   const int rows = is_dense(of.s, n) && is_dense(of.g, n) && is_dense(of.y, n);
-  const size_t head = rows ? lanes_to_line(t, of.y, n) : 0;
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (head > 0) {
+    for (size_t head; rows && (head = lanes_to_line(t, of.y, n)) > 0; n = without(n, head)) {
       v_store_n(of.y.p, product_of(v_load(of.s.p), v_load(of.g.p), dot, SMC_SOFTMAX_VJP), head);
-      of.s.p += head, of.g.p += head, of.y.p += head, n = without(n, head);
+      of.s.p += head, of.g.p += head, of.y.p += head;
     }
-    if (goes_past(t, of.y, n)) n = past_products(&of, n, dot);
     if (rows) {
-      SMC_V(dense_products)(of, n, &dot);
+      SMC_V(dense_products)(of, n, &dot, goes_past(t, of.y, n));
     } else {
-      product_pass(of, n, dot, SMC_SOFTMAX_VJP);
+      product_pass(of, n, dot, goes_past(t, of.y, n), SMC_SOFTMAX_VJP);
     }
     break;
-  case SMC_LOG_SOFTMAX_VJP: product_pass(of, n, dot, SMC_LOG_SOFTMAX_VJP); break;
-  default: product_pass(of, n, dot, SMC_LOG_SOFTMAX_JVP);
+  case SMC_LOG_SOFTMAX_VJP: product_pass(of, n, dot, 0, SMC_LOG_SOFTMAX_VJP); break;
+  default: product_pass(of, n, dot, 0, SMC_LOG_SOFTMAX_JVP);
   }
 }
 

@@ -60,7 +60,6 @@
 #define quotients SMC_V(quotients)
 #define quotient_strand SMC_V(quotient_strand)
 #define logarithms SMC_V(logarithms)
-#define past_logarithms SMC_V(past_logarithms)
 #define log_strand SMC_V(log_strand)
 #define results_of SMC_V(results_of)
 #define softmax_results SMC_V(softmax_results)
@@ -560,7 +559,7 @@ SMC_INLINE void scale_values(strand y, const extent n, const pair inverse) {
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP, y = ahead(y, SMC_GROUP)) {
     load_group(y, e, n.lanes, v_set1(0));
     SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
-    store_group(y, e, n.lanes);
+    store_group(y, e, n.lanes, 0);
   }
   for (; i < steps_of(n); ++i, y = ahead(y, 1)) {
     const size_t lanes = lanes_at(n, i);
@@ -587,14 +586,14 @@ SMC_INLINE void scale_strand(const tile *t, strand y, extent n, const pair inver
 
 /* y = e/S, e computed once more: online, when vectors lie side by side */
 SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
-                          const pair inverse, const int general) {
+                          const pair inverse, int past, const int general) {
   vec a[SMC_GROUP], e[SMC_GROUP];
   size_t i = 0;
   for (; !general && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
     load_group(x, a, n.lanes, scale->vacant);
     exp_group(a, e, sh, scale, SMC_GROUP, 0);
     SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
-    store_group(y, e, n.lanes);
+    store_group(y, e, n.lanes, past);
     x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
   for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
@@ -605,13 +604,18 @@ SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, c
   }
 }
 
-static void quotient_strand(const strand x, const strand y, const extent n, const shift *sh,
+static void quotient_strand(const tile *t, strand x, strand y, extent n, const shift *sh,
                             const scaling *scale, const pair inverse) {
   if (is_general(scale, sh)) {
-    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 1);
-  } else {
-    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 0);
+    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 0, 1);
+    return;
   }
+  for (size_t head; (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
+    const extent lanes = {0, W, (uint32_t)head};
+    quotients(x, y, lanes, sh, scale, inverse, 0, 1);
+    x.p += head, y.p += head;
+  }
+  quotients(dense(x), dense(y), whole(n), sh, scale, inverse, goes_past(t, y, n), 0);
 }
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
@@ -626,13 +630,13 @@ SMC_INLINE vec log_of(vec a, vec m, vec log, const scaling *scale, const int sca
 }
 
 SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, const scaling *scale,
-                           const int scaled) {
+                           int past, const int scaled) {
   vec a[SMC_GROUP];
   size_t i = 0;
   for (; !scaled && i + SMC_GROUP <= n.count; i += SMC_GROUP) { /* scaled is rare: so it is short */
     load_group(x, a, n.lanes, scale->vacant);
     SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], m, log, scale, scaled);
-    store_group(y, a, n.lanes);
+    store_group(y, a, n.lanes, past);
     x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
   for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
@@ -641,35 +645,22 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, c
   }
 }
 
-/* All whole vectors of a strand, past the caches; what is left. */
-static extent past_logarithms(strand *x, strand *y, const extent n, vec m, vec log,
-                              const scaling *scale) {
-  strand from = *x, to = *y;
-  const past_range past = past_range_of(to, n);
-  for (size_t i = 0; i < past.end; ++i, from = ahead(from, 1), to = ahead(to, 1)) {
-    store_past(to, log_of(v_load(from.p), m, log, scale, 0), i >= past.begin);
-  }
-  *x = from, *y = to;
-  return without(n, past.end * W);
-}
-
 SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, vec log,
                            const scaling *scale) {
   const int rows = is_dense(x, n) && is_dense(y, n);
-  const size_t head = rows ? lanes_to_line(t, y, n) : 0;
   if (scale->active) {
-    logarithms(x, y, n, m, log, scale, 1);
+    logarithms(x, y, n, m, log, scale, 0, 1);
     return;
   }
-  if (head > 0) {
+  for (size_t head; rows && (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
     v_store_n(y.p, log_of(v_load(x.p), m, log, scale, 0), head);
-    x.p += head, y.p += head, n = without(n, head);
+    x.p += head, y.p += head;
   }
-  if (goes_past(t, y, n)) n = past_logarithms(&x, &y, n, m, log, scale);
+  const int past = goes_past(t, y, n);
   if (rows) {
-    logarithms(dense(x), dense(y), whole(n), m, log, scale, 0);
+    logarithms(dense(x), dense(y), whole(n), m, log, scale, past, 0);
   } else {
-    logarithms(x, y, n, m, log, scale, 0);
+    logarithms(x, y, n, m, log, scale, past, 0);
   }
 }
 
@@ -706,7 +697,7 @@ static void softmax_results(tile *t, const void *how) {
       scale_strand(t, y, n, factor);
     } else {
       const shift sh = shift_of_strand(t, u, &of->sums[g].sh);
-      quotient_strand(x, y, n, &sh, of->scale, factor);
+      quotient_strand(t, x, y, n, &sh, of->scale, factor);
     }
   }
 }

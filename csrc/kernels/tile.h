@@ -40,10 +40,7 @@
 #define whole SMC_V(whole)
 #define ahead SMC_V(ahead)
 #define is_past SMC_V(is_past)
-#define past_range SMC_V(past_range)
-#define past_range_of SMC_V(past_range_of)
 #define goes_past SMC_V(goes_past)
-#define store_past SMC_V(store_past)
 #define load_group SMC_V(load_group)
 #define store_group SMC_V(store_group)
 #define load_lanes SMC_V(load_lanes)
@@ -258,12 +255,15 @@ SMC_INLINE int is_dense(const strand s, const extent n) {
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
+SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
+
 /* The lanes of a dense strand along a row before the next multiple of a vector's size, if what follows is
- * long: from there on no store is into two cache lines, which takes longer.  For passes that treat all
- * lanes alike. */
+ * long: from there on no store is into two cache lines, which takes longer.  If results are stored past the
+ * caches, before the next line.  For passes that treat all lanes alike. */
 SMC_INLINE size_t lanes_to_line(const tile *t, const strand s, const extent n) {
   const size_t beyond = (uintptr_t)s.p / sizeof(real) % W;
-  if (sizeof(vec) < SMC_LINE / 2 || is_across(t) || n.count < SMC_MANY || beyond == 0) return 0;
+  if (sizeof(vec) < SMC_LINE / 2 || is_across(t) || n.count < SMC_MANY) return 0;
+  if (beyond == 0) return is_past(t) && (uintptr_t)s.p % SMC_LINE != 0 ? W : 0;
   return W - beyond;
 }
 
@@ -289,34 +289,10 @@ SMC_INLINE void store_lanes(const strand s, vec a, size_t lanes) {
   }
 }
 
-SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
-
-/* Whether a strand of results fills lines that are stored past the caches. */
+/* Whether groups of a strand of results fill lines, that are stored past the caches. */
 SMC_INLINE int goes_past(const tile *t, const strand s, const extent n) {
-  return is_past(t) && n.lanes == W && ((uintptr_t)s.p | (size_t)s.step) % sizeof(vec) == 0;
-}
-
-/* Its vectors that fill them: all, if a vector is a line; of shorter ones, that lie side by side, from the first
- * that starts a line to the last that ends one. */
-typedef struct {
-  size_t begin, end;
-} past_range;
-
-SMC_INLINE past_range past_range_of(const strand s, const extent n) {
-  const size_t begin = (SMC_LINE - (uintptr_t)s.p % SMC_LINE) % SMC_LINE / sizeof(vec);
-  return (past_range){begin, n.count - (n.count - begin) % (SMC_LINE / sizeof(vec))};
-}
-
-/* Its first vector. */
-SMC_INLINE void store_past(const strand s, vec a, int past) {
-#if SMC_STREAMS
-  if (past) {
-    v_stream(s.p, a);
-    return;
-  }
-#endif
-  (void)past;
-  v_store(s.p, a);
+  const size_t step = is_across(t) ? (size_t)s.step : SMC_LINE;
+  return is_past(t) && n.lanes == W && ((uintptr_t)s.p | step) % SMC_LINE == 0;
 }
 
 /* The first SMC_GROUP. */
@@ -324,7 +300,14 @@ SMC_INLINE void load_group(const strand s, vec *a, size_t lanes, vec fill) {
   SMC_EACH(j, SMC_GROUP) a[j] = load_lanes(ahead(s, (size_t)j), lanes, fill);
 }
 
-SMC_INLINE void store_group(const strand s, const vec *a, size_t lanes) {
+SMC_INLINE void store_group(const strand s, const vec *a, size_t lanes, int past) {
+#if SMC_STREAMS
+  if (past) {
+    SMC_EACH(j, SMC_GROUP) v_stream(vector_at(s, (size_t)j), a[j]);
+    return;
+  }
+#endif
+  (void)past;
   SMC_EACH(j, SMC_GROUP) store_lanes(ahead(s, (size_t)j), a[j], lanes);
 }
 
@@ -646,6 +629,10 @@ SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   if (!t->streams || columns) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
   const size_t rows = is_across(t) ? W : 1, row = t->row + u * rows;
+  if (t->online) {
+    a.next = (const char *)in->data + (ptrdiff_t)row * in->row + (ptrdiff_t)(t->begin + t->block) * in->col;
+    return a;
+  }
   a.next = (const char *)in->data + (ptrdiff_t)(row + t->rows) * in->row;
   if (b->count > b->inputs && out->data && !is_past(t))
     a.output = (const char *)out->data + (ptrdiff_t)row * out->row;
@@ -758,8 +745,8 @@ static size_t plan_tiles(tile *t, const batch *b) {
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
     strands = t->grouped ? W : near / (operands * row);
   }
-  if (!is_across(t)) t->streams = is_far && b->fetches && whole_rows && t->block == b->k;
   t->online = t->block < b->k;
+  if (!is_across(t)) t->streams = is_far && b->fetches && whole_rows;
   if (t->online && !is_across(t)) return 1;
   return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
@@ -772,7 +759,8 @@ static int are_past_caches(const tile *t, const batch *b) {
   const int filled = is_across(t) ? sizeof(vec) == SMC_LINE : row >= SMC_MANY * sizeof(vec);
   int apart = 1;
   for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
-  return SMC_STREAMS && b->once && apart && !t->staged && filled && b->n * row > SMC_STREAM_BYTES;
+  return SMC_STREAMS && (b->once || t->online) && apart && !t->staged && filled &&
+         b->n * row > SMC_STREAM_BYTES;
 }
 
 /* Into how many parts a row is cut. */
