@@ -224,7 +224,7 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
   } else if (keep) {
     scale_strand(t, y, n, g.per_exp);
   } else {
-    quotient_strand(t, x, y, n, &sh, &scale, g.per_exp);
+    quotient_strand(t, u, x, y, n, &sh, &scale, g.per_exp);
   }
   const mask ignored = v_eq(of_strand(t, u, &a->present), v_set1(0));
   if (v_count(ignored) == 0) return;

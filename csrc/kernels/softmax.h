@@ -586,7 +586,8 @@ SMC_INLINE void scale_strand(const tile *t, strand y, extent n, const pair inver
 
 /* y = e/S, e computed once more: online, when vectors lie side by side */
 SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
-                          const pair inverse, int past, const int general) {
+                          const pair inverse, const lines_ahead *lines, int past,
+                          const int general) {
   vec a[SMC_GROUP], e[SMC_GROUP];
   size_t i = 0;
   for (; !general && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
@@ -594,6 +595,7 @@ SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, c
     exp_group(a, e, sh, scale, SMC_GROUP, 0);
     SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
     store_group(y, e, n.lanes, past);
+    if (lines->next) fetch_lines(lines, i, SMC_GROUP);
     x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
   for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
@@ -604,18 +606,19 @@ SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, c
   }
 }
 
-static void quotient_strand(const tile *t, strand x, strand y, extent n, const shift *sh,
+static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent n, const shift *sh,
                             const scaling *scale, const pair inverse) {
+  const lines_ahead lines = lines_of(t, u);
   if (is_general(scale, sh)) {
-    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, 0, 1);
+    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, &lines, 0, 1);
     return;
   }
   for (size_t head; (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
     const extent lanes = {0, W, (uint32_t)head};
-    quotients(x, y, lanes, sh, scale, inverse, 0, 1);
+    quotients(x, y, lanes, sh, scale, inverse, &lines, 0, 1);
     x.p += head, y.p += head;
   }
-  quotients(dense(x), dense(y), whole(n), sh, scale, inverse, goes_past(t, y, n), 0);
+  quotients(dense(x), dense(y), whole(n), sh, scale, inverse, &lines, goes_past(t, y, n), 0);
 }
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
@@ -697,7 +700,7 @@ static void softmax_results(tile *t, const void *how) {
       scale_strand(t, y, n, factor);
     } else {
       const shift sh = shift_of_strand(t, u, &of->sums[g].sh);
-      quotient_strand(t, x, y, n, &sh, of->scale, factor);
+      quotient_strand(t, u, x, y, n, &sh, of->scale, factor);
     }
   }
 }

@@ -630,7 +630,8 @@ SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
   const size_t rows = is_across(t) ? W : 1, row = t->row + u * rows;
   if (t->online) {
-    a.next = (const char *)in->data + (ptrdiff_t)row * in->row + (ptrdiff_t)(t->begin + t->block) * in->col;
+    a.next = (const char *)in->data + (ptrdiff_t)row * in->row +
+             (ptrdiff_t)(t->begin + t->block) * in->col;
     return a;
   }
   a.next = (const char *)in->data + (ptrdiff_t)(row + t->rows) * in->row;
