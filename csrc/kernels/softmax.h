@@ -584,7 +584,7 @@ SMC_INLINE void scale_strand(const tile *t, strand y, extent n, const pair inver
   }
 }
 
-/* y = e/S, e computed once more: online, when vectors lie side by side */
+/* y = e/S, e computed once more: online */
 SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
                           const pair inverse, const lines_ahead *lines, int past,
                           const int general) {
@@ -610,7 +610,7 @@ static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent 
                             const scaling *scale, const pair inverse) {
   const lines_ahead lines = lines_of(t, u);
   if (is_general(scale, sh)) {
-    quotients(dense(x), dense(y), whole(n), sh, scale, inverse, &lines, 0, 1);
+    quotients(x, y, n, sh, scale, inverse, &lines, 0, 1);
     return;
   }
   for (size_t head; (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
@@ -618,7 +618,7 @@ static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent 
     quotients(x, y, lanes, sh, scale, inverse, &lines, 0, 1);
     x.p += head, y.p += head;
   }
-  quotients(dense(x), dense(y), whole(n), sh, scale, inverse, &lines, goes_past(t, y, n), 0);
+  quotients(x, y, n, sh, scale, inverse, &lines, goes_past(t, y, n), 0);
 }
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may

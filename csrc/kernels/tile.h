@@ -57,7 +57,6 @@
 #define first_lane SMC_V(first_lane)
 #define is_short SMC_V(is_short)
 #define of_strand SMC_V(of_strand)
-#define fetch_columns SMC_V(fetch_columns)
 #define enter_block SMC_V(enter_block)
 #define leave_block SMC_V(leave_block)
 #define are_few_vectors SMC_V(are_few_vectors)
@@ -93,6 +92,7 @@
 #define column_block SMC_V(column_block)
 #define are_scattered SMC_V(are_scattered)
 #define far_strands SMC_V(far_strands)
+#define column_strands SMC_V(column_strands)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
 #define are_past_caches SMC_V(are_past_caches)
@@ -112,9 +112,12 @@
 #define SMC_TILE_CONSTANTS
 enum { SMC_SUM_STEPS = 32 };   /* vectors to an accumulator before it joins the running sum */
 enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
-enum { SMC_MAX_STRANDS = 16 }; /* in a tile */
-enum { SMC_MANY = 32 };        /* vectors, that are worth aligning */
-enum { SMC_FEW_ROWS = 3 };     /* in a tile whose rows are groups by themselves */
+enum {
+  SMC_MAX_STRANDS = 64,
+  SMC_MAX_ROWS = 16
+}; /* in a tile; of rows that are packed, or lie along */
+enum { SMC_MANY = 32 };    /* vectors, that are worth aligning */
+enum { SMC_FEW_ROWS = 3 }; /* in a tile whose rows are groups by themselves */
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
 enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
@@ -142,8 +145,7 @@ enum { SMC_LINE = 64 };              /* bytes of a cache line */
 enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
 enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
 enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
-enum { SMC_STRIP_BYTES = 1 << 21 }; /* of columns: too many for the second-level cache */
-enum { SMC_STAGE_BYTES = 16384 };   /* of the buffer of one operand */
+enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
 /* The fewest classes and strands of columns that are worth copying to it. */
 enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 3 };
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
@@ -211,14 +213,14 @@ typedef struct {
 typedef struct {
   const batch *of;
   int across, staged, online, prefetch;
-  int lone;     /* a row that would be packed, were it not the only one */
-  int grouped;  /* a tile is a group of W rows, along */
-  int far;      /* operands come from memory */
-  int past;     /* results are stored past the caches, where they fill a line */
-  int streams;  /* and so far apart that what comes next is fetched: lines_ahead, fetch_columns */
-  size_t block; /* classes in all blocks but the last */
-  size_t part;  /* classes in all parts of the row but the last */
-  size_t parts; /* more than one only where the tile has one row, along */
+  int lone;         /* a row that would be packed, were it not the only one */
+  int grouped;      /* a tile is a group of W rows, along */
+  int far;          /* operands come from memory */
+  int past;         /* results are stored past the caches, where they fill a line */
+  int streams;      /* and what comes next is fetched meanwhile (lines_ahead) */
+  size_t block;     /* classes in all blocks but the last */
+  size_t part;      /* classes in all parts of the row but the last */
+  size_t parts;     /* more than one only where the tile has one row, along */
   size_t row, rows; /* of this tile */
   size_t strands;   /* rows, or vectors of W rows */
   size_t group;     /* rows whose values share a vector: W or 1 */
@@ -379,20 +381,12 @@ SMC_INLINE extent extent_of(const tile *t, size_t u) {
   return (extent){classes, t->staged ? W : (uint32_t)group_rows(t, u), 0};
 }
 
-/* Asks for so many classes of the tile's columns.  (Of each they have a few lines, in which the processor sees
- * no stream.) */
-SMC_INLINE void fetch_columns(const tile *t, const char *p, ptrdiff_t apart, size_t classes) {
-  for (size_t c = 0; c < classes; ++c, p += apart) {
-    for (size_t at = 0; at < t->strands * sizeof(vec); at += SMC_LINE) SMC_PREFETCH(p + at);
-  }
-}
-
-/* The block that begins with that class: its inputs are in the strands, and those of the next on their way. */
+/* The block that begins with that class: its inputs are in the strands. */
 static void enter_block(tile *t, size_t begin) {
   const batch *b = t->of;
   if (t->begin == begin) return;
   t->begin = begin;
-  const size_t classes = block_classes(t), left = b->k - begin - classes;
+  const size_t classes = block_classes(t);
   for (int i = 0; i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
     if (!o->data) continue;
@@ -400,10 +394,6 @@ static void enter_block(tile *t, size_t begin) {
       char *p = (char *)o->data + (ptrdiff_t)t->row * o->row + (ptrdiff_t)begin * o->col;
       t->first[i] = (strand){(real *)p, is_across(t) ? o->col : (ptrdiff_t)sizeof(vec)};
       t->apart[i] = is_across(t) ? (ptrdiff_t)sizeof(vec) : o->row;
-      if (is_across(t) && t->streams && i < b->inputs) {
-        fetch_columns(t, p + (ptrdiff_t)classes * o->col, o->col,
-                      left < t->block ? left : t->block);
-      }
       continue;
     }
     const size_t apart = t->block * (is_across(t) ? W : 1);
@@ -682,6 +672,15 @@ SMC_INLINE size_t column_block(const batch *b, size_t operands) {
   return block;
 }
 
+/* Of a tile of columns in memory: as many as stay in the second-level cache.  If not even a few do, they are
+ * worked on online, and so many that what is read lies side by side. */
+static size_t column_strands(tile *t, size_t operands) {
+  const size_t near = SMC_KEEP_BYTES / (operands * t->of->k * sizeof(vec));
+  t->online = t->far && near < SMC_MAX_ROWS / 4;
+  if (t->online || near > SMC_MAX_STRANDS) return SMC_MAX_STRANDS;
+  return near < SMC_MAX_ROWS ? SMC_MAX_ROWS : near;
+}
+
 /* Whether the rows of a packed strand are read a quarter of a line at a time from so many lines that it
  * looks like no stream. */
 SMC_INLINE int are_scattered(const batch *b) {
@@ -727,11 +726,10 @@ static size_t plan_tiles(tile *t, const batch *b) {
   if (!t->staged && is_across(t)) {
     t->block = column_block(b, operands);
     t->prefetch = bytes > SMC_CACHE_BYTES && t->block == b->k;
-    t->streams = is_far && operands * b->k * SMC_MAX_STRANDS * sizeof(vec) > SMC_STRIP_BYTES;
-    return SMC_MAX_STRANDS;
+    return column_strands(t, operands);
   }
   if (is_across(t)) {
-    if (b->k > packed) t->block = room / (SMC_MAX_STRANDS * W);
+    if (b->k > packed) t->block = room / (SMC_MAX_ROWS * W);
     strands = room / (t->block * W);
     t->streams = is_far && b->fetches && whole_rows && t->block == b->k &&
                  b->operands[0].row == (ptrdiff_t)b->k * size;
@@ -749,7 +747,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
   t->online = t->block < b->k;
   if (!is_across(t)) t->streams = is_far && b->fetches && whole_rows;
   if (t->online && !is_across(t)) return 1;
-  return strands < 1 ? 1 : strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
+  return strands < 1 ? 1 : strands > SMC_MAX_ROWS ? SMC_MAX_ROWS : strands;
 }
 
 /* Whether results are stored past the caches: a line that is stored whole need not be fetched before.  (That of
