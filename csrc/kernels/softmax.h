@@ -57,7 +57,7 @@
 #define scale_values SMC_V(scale_values)
 #define scale_columns SMC_V(scale_columns)
 #define scale_strand SMC_V(scale_strand)
-#define quotients SMC_V(quotients)
+#define general_quotients SMC_V(general_quotients)
 #define quotient_strand SMC_V(quotient_strand)
 #define logarithms SMC_V(logarithms)
 #define log_strand SMC_V(log_strand)
@@ -584,41 +584,36 @@ SMC_INLINE void scale_strand(const tile *t, strand y, extent n, const pair inver
   }
 }
 
-/* y = e/S, e computed once more: online */
-SMC_INLINE void quotients(strand x, strand y, const extent n, const shift *sh, const scaling *scale,
-                          const pair inverse, const lines_ahead *lines, int past,
-                          const int general) {
-  vec a[SMC_GROUP], e[SMC_GROUP];
-  size_t i = 0;
-  for (; !general && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    load_group(x, a, n.lanes, scale->vacant);
-    exp_group(a, e, sh, scale, SMC_GROUP, 0);
-    SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
-    store_group(y, e, n.lanes, past);
-    if (lines->next) fetch_lines(lines, i, SMC_GROUP);
-    x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
-  }
-  for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+/* y = e/S, e computed once more: online.  One vector after the other, whatever its arguments are. */
+static SMC_OUTLINE void general_quotients(strand x, strand y, const extent n, const shift *sh,
+                                          const scaling *scale, const pair *inverse) {
+  for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
     const size_t lanes = lanes_at(n, i);
-    a[0] = load_lanes(x, lanes, v_set1(0));
-    exp_group(a, e, sh, scale, 1, general);
-    store_lanes(y, times_inverse(e[0], inverse), lanes);
+    vec a = load_lanes(x, lanes, v_set1(0)), e = a;
+    exp_group(&a, &e, sh, scale, 1, 1);
+    store_lanes(y, times_inverse(e, *inverse), lanes);
   }
 }
 
 static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent n, const shift *sh,
                             const scaling *scale, const pair inverse) {
   const lines_ahead lines = lines_of(t, u);
-  if (is_general(scale, sh)) {
-    quotients(x, y, n, sh, scale, inverse, &lines, 0, 1);
-    return;
-  }
-  for (size_t head; (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
-    const extent lanes = {0, W, (uint32_t)head};
-    quotients(x, y, lanes, sh, scale, inverse, &lines, 0, 1);
+  const int general = is_general(scale, sh);
+  for (size_t head; !general && (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
+    general_quotients(x, y, (extent){0, W, (uint32_t)head}, sh, scale, &inverse);
     x.p += head, y.p += head;
   }
-  quotients(x, y, n, sh, scale, inverse, &lines, goes_past(t, y, n), 0);
+  const int past = goes_past(t, y, n);
+  for (size_t i = 0; !general && n.count >= SMC_GROUP; i += SMC_GROUP, n.count -= SMC_GROUP) {
+    vec a[SMC_GROUP], e[SMC_GROUP];
+    load_group(x, a, n.lanes, scale->vacant);
+    exp_group(a, e, sh, scale, SMC_GROUP, 0);
+    SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
+    store_group(y, e, n.lanes, past);
+    if (lines.next) fetch_lines(&lines, i, SMC_GROUP);
+    x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
+  }
+  general_quotients(x, y, n, sh, scale, &inverse);
 }
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
