@@ -725,7 +725,6 @@ static size_t plan_tiles(tile *t, const batch *b) {
   size_t strands;
   if (!t->staged && is_across(t)) {
     t->block = column_block(b, operands);
-    t->prefetch = bytes > SMC_CACHE_BYTES && t->block == b->k;
     return column_strands(t, operands);
   }
   if (is_across(t)) {
