@@ -215,8 +215,8 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
 SMC_INLINE pair sum_of_strand(const tile *t, size_t u, const strand x, const strand y,
                               const extent n, strand_terms of, vec *peaks, const smc_sum which,
                               int paired) {
-  if (is_dense(x, n) && is_dense(y, n)) {
-    of.lines = lines_of(t, u);
+  of.lines = lines_of(t, u);
+  if (sizeof(real) == sizeof(float) && is_dense(x, n) && is_dense(y, n)) { /* a few per cent */
     return sum_of_terms(dense(x), dense(y), whole(n), &of, peaks, which, paired, 0);
   }
   return sum_of_terms(x, y, n, &of, peaks, which, paired, 0);
