@@ -190,3 +190,28 @@ def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
         expected = operation(sm, {key: a[:, :160] for key, a in operands.items()}, axis=0)
     np.testing.assert_array_equal(out, np.tile(expected, (1, times)))
     assert (space[:start] == 7).all() and space[-1] == 7
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "softmax_vjp"])
+@pytest.mark.parametrize("k, columns", [(1100, 2000), (6000, 517)])
+def test_columns_that_come_from_memory(sm, native_dtype, rng, name, k, columns):
+    """However many of them come together, and whoever computes them; in some the maximum rises to the last."""
+    operation = OPERATIONS[name]
+    operands = operation.draw(rng, native_dtype, (columns,), k)
+    if name != "softmax_vjp":
+        (x,) = operands.values()
+        x[1] += np.linspace(-300, 300, k, dtype=native_dtype)
+        x[2] += 5000
+        x[3, k // 2 :] = -np.inf
+        x[4] = -np.inf
+        x[5, k // 3] = np.nan
+        x[6, k // 3] = np.inf
+    operands = {key: np.ascontiguousarray(a.T) for key, a in operands.items()}
+    with sm.set_num_threads(1):
+        (expected,) = results(operation(sm, operands, axis=0))
+        for part in (slice(0, 2), slice(1, 9), slice(33, 100)):
+            few = {key: a[:, part] for key, a in operands.items()}
+            (got,) = results(operation(sm, few, axis=0))
+            assert_identical(got, expected[..., part])
+    with sm.set_num_threads(3):
+        assert_identical(results(operation(sm, operands, axis=0)), (expected,))

@@ -672,11 +672,14 @@ SMC_INLINE size_t column_block(const batch *b, size_t operands) {
   return block;
 }
 
-/* Of a tile of columns in memory: as many as stay in the second-level cache.  If not even a few do, they are
- * worked on online, and so many that what is read lies side by side. */
+/* Of a tile of columns in memory: as many as stay in the second-level cache.  If not even a few do, and they come
+ * from memory, they are worked on online, and so many that what is read lies side by side.  (Of the whole array,
+ * by what lies between two classes: a result does not depend on how many of the columns come together.) */
 static size_t column_strands(tile *t, size_t operands) {
+  const ptrdiff_t apart = t->of->operands[0].col;
+  const size_t all = operands * t->of->k * (size_t)(apart < 0 ? -apart : apart);
   const size_t near = SMC_KEEP_BYTES / (operands * t->of->k * sizeof(vec));
-  t->online = t->far && near < SMC_MAX_ROWS / 4;
+  t->online = all > SMC_CACHE_BYTES / 2 && near < SMC_MAX_ROWS / 4;
   if (t->online || near > SMC_MAX_STRANDS) return SMC_MAX_STRANDS;
   return near < SMC_MAX_ROWS ? SMC_MAX_ROWS : near;
 }
