@@ -195,7 +195,7 @@ def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "softmax_vjp"])
 @pytest.mark.parametrize("k, columns", [(1100, 2000), (6000, 517)])
 def test_columns_that_come_from_memory(sm, native_dtype, rng, name, k, columns):
-    """However many of them come together, and whoever computes them; in some the maximum rises to the last."""
+    """However many of them come together, and whoever computes them; in one the maximum rises."""
     operation = OPERATIONS[name]
     operands = operation.draw(rng, native_dtype, (columns,), k)
     if name != "softmax_vjp":
