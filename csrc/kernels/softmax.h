@@ -31,7 +31,9 @@
 #define add_ties SMC_V(add_ties)
 #define finish_sums SMC_V(finish_sums)
 #define sum_in_order SMC_V(sum_in_order)
+#define kept_of_lone SMC_V(kept_of_lone)
 #define lone_sums SMC_V(lone_sums)
+#define lone_quotients SMC_V(lone_quotients)
 #define moved SMC_V(moved)
 #define sums_so_far SMC_V(sums_so_far)
 #define raise_maximum SMC_V(raise_maximum)
@@ -480,12 +482,14 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
   }
 }
 
+/* The exponentials of a lone row: aligned, for what is stored is soon loaded. */
+SMC_INLINE strand kept_of_lone(const tile *t) { return (strand){t->buffer[0], sizeof(vec)}; }
+
 /* Of a short row that comes alone: all that there is to know of it. */
 static void lone_sums(tile *t, const wanted_sums *wanted) {
   const scaling *scale = wanted->scale;
   enter_block(t, 0);
-  const strand x = strand_of(t, SMC_X, 0), y = strand_of(t, SMC_Y, 0);
-  const strand kept = {t->buffer[0], sizeof(vec)}; /* aligned, for what is stored is soon loaded */
+  const strand x = strand_of(t, SMC_X, 0), kept = kept_of_lone(t);
   const extent n = extent_of(t, 0);
   const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
   const shift sh = make_shift(m, scale);
@@ -495,7 +499,6 @@ static void lone_sums(tile *t, const wanted_sums *wanted) {
     vec a = load_lanes(ahead(x, i), lanes, scale->vacant), e;
     exp_group(&a, &e, &sh, scale, 1, 1);
     v_store(vector_at(kept, i), e);
-    if (wanted->keep) store_lanes(ahead(y, i), e, lanes);
   }
   const pair sum = wanted->which == SMC_TOTAL
                        ? sum_in_order(x.p, kept.p, t->of->k, m, scale, &peaks, SMC_TOTAL)
@@ -811,6 +814,15 @@ static int softmax_of_group(tile *t, const scaling *scale) {
   return 1;
 }
 
+/* Of a lone row. */
+SMC_INLINE void lone_quotients(const tile *t, const pair inverse) {
+  const strand y = strand_of(t, SMC_Y, 0), kept = kept_of_lone(t);
+  const extent n = extent_of(t, 0);
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    store_lanes(ahead(y, i), times_inverse(v_load(vector_at(kept, i)), inverse), lanes_at(n, i));
+  }
+}
+
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
 static void softmax_tile(tile *t, const void *extra) {
   const scaling scale = scaling_by(((const forward_how *)extra)->scale, is_across(t));
@@ -819,6 +831,10 @@ static void softmax_tile(tile *t, const void *extra) {
   softmax_sums s[SMC_MAX_STRANDS];
   pair inverse[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
+  if (is_lone(t)) {
+    lone_quotients(t, inverse_of(s[0].sum));
+    return;
+  }
   for (size_t g = 0; g < groups_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
   for_results(t, softmax_results, &(results_of){&scale, s, .inverse = inverse, .kept = keep});
 }
