@@ -97,7 +97,8 @@ SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
 }
 
 SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
-  return is_dense(x, n) ? max_of(dense(x), whole(n), scale) : max_of(x, n, scale);
+  if (has_row_instance() && is_dense(x, n)) return max_of(dense(x), whole(n), scale);
+  return max_of(x, n, scale);
 }
 
 /* ---- pass 2: sums of exponentials ------------------------------------------------------------------ */
@@ -218,7 +219,7 @@ SMC_INLINE pair sum_of_strand(const tile *t, size_t u, const strand x, const str
                               const extent n, strand_terms of, vec *peaks, const smc_sum which,
                               int paired) {
   of.lines = lines_of(t, u);
-  if (sizeof(real) == sizeof(float) && is_dense(x, n) && is_dense(y, n)) { /* a few per cent */
+  if (has_row_instance() && is_dense(x, n) && is_dense(y, n)) {
     return sum_of_terms(dense(x), dense(y), whole(n), &of, peaks, which, paired, 0);
   }
   return sum_of_terms(x, y, n, &of, peaks, which, paired, 0);
@@ -658,7 +659,7 @@ SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, v
     x.p += head, y.p += head;
   }
   const int past = goes_past(t, y, n);
-  if (rows) {
+  if (has_row_instance() && rows) {
     logarithms(dense(x), dense(y), whole(n), m, log, scale, past, 0);
   } else {
     logarithms(x, y, n, m, log, scale, past, 0);

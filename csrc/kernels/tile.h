@@ -34,6 +34,7 @@
 #define strand_of SMC_V(strand_of)
 #define vector_at SMC_V(vector_at)
 #define is_dense SMC_V(is_dense)
+#define has_row_instance SMC_V(has_row_instance)
 #define dense SMC_V(dense)
 #define lanes_to_line SMC_V(lanes_to_line)
 #define without SMC_V(without)
@@ -254,6 +255,8 @@ SMC_INLINE real *vector_at(const strand s, size_t i) {
 SMC_INLINE int is_dense(const strand s, const extent n) {
   return W > 1 && s.step == (ptrdiff_t)sizeof(vec) && n.lanes == W;
 }
+/* Which gains a few per cent, in softmax for float alone: of double it would be a fiftieth of a wheel. */
+SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
