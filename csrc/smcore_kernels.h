@@ -4,6 +4,7 @@
  * zero included, as long as every element is aligned for its type.  An output may be the very memory
  * of an input (same address, same strides), and otherwise overlaps none.  Kernels allocate nothing,
  * keep no state and never fail: whoever calls has judged the arguments.  k >= 1.
+ * 300 KiB of stack are enough.
  *
  * Rows are independent of each other: a caller with threads shares them out.  What a kernel alone can
  * share is a row, if it is very long: to that end it is given a smc_spread, or NULL.

@@ -76,13 +76,9 @@ SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lan
     const vec g = load_stored(ahead(of->g, (size_t)j), lanes, v_set1(0));
     a[j] = SMC_K(one_product)(s, g, dot, which);
   }
-#if SMC_STREAMS
-  if (past) {
-    SMC_EACH(j, vectors) SMC_V(stream)(vector_at(of->y, (size_t)j), a[j]);
-  } else
-#endif
-  {
-    (void)past;
+  if (SMC_STREAMS && past) {
+    SMC_EACH(j, vectors) store_past(ahead(of->y, (size_t)j), a[j]);
+  } else {
     SMC_EACH(j, vectors) store_stored(ahead(of->y, (size_t)j), a[j], lanes);
   }
   const size_t next = (size_t)vectors;

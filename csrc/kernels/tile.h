@@ -44,6 +44,8 @@
 #define goes_past SMC_V(goes_past)
 #define load_group SMC_V(load_group)
 #define store_group SMC_V(store_group)
+#define store_past SMC_V(store_past)
+#define end_results SMC_V(end_results)
 #define load_lanes SMC_V(load_lanes)
 #define store_lanes SMC_V(store_lanes)
 #define lanes_at SMC_V(lanes_at)
@@ -113,10 +115,8 @@
 #define SMC_TILE_CONSTANTS
 enum { SMC_SUM_STEPS = 32 };   /* vectors to an accumulator before it joins the running sum */
 enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
-enum {
-  SMC_MAX_STRANDS = 64,
-  SMC_MAX_ROWS = 16
-}; /* in a tile; of rows that are packed, or lie along */
+/* In a tile; of rows that are packed, or lie along. */
+enum { SMC_MAX_STRANDS = 64, SMC_MAX_ROWS = 16 };
 enum { SMC_MANY = 32 };    /* vectors, that are worth aligning */
 enum { SMC_FEW_ROWS = 3 }; /* in a tile whose rows are groups by themselves */
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
@@ -255,10 +255,11 @@ SMC_INLINE real *vector_at(const strand s, size_t i) {
 SMC_INLINE int is_dense(const strand s, const extent n) {
   return W > 1 && s.step == (ptrdiff_t)sizeof(vec) && n.lanes == W;
 }
-/* Which gains a few per cent, in softmax for float alone: of double it would be a fiftieth of a wheel. */
-SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
+
+/* Of softmax and its like, for float alone: it gains a few per cent, and of double would be a fiftieth of a wheel. */
+SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 
@@ -305,15 +306,30 @@ SMC_INLINE void load_group(const strand s, vec *a, size_t lanes, vec fill) {
   SMC_EACH(j, SMC_GROUP) a[j] = load_lanes(ahead(s, (size_t)j), lanes, fill);
 }
 
-SMC_INLINE void store_group(const strand s, const vec *a, size_t lanes, int past) {
+/* The first vector, past the caches. */
+SMC_INLINE void store_past(const strand s, vec a) {
 #if SMC_STREAMS
-  if (past) {
-    SMC_EACH(j, SMC_GROUP) v_stream(vector_at(s, (size_t)j), a[j]);
-    return;
-  }
+  v_stream(s.p, a);
+#else
+  v_store(s.p, a);
 #endif
-  (void)past;
-  SMC_EACH(j, SMC_GROUP) store_lanes(ahead(s, (size_t)j), a[j], lanes);
+}
+
+SMC_INLINE void store_group(const strand s, const vec *a, size_t lanes, int past) {
+  if (SMC_STREAMS && past) {
+    SMC_EACH(j, SMC_GROUP) store_past(ahead(s, (size_t)j), a[j]);
+  } else {
+    SMC_EACH(j, SMC_GROUP) store_lanes(ahead(s, (size_t)j), a[j], lanes);
+  }
+}
+
+/* Whoever has stored results past the caches, before others may read them. */
+SMC_INLINE void end_results(const tile *t) {
+#if SMC_STREAMS
+  if (t->past) smc_fence();
+#else
+  (void)t;
+#endif
 }
 
 SMC_INLINE size_t steps_of(const extent n) { return n.count + (n.rest > 0); }
@@ -618,8 +634,7 @@ typedef struct {
 SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
   const batch *b = t->of;
   lines_ahead a = {NULL, NULL, W * b->as->size};
-  const int columns = is_across(t) && !t->staged;
-  if (!t->streams || columns) return a;
+  if (!t->streams) return a;
   const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
   const size_t rows = is_across(t) ? W : 1, row = t->row + u * rows;
   if (t->online) {
@@ -818,6 +833,7 @@ static void do_parts(void *work, size_t begin, size_t end) {
     }
     all->pass(&t, p, all->how);
   }
+  end_results(all->row);
 }
 
 static SMC_OUTLINE void spread_parts(const tile *t, part_pass *pass, const void *how) {
@@ -879,7 +895,5 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
     if (t.prefetch) prefetch_tile(&t);
     operation(&t, how);
   }
-#if SMC_STREAMS
-  if (t.past) smc_fence();
-#endif
+  end_results(&t);
 }
