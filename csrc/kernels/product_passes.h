@@ -132,10 +132,6 @@ SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec d
 }
 
 /* Of rows of the type computed in whose elements lie side by side. */
-SMC_ROW_PASS pair SMC_K(dense_dot)(strand s, strand g, const extent n) {
-  return SMC_K(stored_dot)(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
-}
-
 SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot,
                                         int past) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
@@ -294,7 +290,7 @@ SMC_INLINE int are_few_lines(size_t n, size_t k) {
 /* The product of each row while the next one is fetched. */
 SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   product_strands of = strands_of_row(s, g, y, 0);
-  pair sum = SMC_K(dense_dot)(of.s, of.g, row);
+  pair sum = SMC_K(stored_dot)(of.s, of.g, row, SMC_SOFTMAX_VJP);
   for (size_t i = 1;; ++i) {
     const vec dot = pair_value(sum_of_lanes(sum));
     if (i == n) {

@@ -19,9 +19,7 @@
 
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
   switch (which) {
-  case SMC_SOFTMAX_VJP:
-    if (is_dense(s, n) && is_dense(g, n)) return SMC_V(dense_dot)(s, g, n);
-    return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
+  case SMC_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
   }
@@ -61,6 +59,7 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
     for (size_t u = 0; u < t->strands; ++u) {
       strand a = strand_of(t, SMC_S, u), b = strand_of(t, SMC_G, u);
       extent n = extent_of(t, u);
+      fetch_strand(t, u, steps_of(n));
       if (is_lone(t)) { /* in the order of a row that is packed: one lane, class after class */
         a.step = b.step = sizeof(real);
         n = (extent){t->of->k, 1, 0};
@@ -96,9 +95,10 @@ static void dots_of_short_rows(tile *t, pair *dot) {
   for (size_t u = 0; u < t->strands; ++u) {
     const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
     const size_t whole_vectors = (t->of->k - 1) / W, rest = t->of->k - whole_vectors * W;
+    fetch_strand(t, u, t->of->k);
     dot[u] = pair_of(0);
-    dot[u].hi = is_across(t) ? dot_by_lanes(s, g, extent_of(t, u))
-                             : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest);
+    dot[u].hi = t->across ? dot_by_lanes(s, g, extent_of(t, u))
+                          : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest);
   }
   count_by_row(t, &dot->hi, sizeof *dot);
 }
@@ -142,6 +142,7 @@ static void lse_products_of_block(tile *t, const void *how) {
     const vec g = of_strand(t, u, &of->g[group_of(t, u)]);
     strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
     const extent n = extent_of(t, u);
+    fetch_strand(t, u, steps_of(n));
     for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
       vec a = load_lanes(x, lanes, v_set1(0));

@@ -198,8 +198,9 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
         if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
         x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
       }
-      if (of->lines.next) fetch_lines(&of->lines, i, SMC_GROUP);
+      if (!general) fetch_lines(&of->lines, i, SMC_GROUP);
     }
+    if (!general) fetch_lines(&of->lines, i, end - i);
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_lanes(x, lanes, scale->vacant);
@@ -207,7 +208,6 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
       if (keep) store_lanes(y, e[0], lanes);
       if (which == SMC_TAIL && i - range.first < range.count) leave_out_peaks(a, e, m, &count, 1);
       add_term(&sum, e[0], which);
-      if (of->lines.next) fetch_lines(&of->lines, i, 1);
     }
     total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
@@ -263,7 +263,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const extent n = extent_of(t, u);
     const softmax_sums *row = &s[group_of(t, u)];
     const shift sh = shift_of_strand(t, u, &row->sh);
-    strand_terms of = {&sh, scale, of_strand(t, u, &row->absent), {0, (size_t)-1}, {NULL, NULL, 0}};
+    strand_terms of = {&sh, scale, of_strand(t, u, &row->absent), {0, (size_t)-1}, {{NULL}, 0, 0}};
     vec *peaks = &s[u].peaks;
     pair part;
     if (is_general(scale, &sh)) {
@@ -614,7 +614,7 @@ static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent 
     exp_group(a, e, sh, scale, SMC_GROUP, 0);
     SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse);
     store_group(y, e, n.lanes, past);
-    if (lines.next) fetch_lines(&lines, i, SMC_GROUP);
+    fetch_lines(&lines, i, SMC_GROUP);
     x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
   general_quotients(x, y, n, sh, scale, &inverse);
@@ -708,6 +708,7 @@ static void log_softmax_results(tile *t, const void *how) {
   const results_of *of = how;
   for (size_t u = 0; u < t->strands; ++u) {
     const size_t g = group_of(t, u);
+    if (t->online) fetch_strand(t, u, steps_of(extent_of(t, u)));
     log_strand(t, strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
                of_strand(t, u, &of->sums[g].m), of_strand(t, u, &of->log[g]), of->scale);
   }

@@ -31,6 +31,7 @@
 #define product_strands SMC_V(product_strands)
 #define extent SMC_V(extent)
 #define is_across SMC_V(is_across)
+#define is_columns SMC_V(is_columns)
 #define strand_of SMC_V(strand_of)
 #define vector_at SMC_V(vector_at)
 #define is_dense SMC_V(is_dense)
@@ -89,8 +90,10 @@
 #define store_by_row SMC_V(store_by_row)
 #define store_results SMC_V(store_results)
 #define lines_ahead SMC_V(lines_ahead)
+#define find_lines SMC_V(find_lines)
 #define lines_of SMC_V(lines_of)
 #define fetch_lines SMC_V(fetch_lines)
+#define fetch_strand SMC_V(fetch_strand)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define column_block SMC_V(column_block)
 #define are_scattered SMC_V(are_scattered)
@@ -146,7 +149,8 @@ enum { SMC_LINE = 64 };              /* bytes of a cache line */
 enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
 enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
 enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
-enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
+enum { SMC_STRIP_BYTES = 1024, SMC_FEW_LINES_BYTES = 256 }; /* of a class, in a tile of columns */
+enum { SMC_STAGE_BYTES = 16384 };                           /* of the buffer of one operand */
 /* The fewest classes and strands of columns that are worth copying to it. */
 enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 3 };
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
@@ -189,7 +193,7 @@ typedef struct {
   int along;   /* rows are not packed */
   int once;    /* results are stored when they are final, and not read again */
   int grouped; /* nor if they lie in memory: passes know what to do with W of them */
-  int fetches; /* passes fetch what comes next (lines_ahead) */
+  int fetches; /* passes over rows fetch what comes next (lines_ahead); those over columns do */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
 } batch;
@@ -236,6 +240,10 @@ typedef void tile_function(tile *t, const void *how);
 
 /* (Never, where a vector has one lane: said in a way that the compiler sees.) */
 SMC_INLINE int is_across(const tile *t) { return W > 1 && t->across; }
+
+/* Strands of rows that lie side by side in memory.  (Where a vector has one lane, each is a row along, whose step is
+ * the distance between classes.) */
+SMC_INLINE int is_columns(const tile *t) { return t->across && !t->staged; }
 
 /* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
 enum { SMC_V(stage) = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
@@ -411,7 +419,7 @@ static void enter_block(tile *t, size_t begin) {
     if (!o->data) continue;
     if (!t->staged) {
       char *p = (char *)o->data + (ptrdiff_t)t->row * o->row + (ptrdiff_t)begin * o->col;
-      t->first[i] = (strand){(real *)p, is_across(t) ? o->col : (ptrdiff_t)sizeof(vec)};
+      t->first[i] = (strand){(real *)p, t->across ? o->col : (ptrdiff_t)sizeof(vec)};
       t->apart[i] = is_across(t) ? (ptrdiff_t)sizeof(vec) : o->row;
       continue;
     }
@@ -624,36 +632,52 @@ SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrd
   }
 }
 
-/* Memory that a pass over dense rows fetches meanwhile, as what a tile reads is too short a stream for the
- * processor to see: the strand after it, and what its results will be written to; or NULL. */
+/* Memory that a pass over rows or columns fetches meanwhile, as what a tile reads is too short a stream for the
+ * processor to see: of inputs, the strand after it; and what its results will be written to. */
 typedef struct {
-  const char *next, *output;
-  size_t step; /* bytes of a vector, as stored */
+  const char *first[SMC_MAX_OPERANDS]; /* or NULL, where there is nothing to fetch */
+  size_t step;                         /* bytes from one vector to the next, as stored */
+  size_t apart;                        /* from one line to the next */
 } lines_ahead;
 
-SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
+/* Of strand u.  (Of columns, the first strand of those that share lines fetches them.) */
+static SMC_OUTLINE void find_lines(const tile *t, size_t u, lines_ahead *a) {
   const batch *b = t->of;
-  lines_ahead a = {NULL, NULL, W * b->as->size};
-  if (!t->streams) return a;
-  const smc_view *in = &b->operands[0], *out = &b->operands[b->count - 1];
-  const size_t rows = is_across(t) ? W : 1, row = t->row + u * rows;
-  if (t->online) {
-    a.next = (const char *)in->data + (ptrdiff_t)row * in->row +
-             (ptrdiff_t)(t->begin + t->block) * in->col;
-    return a;
+  const ptrdiff_t col = b->operands[0].col;
+  const size_t row = t->row + u * (is_across(t) ? W : 1);
+  const int count = t->online || is_past(t) ? b->inputs : b->count;
+  if (is_columns(t) && u * sizeof(vec) % SMC_LINE != 0) return;
+  a->step = is_columns(t) ? (size_t)col : W * b->as->size;
+  a->apart = is_columns(t) ? (size_t)col : SMC_LINE;
+  for (int i = 0; i < count; ++i) {
+    const smc_view *o = &b->operands[i];
+    if (!o->data || o->col != col) continue;
+    const ptrdiff_t next = t->online ? (ptrdiff_t)t->block * col : (ptrdiff_t)t->rows * o->row;
+    a->first[i] = (const char *)o->data + (ptrdiff_t)row * o->row + (ptrdiff_t)t->begin * col +
+                  (i < b->inputs ? next : 0);
   }
-  a.next = (const char *)in->data + (ptrdiff_t)(row + t->rows) * in->row;
-  if (b->count > b->inputs && out->data && !is_past(t))
-    a.output = (const char *)out->data + (ptrdiff_t)row * out->row;
+}
+
+SMC_INLINE lines_ahead lines_of(const tile *t, size_t u) {
+  lines_ahead a = {{NULL}, 0, 0};
+  if (W > 1 && t->streams) find_lines(t, u, &a);
   return a;
 }
 
 /* While so many vectors from vector i on are computed with. */
 SMC_INLINE void fetch_lines(const lines_ahead *a, size_t i, size_t vectors) {
-  for (size_t at = i * a->step, end = at + vectors * a->step; at < end; at += SMC_LINE) {
-    SMC_PREFETCH(a->next + at);
-    if (a->output) SMC_PREFETCH(a->output + at);
+  if (W == 1 || !a->first[0]) return;
+  for (size_t at = i * a->step, end = at + vectors * a->step; at < end; at += a->apart) {
+    SMC_EACH(j, SMC_MAX_OPERANDS) {
+      if (a->first[j]) SMC_PREFETCH(a->first[j] + at);
+    }
   }
+}
+
+/* All that go with strand u, of so many vectors. */
+static SMC_OUTLINE void fetch_strand(const tile *t, size_t u, size_t vectors) {
+  const lines_ahead a = lines_of(t, u);
+  fetch_lines(&a, 0, vectors);
 }
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
@@ -690,16 +714,23 @@ SMC_INLINE size_t column_block(const batch *b, size_t operands) {
   return block;
 }
 
-/* Of a tile of columns in memory: as many as stay in the second-level cache.  If not even a few do, and they come
- * from memory, they are worked on online, and so many that what is read lies side by side.  (Of the whole array,
- * by what lies between two classes: a result does not depend on how many of the columns come together.) */
+/* Of a tile of columns in memory: as many as stay in the second-level cache, but a strip no narrower than the
+ * processor reads well.  If not even a few lines of each class do, and they come from memory, it is as wide as can
+ * be; and worked on online, where to compute exponentials once more takes less time than to fetch them.  (Of the
+ * whole array, by what lies between two classes: a result does not depend on how many of the columns come
+ * together.)  While one strip is computed with, the next is fetched, or if it is wide, the next block; but not
+ * lines whole pages apart, which drive out each other before their time. */
 static size_t column_strands(tile *t, size_t operands) {
   const ptrdiff_t apart = t->of->operands[0].col;
   const size_t all = operands * t->of->k * (size_t)(apart < 0 ? -apart : apart);
-  const size_t near = SMC_KEEP_BYTES / (operands * t->of->k * sizeof(vec));
-  t->online = all > SMC_CACHE_BYTES / 2 && near < SMC_MAX_ROWS / 4;
-  if (t->online || near > SMC_MAX_STRANDS) return SMC_MAX_STRANDS;
-  return near < SMC_MAX_ROWS ? SMC_MAX_ROWS : near;
+  const size_t near = SMC_KEEP_BYTES / (operands * t->of->k); /* bytes of each class */
+  const size_t strands = (near > SMC_STRIP_BYTES ? near : SMC_STRIP_BYTES) / sizeof(vec);
+  const size_t few = t->of->light ? SMC_LINE : SMC_FEW_LINES_BYTES;
+  const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
+  t->online =
+      is_wide && sizeof(vec) >= SMC_LINE / 2 && all > SMC_CACHE_BYTES * (SMC_LINE / sizeof(vec));
+  t->streams = t->far && apart > 0 && (t->online || !(is_wide || smc_is_pages_apart(apart)));
+  return is_wide || strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
 /* Whether the rows of a packed strand are read a quarter of a line at a time from so many lines that it
@@ -735,16 +766,16 @@ static size_t plan_tiles(tile *t, const batch *b) {
   t->lone = W > 1 && b->lone && b->n == 1 && b->k <= packed && !t->grouped && whole_rows &&
             size == sizeof(real);
   if (is_lone(t)) return 1;
-  const int columns = W > 1 && side_by_side && !whole_rows;
+  const int columns = side_by_side && !whole_rows;
   const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
-  const int copied =
-      columns && smc_is_pages_apart(b->operands[0].col) && b->k >= SMC_COPIED_MIN && b->k <= packed;
+  const int copied = W > 1 && columns && smc_is_pages_apart(b->operands[0].col) &&
+                     b->k >= SMC_COPIED_MIN && b->k <= packed;
   t->far = is_far;
   t->across = columns || (W > 1 && b->k <= packed && !t->grouped);
-  t->staged = size != sizeof(real) || copied || (is_across(t) ? !columns : !whole_rows);
+  t->staged = size != sizeof(real) || copied || !(columns || (whole_rows && !is_across(t)));
   size_t strands;
-  if (!t->staged && is_across(t)) {
+  if (is_columns(t)) {
     t->block = column_block(b, operands);
     return column_strands(t, operands);
   }
