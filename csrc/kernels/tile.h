@@ -146,9 +146,9 @@ enum { SMC_PART = 1 << 16, SMC_MAX_PARTS = 64 };
 enum { SMC_CACHE_BYTES = 1 << 24 };  /* that a cache may hold */
 enum { SMC_STREAM_BYTES = 1 << 25 }; /* of a result, that no cache will hold for whoever reads it */
 enum { SMC_LINE = 64 };              /* bytes of a cache line */
-enum { SMC_PAGE = 4096 };         /* after so many bytes the sets of the first-level cache recur */
-enum { SMC_SET_LINES = 16 };      /* that a pass over columns may ask of one set */
-enum { SMC_COLUMN_CLASSES = 16 }; /* of columns, that are taken at a time */
+enum { SMC_PAGE = 4096 }; /* after so many bytes the sets of the first-level cache recur */
+/* That a pass over columns asks for, in as many pages, before it goes on to the next columns; of one set. */
+enum { SMC_COLUMN_LINES = 128, SMC_SET_LINES = 16 };
 enum { SMC_STRIP_BYTES = 1024, SMC_FEW_LINES_BYTES = 256 }; /* of a class, in a tile of columns */
 enum { SMC_STAGE_BYTES = 16384 };                           /* of the buffer of one operand */
 /* The fewest classes and strands of columns that are worth copying to it. */
@@ -708,10 +708,10 @@ static void prefetch_tile(const tile *t) {
 /* Classes of columns in memory that a pass takes at a time, so that it finds the rest of a line again. */
 SMC_INLINE size_t column_block(const batch *b, size_t operands) {
   const ptrdiff_t apart = b->operands[0].col;
-  size_t block = SMC_COLUMN_CLASSES, lines = apart % SMC_PAGE ? 2 * SMC_SET_LINES : SMC_SET_LINES;
+  size_t lines = SMC_COLUMN_LINES;
   if (b->k <= SMC_SUM_STEPS) return b->k;
-  while (smc_is_pages_apart(apart) && block * operands > lines) block /= 2;
-  return block;
+  if (smc_is_pages_apart(apart)) lines = apart % SMC_PAGE ? 2 * SMC_SET_LINES : SMC_SET_LINES;
+  return lines / operands / SMC_GROUP * SMC_GROUP;
 }
 
 /* Of a tile of columns in memory: as many as stay in the second-level cache, but a strip no narrower than the
@@ -721,15 +721,18 @@ SMC_INLINE size_t column_block(const batch *b, size_t operands) {
  * together.)  While one strip is computed with, the next is fetched, or if it is wide, the next block; but not
  * lines whole pages apart, which drive out each other before their time. */
 static size_t column_strands(tile *t, size_t operands) {
-  const ptrdiff_t apart = t->of->operands[0].col;
-  const size_t all = operands * t->of->k * (size_t)(apart < 0 ? -apart : apart);
-  const size_t near = SMC_KEEP_BYTES / (operands * t->of->k); /* bytes of each class */
+  const batch *b = t->of;
+  const ptrdiff_t apart = b->operands[0].col;
+  const size_t all = operands * b->k * (size_t)(apart < 0 ? -apart : apart);
+  const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class */
   const size_t strands = (near > SMC_STRIP_BYTES ? near : SMC_STRIP_BYTES) / sizeof(vec);
-  const size_t few = t->of->light ? SMC_LINE : SMC_FEW_LINES_BYTES;
+  const size_t few = b->light ? SMC_LINE : SMC_FEW_LINES_BYTES;
   const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
+  /* Less than elsewhere, as the planes of an array come one by one. */
+  const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
   t->online =
       is_wide && sizeof(vec) >= SMC_LINE / 2 && all > SMC_CACHE_BYTES * (SMC_LINE / sizeof(vec));
-  t->streams = t->far && apart > 0 && (t->online || !(is_wide || smc_is_pages_apart(apart)));
+  t->streams = is_far && apart > 0 && (t->online || !(is_wide || smc_is_pages_apart(apart)));
   return is_wide || strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
