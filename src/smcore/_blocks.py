@@ -12,7 +12,7 @@ __all__ = ["LayerBlocks", "LayerGradients"]
 
 _GRANTED = 1 << 26  # bytes of scratch at any size: 64 MiB
 _SHARE = 20  # and more where it is less than this part of the logits
-_CHUNK = 1 << 21  # bytes of a matrix that is still in the cache when it is added to another
+_CHUNK = 1 << 20  # bytes of a matrix that is still in the cache when it is added to another
 _TERMS = 32  # added in the dtype computed in before a sum goes on in a wider one
 
 
@@ -49,8 +49,11 @@ class LayerBlocks:
             block_bytes = max(_GRANTED, size * count * classes // _SHARE)
         row = size * (classes if self.is_plain else classes + 3 * inputs)
         room = block_bytes - 4 * size * classes  # for the sums of the gradient by b
-        if not self.is_plain or count * row > room:
-            room -= 2 * size * inputs * width  # for a chunk of W, and one of its gradient
+        chunk = size * inputs * width
+        if not self.is_plain:
+            room -= 2 * chunk  # of W, and of its gradient
+        elif count * row > room:
+            room -= chunk
         number = -(-count // max(1, room // row))
         self.height = -(-count // max(1, number))
 
