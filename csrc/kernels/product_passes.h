@@ -16,6 +16,8 @@
 #define rows_in_turn SMC_K(rows_in_turn)
 #define strands_of_row SMC_K(strands_of_row)
 #define few_products SMC_K(few_products)
+#define fetch_later SMC_K(fetch_later)
+#define are_fetched SMC_K(are_fetched)
 #define short_products SMC_K(short_products)
 #define products_of_short_rows SMC_K(products_of_short_rows)
 #define products_of_rows SMC_K(products_of_rows)
@@ -32,6 +34,7 @@ enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that regist
 #else
 #define SMC_ROW_PASS SMC_INLINE
 #endif
+enum { SMC_LATER_BYTES = 2048 }; /* between what short rows are computed with and what is fetched */
 /* The longest rows whose products are computed beside the next dot product; from memory. */
 enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
@@ -197,11 +200,33 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
   }
 }
 
+/* Asks for what is so many bytes further on: the processor sees no stream in parts of lines. */
+SMC_INLINE void fetch_later(const elem *s, const elem *g, const elem *y, size_t bytes) {
+  for (size_t at = SMC_LATER_BYTES; at < SMC_LATER_BYTES + bytes; at += SMC_LINE) {
+    SMC_PREFETCH((const char *)s + at);
+    SMC_PREFETCH((const char *)g + at);
+    SMC_PREFETCH((const char *)y + at);
+  }
+}
+
+/* Whether rows of at most two lines lie side by side, and come from memory. */
+SMC_INLINE int are_fetched(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+  const size_t row = k * sizeof(elem);
+  const int dense = ((size_t)s.row == row) & ((size_t)g.row == row) & ((size_t)y.row == row);
+  return dense && row <= 2 * SMC_LINE && SMC_MAX_OPERANDS * n * row > SMC_CACHE_BYTES / 2;
+}
+
 /* All but the last few rows; how many. */
 SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, const size_t before,
                                  const int held, size_t rest) {
+  const size_t k = before + (size_t)(held - 1) * W + rest;
+  const int fetched = held < SMC_HELD_MAX && are_fetched(s, g, y, n, k);
   size_t row = 0;
   for (; row + SMC_GROUP <= n; row += SMC_GROUP) {
+    if (fetched) {
+      fetch_later(stored_row(s, row), stored_row(g, row), stored_row(y, row),
+                  SMC_GROUP * k * sizeof(elem));
+    }
     few_products(s, g, y, row, SMC_GROUP, before, held, rest);
   }
   return row;
@@ -210,9 +235,10 @@ SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, c
 #if SMC_FAST_MASKS
 /* Of rows that share vectors, side by side in memory. */
 SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, size_t count,
-                                       const shared_vector *v, const size_t steps) {
+                                       const shared_vector *v, int fetched, const size_t steps) {
   for (size_t i = 0, lanes; i < count; i += lanes) {
     lanes = count - i < v->lanes ? count - i : v->lanes;
+    if (fetched) fetch_later(s + i, g + i, y + i, SMC_LINE);
     const vec a = SMC_K(load_n)(s + i, lanes, v_set1(0)),
               b = SMC_K(load_n)(g + i, lanes, v_set1(0));
     const vec dot = sums_in_lanes(v_fma(a, b, v_set1(0)), v, steps);
@@ -224,10 +250,11 @@ static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, si
   const ptrdiff_t size = (ptrdiff_t)(k * sizeof(elem));
   if (n < W || k < 2 || 2 * k > W || s.row != size || g.row != size || y.row != size) return 0;
   const shared_vector v = share_vector(k);
+  const int fetched = are_fetched(s, g, y, n, k);
   switch (v.steps) {
-  case 1: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, 1); break;
-  case 2: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, 2); break;
-  default: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, SMC_MAX_STEPS);
+  case 1: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, 1); break;
+  case 2: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, 2); break;
+  default: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, SMC_MAX_STEPS);
   }
   return 1;
 }
