@@ -138,7 +138,8 @@ enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 /* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
  * does not cease to fetch ahead. */
 enum { SMC_BLOCK_BYTES = 2048 };   /* of a long row */
-enum { SMC_FAR_BYTES = 8192 };     /* of rows along, in all operands */
+enum { SMC_FAR_BYTES = 8192 };     /* of rows along, in all operands; */
+enum { SMC_AHEAD_BYTES = 32768 };  /* where passes fetch what comes next */
 enum { SMC_FAR_STRANDS = 4 };      /* of packed rows */
 enum { SMC_TOUCHED_BYTES = 2048 }; /* or of these, where all lines are touched before */
 /* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
@@ -794,7 +795,8 @@ static size_t plan_tiles(tile *t, const batch *b) {
     strands = room / t->block;
   } else {
     const size_t row = b->k * sizeof(real);
-    const size_t near = is_far ? SMC_FAR_BYTES : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
+    const size_t far = b->fetches ? SMC_AHEAD_BYTES : SMC_FAR_BYTES;
+    const size_t near = is_far ? far : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
     strands = t->grouped ? W : near / (operands * row);
   }
