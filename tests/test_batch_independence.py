@@ -174,6 +174,18 @@ def test_results_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
     assert (space[:start] == 7).all() and space[-1] == 7
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_vjp"])
+@pytest.mark.parametrize("k", [10, 31, 127, 192, 256, 700])
+def test_rows_that_come_from_memory(sm, native_dtype, rng, name, k):
+    """Tiles are cut and lines fetched in another way: the bits are those of a few rows."""
+    operation = OPERATIONS[name]
+    operands = operation.draw(rng, native_dtype, (6_000_000 // k,), k)
+    (expected,) = results(operation(sm, operands))
+    for part in (slice(0, 1), slice(5, 25), slice(-40, None)):
+        few = {key: a[part] for key, a in operands.items()}
+        assert_identical(results(operation(sm, few)), (expected[part],))
+
+
 @pytest.mark.parametrize("name", ["log_softmax", "softmax_vjp"])
 @pytest.mark.parametrize("k, start", [(5, 0), (40, 3), (40, 16), (1000, 0)])
 def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):

@@ -766,12 +766,14 @@ static size_t plan_tiles(tile *t, const batch *b) {
     whole_rows &= b->operands[i].col == size;
   }
   t->block = b->k;
-  t->grouped = b->grouped && whole_rows && size == sizeof(real);
+  const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
+  /* A group, and what is kept of it.  (Always, if its rows would be packed else: their bits would be others.) */
+  const int is_near = !is_far || W * b->k * sizeof(real) < SMC_L1_BYTES / 2;
+  t->grouped = b->grouped && whole_rows && size == sizeof(real) && is_near;
   t->lone = W > 1 && b->lone && b->n == 1 && b->k <= packed && !t->grouped && whole_rows &&
             size == sizeof(real);
   if (is_lone(t)) return 1;
   const int columns = side_by_side && !whole_rows;
-  const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied = W > 1 && columns && smc_is_pages_apart(b->operands[0].col) &&
                      b->k >= SMC_COPIED_MIN && b->k <= packed;
