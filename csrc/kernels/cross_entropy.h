@@ -63,6 +63,7 @@ SMC_INLINE smc_view rows_of_group(const tile *t, int operand, size_t g) {
   }
   const strand s = strand_of(t, operand, is_across(t) ? g : g * t->group);
   if (is_across(t)) return (smc_view){s.p, sizeof(real), s.step};
+  /* (The step of one lane may be that of columns.) */
   return (smc_view){s.p, t->apart[operand], W > 1 ? (ptrdiff_t)sizeof(real) : s.step};
 }
 

@@ -17,6 +17,7 @@
 #define strands_of_row SMC_K(strands_of_row)
 #define few_products SMC_K(few_products)
 #define fetch_later SMC_K(fetch_later)
+#define are_side_by_side SMC_K(are_side_by_side)
 #define are_fetched SMC_K(are_fetched)
 #define short_products SMC_K(short_products)
 #define products_of_short_rows SMC_K(products_of_short_rows)
@@ -209,11 +210,17 @@ SMC_INLINE void fetch_later(const elem *s, const elem *g, const elem *y, size_t 
   }
 }
 
-/* Whether rows of at most two lines lie side by side, and come from memory. */
+/* Whether nothing lies between dense rows. */
+SMC_INLINE int are_side_by_side(smc_view s, smc_view g, smc_view y, size_t k) {
+  const ptrdiff_t row = (ptrdiff_t)(k * sizeof(elem));
+  return s.row == row && g.row == row && y.row == row;
+}
+
+/* Whether such rows are of at most two lines, and come from memory. */
 SMC_INLINE int are_fetched(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
   const size_t row = k * sizeof(elem);
-  const int dense = ((size_t)s.row == row) & ((size_t)g.row == row) & ((size_t)y.row == row);
-  return dense && row <= 2 * SMC_LINE && SMC_MAX_OPERANDS * n * row > SMC_CACHE_BYTES / 2;
+  return are_side_by_side(s, g, y, k) && row <= 2 * SMC_LINE &&
+         SMC_MAX_OPERANDS * n * row > SMC_CACHE_BYTES / 2;
 }
 
 /* All but the last few rows; how many. */
@@ -247,8 +254,7 @@ SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, si
 }
 
 static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  const ptrdiff_t size = (ptrdiff_t)(k * sizeof(elem));
-  if (n < W || k < 2 || 2 * k > W || s.row != size || g.row != size || y.row != size) return 0;
+  if (n < W || k < 2 || 2 * k > W || !are_side_by_side(s, g, y, k)) return 0;
   const shared_vector v = share_vector(k);
   const int fetched = are_fetched(s, g, y, n, k);
   switch (v.steps) {

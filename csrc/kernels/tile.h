@@ -729,7 +729,7 @@ static size_t column_strands(tile *t, size_t operands) {
   const size_t strands = (near > SMC_STRIP_BYTES ? near : SMC_STRIP_BYTES) / sizeof(vec);
   const size_t few = b->light ? SMC_LINE : SMC_FEW_LINES_BYTES;
   const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
-  /* Less than elsewhere, as the planes of an array come one by one. */
+  /* Half of what is far elsewhere, as the planes of an array come one by one. */
   const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
   t->online =
       is_wide && sizeof(vec) >= SMC_LINE / 2 && all > SMC_CACHE_BYTES * (SMC_LINE / sizeof(vec));
