@@ -93,6 +93,7 @@
 #define find_lines SMC_V(find_lines)
 #define lines_of SMC_V(lines_of)
 #define fetch_lines SMC_V(fetch_lines)
+#define fetch_all_lines SMC_V(fetch_all_lines)
 #define fetch_strand SMC_V(fetch_strand)
 #define prefetch_tile SMC_V(prefetch_tile)
 #define column_block SMC_V(column_block)
@@ -676,9 +677,13 @@ SMC_INLINE void fetch_lines(const lines_ahead *a, size_t i, size_t vectors) {
 }
 
 /* All that go with strand u, of so many vectors. */
-static SMC_OUTLINE void fetch_strand(const tile *t, size_t u, size_t vectors) {
+static SMC_OUTLINE void fetch_all_lines(const tile *t, size_t u, size_t vectors) {
   const lines_ahead a = lines_of(t, u);
   fetch_lines(&a, 0, vectors);
+}
+
+SMC_INLINE void fetch_strand(const tile *t, size_t u, size_t vectors) {
+  if (W > 1 && t->streams) fetch_all_lines(t, u, vectors);
 }
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
