@@ -149,6 +149,7 @@ def wheel(session: nox.Session) -> None:
     )
     tag = sysconfig_tag(session)
     repaired = only(DIST, f"*-{tag}-*manylinux*.whl")
+    session.run("python", "tools/recompress_wheel.py", str(repaired))
     session.run("twine", "check", "--strict", str(repaired))
     session.run("check-wheel-contents", str(repaired))
     check_symbols(session, repaired, scratch)
