@@ -22,6 +22,7 @@
 #define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
 #define spread_gradient SMC_V(spread_gradient)
+#define clear_ignored SMC_V(clear_ignored)
 #define gradient_strand SMC_V(gradient_strand)
 #define gradient_at_labels SMC_V(gradient_at_labels)
 #define loss_and_slope SMC_V(loss_and_slope)
@@ -212,9 +213,22 @@ static void spread_gradient(const tile *t, size_t u, const shift *sh, const slop
   }
 }
 
+/* A row that is ignored has no gradient. */
+SMC_INLINE void clear_ignored(const tile *t, size_t u, const targets *a) {
+  const strand y = strand_of(t, SMC_GRAD, u);
+  const extent n = extent_of(t, u);
+  const mask ignored = v_eq(of_strand(t, u, &a->present), v_set1(0));
+  if (v_count(ignored) == 0) return;
+  for (size_t i = 0; i < steps_of(n); ++i) {
+    const strand at = ahead(y, i);
+    const size_t lanes = lanes_at(n, i);
+    store_lanes(at, v_select(ignored, v_set1(0), load_lanes(at, lanes, v_set1(0))), lanes);
+  }
+}
+
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
 static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, const slope *of_group,
-                            const targets *a, const smc_targets *how, int spread, int keep) {
+                            const smc_targets *how, int spread, int keep) {
   const scaling scale = scaling_by(1, is_across(t));
   const shift sh = shift_of_strand(t, u, &s->sh);
   const slope g = slope_of_strand(t, u, of_group);
@@ -226,13 +240,6 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
     scale_strand(t, y, n, g.per_exp);
   } else {
     quotient_strand(t, u, x, y, n, &sh, &scale, g.per_exp);
-  }
-  const mask ignored = v_eq(of_strand(t, u, &a->present), v_set1(0));
-  if (v_count(ignored) == 0) return;
-  for (size_t i = 0; i < steps_of(n); ++i) {
-    const strand at = ahead(y, i);
-    const size_t lanes = lanes_at(n, i);
-    store_lanes(at, v_select(ignored, v_set1(0), load_lanes(at, lanes, v_set1(0))), lanes);
   }
 }
 
@@ -271,11 +278,16 @@ typedef struct {
 
 static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
-  for (size_t u = 0; u < t->strands; ++u) {
+  const scaling scale = scaling_by(1, is_across(t));
+  pair per_exp[SMC_MAX_STRANDS];
+  size_t u = 0;
+  for (size_t g = 0; g < strands_abreast(t); ++g) per_exp[g] = of->slope[g].per_exp;
+  if (!of->spread) u = divide_abreast(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
+  for (; u < t->strands; ++u) {
     const size_t g = group_of(t, u);
-    gradient_strand(t, u, &of->sums[g], &of->slope[g], &of->targets[g], of->how, of->spread,
-                    of->kept);
+    gradient_strand(t, u, &of->sums[g], &of->slope[g], of->how, of->spread, of->kept);
   }
+  for (u = 0; u < t->strands; ++u) clear_ignored(t, u, &of->targets[group_of(t, u)]);
   for (size_t g = 0; of->at_label && g < groups_of(t); ++g) {
     gradient_at_labels(t, g, &of->sums[g], &of->slope[g], &of->targets[g]);
   }

@@ -46,6 +46,16 @@
 #define sums_online SMC_V(sums_online)
 #define log_of SMC_V(log_of)
 #define log_of_sum SMC_V(log_of_sum)
+#define max_abreast SMC_V(max_abreast)
+#define are_plain SMC_V(are_plain)
+#define terms_abreast SMC_V(terms_abreast)
+#define sums_abreast SMC_V(sums_abreast)
+#define totals_abreast SMC_V(totals_abreast)
+#define tails_abreast SMC_V(tails_abreast)
+#define scale_abreast SMC_V(scale_abreast)
+#define quotients_abreast SMC_V(quotients_abreast)
+#define divide_abreast SMC_V(divide_abreast)
+#define logs_abreast SMC_V(logs_abreast)
 #define find_nans SMC_V(find_nans)
 #define shift_of_strand SMC_V(shift_of_strand)
 #define pair_of_strand SMC_V(pair_of_strand)
@@ -99,6 +109,21 @@ SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
 SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
   if (has_row_instance() && is_dense(x, n)) return max_of(dense(x), whole(n), scale);
   return max_of(x, n, scale);
+}
+
+/* Of so many strands of columns, abreast, in the block at hand. */
+static SMC_OUTLINE void max_abreast(const tile *t, size_t strands, const scaling *scale, vec *m) {
+  const size_t classes = block_classes(t);
+  for (size_t u = 0; u < strands; u += SMC_GROUP) {
+    strand x = strand_of(t, SMC_X, u);
+    vec most[SMC_GROUP], a[SMC_GROUP];
+    SMC_EACH(j, SMC_GROUP) most[j] = m[u + (size_t)j];
+    for (size_t i = 0; i < classes; ++i, x = ahead(x, 1)) {
+      load_abreast(x, a, SMC_GROUP, SMC_GROUP);
+      SMC_EACH(j, SMC_GROUP) most[j] = v_max(most[j], v_mul(a[j], scale->sign));
+    }
+    SMC_EACH(j, SMC_GROUP) m[u + (size_t)j] = most[j];
+  }
 }
 
 /* ---- pass 2: sums of exponentials ------------------------------------------------------------------ */
@@ -238,7 +263,9 @@ typedef struct {
 
 /* The maxima, in the block at hand, of each lane. */
 static void find_maxima(const tile *t, const scaling *scale, vec *m) {
-  for (size_t u = 0; u < t->strands; ++u) {
+  size_t u = strands_abreast(t);
+  if (u > 0) max_abreast(t, u, scale, m);
+  for (; u < t->strands; ++u) {
     m[u] = v_max(m[u], max_of_strand(strand_of(t, SMC_X, u), extent_of(t, u), scale));
   }
 }
@@ -252,12 +279,87 @@ SMC_INLINE shift shift_of_strand(const tile *t, size_t u, const shift *s) {
                  of_strand(t, u, &s->origin)};
 }
 
+/* Whether no argument, in so many groups, is more than x itself. */
+SMC_INLINE int are_plain(const softmax_sums *s, size_t groups, const scaling *scale) {
+  int general = 0;
+  for (size_t g = 0; g < groups; ++g) general |= is_general(scale, &s[g].sh);
+  return !general;
+}
+
+/* The terms of so many classes of columns abreast, which go to y if they are to be kept. */
+SMC_INLINE void terms_abreast(const strand x, const strand y, const softmax_sums *s,
+                              const scaling *scale, vec *e, vec *peaks, int keep, const int classes,
+                              const int abreast, const smc_sum which) {
+  const int n = classes * abreast;
+  vec a[SMC_GROUP];
+  shift sh[SMC_GROUP];
+  load_abreast(x, a, n, abreast);
+  SMC_EACH(j, n) e[j] = a[j], sh[j] = s[j % abreast].sh;
+  exp_shifted(e, sh, 1, scale, n, 0);
+  if (keep) store_abreast(y, e, n, abreast, 0);
+  if (which == SMC_TOTAL) return;
+  SMC_EACH(j, n) { leave_out_peaks(&a[j], &e[j], s[j % abreast].absent, &peaks[j % abreast], 1); }
+}
+
+/* Four columns abreast, so that lines are read in the order in which they lie in memory, and no group is left
+ * over whatever the number of classes; or two and two classes, as a tail takes two terms to a sum at a time.  The
+ * order is that of sum_of_terms, as beside these strands there may be one that is not whole. */
+SMC_INLINE void sums_abreast(const tile *t, size_t u, const scaling *scale, int keep,
+                             softmax_sums *s, const smc_sum which) {
+  const int abreast = which == SMC_TOTAL ? SMC_GROUP : SMC_GROUP / 2;
+  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
+  const size_t k = block_classes(t);
+  const lines_ahead lines = lines_of(t, u);
+  strand x = strand_of(t, SMC_X, u), y = keep ? strand_of(t, t->of->inputs, u) : x;
+  vec peaks[SMC_GROUP], e[SMC_GROUP];
+  pair total[SMC_GROUP];
+  SMC_EACH(j, abreast) peaks[j] = s[j].peaks, total[j] = pair_of(0);
+  for (size_t i = 0, from; i < k;) {
+    const size_t end = k - i < SMC_SUM_STEPS ? k : i + SMC_SUM_STEPS;
+    const size_t paired = which == SMC_TAIL ? i + (end - i) / SMC_GROUP * SMC_GROUP : i;
+    pair sum[SMC_GROUP];
+    SMC_EACH(j, abreast) sum[j] = (pair){offset, v_set1(0)};
+    for (from = i; i < paired; i += 2, x = ahead(x, 2), y = ahead(y, 2)) {
+      terms_abreast(x, y, s, scale, e, peaks, keep, 2, abreast, which);
+      SMC_EACH(j, abreast) add_two_terms(&sum[j], e[j], e[j + abreast], which, 1);
+      SMC_EACH(c, 2) fetch_abreast(&lines, i + (size_t)c, abreast);
+    }
+    for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+      terms_abreast(x, y, s, scale, e, peaks, keep, 1, abreast, which);
+      SMC_EACH(j, abreast) add_term(&sum[j], e[j], which);
+      fetch_abreast(&lines, i, abreast);
+    }
+    SMC_EACH(j, abreast) {
+      total[j] = pair_add_to(total[j], (pair){v_sub(sum[j].hi, offset), sum[j].lo}, from == 0);
+    }
+  }
+  SMC_EACH(j, abreast) {
+    s[j].sum = pair_add_to(s[j].sum, total[j], t->begin == 0);
+    s[j].peaks = peaks[j];
+  }
+}
+
+static SMC_OUTLINE void totals_abreast(const tile *t, size_t strands, const scaling *scale,
+                                       int keep, softmax_sums *s) {
+  for (size_t u = 0; u < strands; u += SMC_GROUP) sums_abreast(t, u, scale, keep, s + u, SMC_TOTAL);
+}
+
+static SMC_OUTLINE void tails_abreast(const tile *t, size_t strands, const scaling *scale, int keep,
+                                      softmax_sums *s) {
+  for (size_t u = 0; u < strands; u += SMC_GROUP / 2) {
+    sums_abreast(t, u, scale, keep, s + u, SMC_TAIL);
+  }
+}
+
 /* The terms of the block at hand, lane by lane; before the first, there are none. */
 static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
                      softmax_sums *s) {
   const int precise = SMC_C(OCTAVE) > 1;
   const int paired = which == SMC_TAIL || (precise && !is_across(t) && t->of->k > SMC_UNPAIRED_MAX);
-  for (size_t u = 0; u < t->strands; ++u) {
+  size_t u = strands_abreast(t);
+  if (!are_plain(s, u, scale)) u = 0;
+  if (u > 0) (which == SMC_TOTAL ? totals_abreast : tails_abreast)(t, u, scale, keep, s);
+  for (; u < t->strands; ++u) {
     const strand x = strand_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
     const strand y = keep ? strand_of(t, t->of->inputs, u) : nowhere;
     const extent n = extent_of(t, u);
@@ -575,6 +677,51 @@ static void scale_columns(const strand y, const extent n, const pair inverse) {
   scale_values(y, n, inverse);
 }
 
+/* Of so many strands of columns, abreast, in the block at hand. */
+static SMC_OUTLINE void scale_abreast(const tile *t, int out, size_t strands, const pair *inverse) {
+  const size_t classes = block_classes(t);
+  for (size_t u = 0; u < strands; u += SMC_GROUP) {
+    strand y = strand_of(t, out, u);
+    for (size_t i = 0; i < classes; ++i, y = ahead(y, 1)) {
+      vec e[SMC_GROUP];
+      load_abreast(y, e, SMC_GROUP, SMC_GROUP);
+      SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
+      store_abreast(y, e, SMC_GROUP, SMC_GROUP, 0);
+    }
+  }
+}
+
+/* The same where e is computed once more: class after class, as they lie in memory. */
+static SMC_OUTLINE void quotients_abreast(const tile *t, int out, size_t strands,
+                                          const softmax_sums *s, const scaling *scale,
+                                          const pair *inverse) {
+  const size_t classes = block_classes(t);
+  const int past = goes_past(t, strand_of(t, out, 0), extent_of(t, 0));
+  for (size_t i = 0; i < classes; ++i) {
+    for (size_t u = 0; u < strands; u += SMC_GROUP) {
+      const strand x = ahead(strand_of(t, SMC_X, u), i), y = ahead(strand_of(t, out, u), i);
+      vec e[SMC_GROUP];
+      fetch_later_class(t, x);
+      terms_abreast(x, y, s + u, scale, e, NULL, 0, 1, SMC_GROUP, SMC_TOTAL);
+      SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
+      store_abreast(y, e, SMC_GROUP, SMC_GROUP, past);
+    }
+  }
+}
+
+/* How many strands' quotients were taken abreast. */
+static size_t divide_abreast(const tile *t, int out, const softmax_sums *s, const scaling *scale,
+                             const pair *inverse, int kept) {
+  const size_t u = strands_abreast(t);
+  if (u == 0 || !(kept || are_plain(s, u, scale))) return 0;
+  if (kept) {
+    scale_abreast(t, out, u, inverse);
+  } else {
+    quotients_abreast(t, out, u, s, scale, inverse);
+  }
+  return u;
+}
+
 SMC_INLINE void scale_strand(const tile *t, strand y, extent n, const pair inverse) {
   if (is_dense(y, n)) {
     const size_t head = lanes_to_line(t, y, n);
@@ -666,6 +813,25 @@ SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, v
   }
 }
 
+/* Of so many strands of columns, abreast, in the block at hand: class after class, as they lie in memory. */
+static SMC_OUTLINE void logs_abreast(const tile *t, size_t strands, const softmax_sums *s,
+                                     const vec *log, const scaling *scale) {
+  const size_t classes = block_classes(t);
+  const int past = goes_past(t, strand_of(t, SMC_Y, 0), extent_of(t, 0));
+  for (size_t i = 0; i < classes; ++i) {
+    for (size_t u = 0; u < strands; u += SMC_GROUP) {
+      const strand x = ahead(strand_of(t, SMC_X, u), i), y = ahead(strand_of(t, SMC_Y, u), i);
+      vec a[SMC_GROUP];
+      fetch_later_class(t, x);
+      load_abreast(x, a, SMC_GROUP, SMC_GROUP);
+      SMC_EACH(j, SMC_GROUP) {
+        a[j] = log_of(a[j], s[u + (size_t)j].m, log[u + (size_t)j], scale, 0);
+      }
+      store_abreast(y, a, SMC_GROUP, SMC_GROUP, past);
+    }
+  }
+}
+
 /* log1p(S'/e_k) */
 SMC_INLINE pair log_of_sum(const softmax_sums *s, const scaling *scale) {
   pair e = exp_of_peak(s->m, &s->sh, scale);
@@ -690,7 +856,8 @@ typedef struct {
 
 static void softmax_results(tile *t, const void *how) {
   const results_of *of = how;
-  for (size_t u = 0; u < t->strands; ++u) {
+  size_t u = divide_abreast(t, SMC_Y, of->sums, of->scale, of->inverse, of->kept);
+  for (; u < t->strands; ++u) {
     const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
     const extent n = extent_of(t, u);
     const size_t g = group_of(t, u);
@@ -706,7 +873,9 @@ static void softmax_results(tile *t, const void *how) {
 
 static void log_softmax_results(tile *t, const void *how) {
   const results_of *of = how;
-  for (size_t u = 0; u < t->strands; ++u) {
+  size_t u = of->scale->active ? 0 : strands_abreast(t);
+  if (u > 0) logs_abreast(t, u, of->sums, of->log, of->scale);
+  for (; u < t->strands; ++u) {
     const size_t g = group_of(t, u);
     if (t->online) fetch_strand(t, u, steps_of(extent_of(t, u)));
     log_strand(t, strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),

@@ -43,6 +43,10 @@
 #define ahead SMC_V(ahead)
 #define is_past SMC_V(is_past)
 #define goes_past SMC_V(goes_past)
+#define beside SMC_V(beside)
+#define load_abreast SMC_V(load_abreast)
+#define store_abreast SMC_V(store_abreast)
+#define strands_abreast SMC_V(strands_abreast)
 #define load_group SMC_V(load_group)
 #define store_group SMC_V(store_group)
 #define store_past SMC_V(store_past)
@@ -93,6 +97,8 @@
 #define find_lines SMC_V(find_lines)
 #define lines_of SMC_V(lines_of)
 #define fetch_lines SMC_V(fetch_lines)
+#define fetch_abreast SMC_V(fetch_abreast)
+#define fetch_later_class SMC_V(fetch_later_class)
 #define fetch_all_lines SMC_V(fetch_all_lines)
 #define fetch_strand SMC_V(fetch_strand)
 #define prefetch_tile SMC_V(prefetch_tile)
@@ -100,6 +106,7 @@
 #define are_scattered SMC_V(are_scattered)
 #define far_strands SMC_V(far_strands)
 #define column_strands SMC_V(column_strands)
+#define are_copied SMC_V(are_copied)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
 #define are_past_caches SMC_V(are_past_caches)
@@ -152,9 +159,10 @@ enum { SMC_PAGE = 4096 }; /* after so many bytes the sets of the first-level cac
 /* That a pass over columns asks for, in as many pages, before it goes on to the next columns; of one set. */
 enum { SMC_COLUMN_LINES = 128, SMC_SET_LINES = 16 };
 enum { SMC_STRIP_BYTES = 1024, SMC_FEW_LINES_BYTES = 256 }; /* of a class, in a tile of columns */
-enum { SMC_STAGE_BYTES = 16384 };                           /* of the buffer of one operand */
+enum { SMC_LATER_CLASSES = 8 };   /* that are fetched of columns gone through once more */
+enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
 /* The fewest classes and strands of columns that are worth copying to it. */
-enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 3 };
+enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 5 };
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
 
 /* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few
@@ -268,7 +276,8 @@ SMC_INLINE int is_dense(const strand s, const extent n) {
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
-/* Of softmax and its like, for float alone: it gains a few per cent, and of double would be a fiftieth of a wheel. */
+/* Of softmax and its like, for float alone; and passes over columns abreast: of double each would be a fiftieth of a
+ * wheel. */
 SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
@@ -330,6 +339,26 @@ SMC_INLINE void store_group(const strand s, const vec *a, size_t lanes, int past
     SMC_EACH(j, SMC_GROUP) store_past(ahead(s, (size_t)j), a[j]);
   } else {
     SMC_EACH(j, SMC_GROUP) store_lanes(ahead(s, (size_t)j), a[j], lanes);
+  }
+}
+
+/* The strand of columns so many places further on. */
+SMC_INLINE strand beside(const strand s, size_t u) { return (strand){s.p + u * W, s.step}; }
+
+/* Of so many columns `abreast` the first n vectors, class after class.  (Both are constants.) */
+SMC_INLINE void load_abreast(const strand s, vec *a, const int n, const int abreast) {
+  SMC_EACH(j, n) a[j] = v_load(vector_at(beside(s, (size_t)(j % abreast)), (size_t)(j / abreast)));
+}
+
+SMC_INLINE void store_abreast(const strand s, const vec *a, const int n, const int abreast,
+                              int past) {
+  SMC_EACH(j, n) {
+    const strand to = ahead(beside(s, (size_t)(j % abreast)), (size_t)(j / abreast));
+    if (SMC_STREAMS && past) {
+      store_past(to, a[j]);
+    } else {
+      v_store(to.p, a[j]);
+    }
   }
 }
 
@@ -408,6 +437,13 @@ SMC_INLINE extent extent_of(const tile *t, size_t u) {
   const size_t classes = block_classes(t);
   if (!is_across(t)) return (extent){classes / W, W, classes % W};
   return (extent){classes, t->staged ? W : (uint32_t)group_rows(t, u), 0};
+}
+
+/* The first strands of a tile of columns, SMC_GROUP at a time, which are whole: they go through the passes of
+ * softmax and its like abreast. */
+SMC_INLINE size_t strands_abreast(const tile *t) {
+  if (W == 1 || !has_row_instance() || !is_columns(t)) return 0;
+  return t->rows / W / SMC_GROUP * SMC_GROUP;
 }
 
 /* The block that begins with that class: its inputs are in the strands. */
@@ -676,6 +712,26 @@ SMC_INLINE void fetch_lines(const lines_ahead *a, size_t i, size_t vectors) {
   }
 }
 
+/* While class i of columns abreast is computed with. */
+SMC_INLINE void fetch_abreast(const lines_ahead *a, size_t i, const int abreast) {
+  if (!a->first[0]) return;
+  SMC_UNROLL for (size_t at = 0; at < (size_t)abreast * sizeof(vec); at += SMC_LINE) {
+    SMC_EACH(j, SMC_MAX_OPERANDS) {
+      if (a->first[j]) SMC_PREFETCH(a->first[j] + i * a->step + at);
+    }
+  }
+}
+
+/* Columns abreast that are gone through class after class, once more: so many classes further on, as few lines
+ * of a page are too short a stream for the processor. */
+SMC_INLINE void fetch_later_class(const tile *t, const strand x) {
+  if (!t->online || !t->streams) return;
+  const char *later = (const char *)vector_at(x, SMC_LATER_CLASSES);
+  SMC_UNROLL for (size_t at = 0; at < SMC_GROUP * sizeof(vec); at += SMC_LINE) {
+    SMC_PREFETCH(later + at);
+  }
+}
+
 /* All that go with strand u, of so many vectors. */
 static SMC_OUTLINE void fetch_all_lines(const tile *t, size_t u, size_t vectors) {
   const lines_ahead a = lines_of(t, u);
@@ -711,12 +767,14 @@ static void prefetch_tile(const tile *t) {
   }
 }
 
-/* Classes of columns in memory that a pass takes at a time, so that it finds the rest of a line again. */
-SMC_INLINE size_t column_block(const batch *b, size_t operands) {
+/* Classes of columns in memory that a pass takes at a time, so that it finds the rest of a line again; or, where
+ * lines are whole pages apart, all that the next pass finds.  (Online it looks for none in the first-level cache.) */
+SMC_INLINE size_t column_block(const tile *t, const batch *b, size_t operands) {
   const ptrdiff_t apart = b->operands[0].col;
-  size_t lines = SMC_COLUMN_LINES;
+  const int in_few_sets = smc_is_pages_apart(apart) && !(t->online && has_row_instance());
+  const size_t sets = apart % SMC_PAGE ? 2 : 1;
   if (b->k <= SMC_SUM_STEPS) return b->k;
-  if (smc_is_pages_apart(apart)) lines = apart % SMC_PAGE ? 2 * SMC_SET_LINES : SMC_SET_LINES;
+  const size_t lines = in_few_sets ? sets * SMC_SET_LINES : SMC_COLUMN_LINES;
   return lines / operands / SMC_GROUP * SMC_GROUP;
 }
 
@@ -732,7 +790,10 @@ static size_t column_strands(tile *t, size_t operands) {
   const size_t all = operands * b->k * (size_t)(apart < 0 ? -apart : apart);
   const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class */
   const size_t strands = (near > SMC_STRIP_BYTES ? near : SMC_STRIP_BYTES) / sizeof(vec);
-  const size_t few = b->light ? SMC_LINE : SMC_FEW_LINES_BYTES;
+  const size_t few = b->light                                          ? SMC_LINE
+                     : has_row_instance() && smc_is_pages_apart(apart) ? 8 * SMC_FEW_LINES_BYTES
+                     : all > 4 * SMC_CACHE_BYTES                       ? 2 * SMC_FEW_LINES_BYTES
+                                                                       : SMC_FEW_LINES_BYTES;
   const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
   /* Half of what is far elsewhere, as the planes of an array come one by one. */
   const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
@@ -755,6 +816,13 @@ SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
                       : t->prefetch ? SMC_TOUCHED_BYTES / strand_bytes
                                     : SMC_FAR_STRANDS;
   return strands < most ? strands : most;
+}
+
+/* Whether columns whole pages apart are better copied: unless all passes go through them abreast, and they fit the
+ * first-level cache or are taken a block at a time. */
+SMC_INLINE int are_copied(const batch *b) {
+  const int abreast = has_row_instance() && b->fetches && b->count < SMC_MAX_OPERANDS;
+  return !abreast || (b->k > SMC_SET_LINES && b->k <= SMC_SUM_STEPS);
 }
 
 /* How the rows are cut into tiles and blocks; the strands of a whole tile. */
@@ -781,14 +849,15 @@ static size_t plan_tiles(tile *t, const batch *b) {
   const int columns = side_by_side && !whole_rows;
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied = W > 1 && columns && smc_is_pages_apart(b->operands[0].col) &&
-                     b->k >= SMC_COPIED_MIN && b->k <= packed;
+                     b->k >= SMC_COPIED_MIN && b->k <= packed && are_copied(b);
   t->far = is_far;
   t->across = columns || (W > 1 && b->k <= packed && !t->grouped);
   t->staged = size != sizeof(real) || copied || !(columns || (whole_rows && !is_across(t)));
   size_t strands;
   if (is_columns(t)) {
-    t->block = column_block(b, operands);
-    return column_strands(t, operands);
+    strands = column_strands(t, operands);
+    t->block = column_block(t, b, operands);
+    return strands;
   }
   if (is_across(t)) {
     if (b->k > packed) t->block = room / (SMC_MAX_ROWS * W);
