@@ -788,18 +788,20 @@ static size_t column_strands(tile *t, size_t operands) {
   const batch *b = t->of;
   const ptrdiff_t apart = b->operands[0].col;
   const size_t all = operands * b->k * (size_t)(apart < 0 ? -apart : apart);
-  const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class */
-  const size_t strands = (near > SMC_STRIP_BYTES ? near : SMC_STRIP_BYTES) / sizeof(vec);
-  const size_t few = b->light                                          ? SMC_LINE
-                     : has_row_instance() && smc_is_pages_apart(apart) ? 8 * SMC_FEW_LINES_BYTES
-                     : all > 4 * SMC_CACHE_BYTES                       ? 2 * SMC_FEW_LINES_BYTES
-                                                                       : SMC_FEW_LINES_BYTES;
+  const int pages_apart = smc_is_pages_apart(apart);
+  const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class that stay */
+  const size_t strip = pages_apart ? near : SMC_L2_BYTES / (operands * b->k);
+  const size_t strands = (strip > SMC_STRIP_BYTES ? strip : SMC_STRIP_BYTES) / sizeof(vec);
+  const size_t few = b->light                            ? SMC_LINE
+                     : has_row_instance() && pages_apart ? 8 * SMC_FEW_LINES_BYTES
+                     : all > 4 * SMC_CACHE_BYTES         ? 2 * SMC_FEW_LINES_BYTES
+                                                         : SMC_FEW_LINES_BYTES;
   const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
   /* Half of what is far elsewhere, as the planes of an array come one by one. */
   const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
   t->online =
       is_wide && sizeof(vec) >= SMC_LINE / 2 && all > SMC_CACHE_BYTES * (SMC_LINE / sizeof(vec));
-  t->streams = is_far && apart > 0 && (t->online || !(is_wide || smc_is_pages_apart(apart)));
+  t->streams = is_far && apart > 0 && (t->online || !(is_wide || pages_apart));
   return is_wide || strands > SMC_MAX_STRANDS ? SMC_MAX_STRANDS : strands;
 }
 
