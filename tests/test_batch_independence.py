@@ -158,7 +158,10 @@ def test_a_row_as_long_as_several_blocks(sm, native_dtype, rng):
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
-@pytest.mark.parametrize("k, start", [(515, 0), (1000, 1), (4097, 5), (200_000, 3)])
+@pytest.mark.parametrize(
+    "k, start",
+    [(10, 1), (23, 16), (100, 3), (256, 5), (515, 0), (1000, 1), (4097, 5), (200_000, 3)],
+)
 def test_results_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
     """Beyond 32 MiB some are stored past the caches, a line at a time: at any place in a line."""
     operation = OPERATIONS[name]
@@ -171,6 +174,26 @@ def test_results_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
         assert operation(sm, operands, out=out) is out
         (expected,) = call(sm, operation, row)
     np.testing.assert_array_equal(out, np.resize(expected, (n, k)))
+    assert (space[:start] == 7).all() and space[-1] == 7
+
+
+@pytest.mark.parametrize("k, start", [(100, 3), (1000, 16)])
+def test_gradients_that_no_cache_holds(sm, native_dtype, rng, k, start):
+    """The same of losses, whose gradient at a label is written by itself; one row is ignored."""
+    n = 2**25 // native_dtype.itemsize // k + 3
+    few = rng.normal(size=(7, k)).astype(native_dtype)
+    labels = rng.integers(0, k, 7)
+    labels[3] = -100
+    space = np.full(n * k + start + 1, 7, native_dtype)
+    out = space[start:-1].reshape(n, k)
+    with sm.set_num_threads(1):
+        loss, gradient = sm.cross_entropy_with_grad(
+            np.resize(few, (n, k)), np.resize(labels, n), reduction="none", out=out
+        )
+    expected = sm.cross_entropy_with_grad(few, labels, reduction="none")
+    assert gradient is out
+    np.testing.assert_array_equal(loss, np.resize(expected[0], n))
+    np.testing.assert_array_equal(out, np.resize(expected[1], (n, k)))
     assert (space[:start] == 7).all() and space[-1] == 7
 
 

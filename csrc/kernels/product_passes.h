@@ -18,7 +18,10 @@
 #define few_products SMC_K(few_products)
 #define fetch_later SMC_K(fetch_later)
 #define are_side_by_side SMC_K(are_side_by_side)
-#define are_fetched SMC_K(are_fetched)
+#define what_is_fetched SMC_K(what_is_fetched)
+#define short_rows SMC_K(short_rows)
+#define from_row SMC_K(from_row)
+#define collected_rows SMC_K(collected_rows)
 #define short_products SMC_K(short_products)
 #define products_of_short_rows SMC_K(products_of_short_rows)
 #define products_of_rows SMC_K(products_of_rows)
@@ -36,6 +39,8 @@ enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that regist
 #define SMC_ROW_PASS SMC_INLINE
 #endif
 enum { SMC_LATER_BYTES = 2048 }; /* between what short rows are computed with and what is fetched */
+typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
+enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
 /* The longest rows whose products are computed beside the next dot product; from memory. */
 enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
@@ -202,11 +207,13 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
 }
 
 /* Asks for what is so many bytes further on: the processor sees no stream in parts of lines. */
-SMC_INLINE void fetch_later(const elem *s, const elem *g, const elem *y, size_t bytes) {
+SMC_INLINE void fetch_later(const elem *s, const elem *g, const elem *y, size_t bytes,
+                            smc_fetched fetched) {
+  if (fetched == SMC_NOTHING) return;
   for (size_t at = SMC_LATER_BYTES; at < SMC_LATER_BYTES + bytes; at += SMC_LINE) {
     SMC_PREFETCH((const char *)s + at);
     SMC_PREFETCH((const char *)g + at);
-    SMC_PREFETCH((const char *)y + at);
+    if (fetched == SMC_ALL) SMC_PREFETCH((const char *)y + at);
   }
 }
 
@@ -216,23 +223,23 @@ SMC_INLINE int are_side_by_side(smc_view s, smc_view g, smc_view y, size_t k) {
   return s.row == row && g.row == row && y.row == row;
 }
 
-/* Whether such rows are of at most two lines, and come from memory. */
-SMC_INLINE int are_fetched(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+/* Of such rows, if they are of at most two lines, and come from memory. */
+SMC_INLINE smc_fetched what_is_fetched(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
   const size_t row = k * sizeof(elem);
-  return are_side_by_side(s, g, y, k) && row <= 2 * SMC_LINE &&
-         SMC_MAX_OPERANDS * n * row > SMC_CACHE_BYTES / 2;
+  const int fetched = are_side_by_side(s, g, y, k) && row <= 2 * SMC_LINE &&
+                      SMC_MAX_OPERANDS * n * row > SMC_CACHE_BYTES / 2;
+  return fetched ? SMC_ALL : SMC_NOTHING;
 }
 
 /* All but the last few rows; how many. */
 SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, const size_t before,
-                                 const int held, size_t rest) {
+                                 const int held, size_t rest, smc_fetched fetched) {
   const size_t k = before + (size_t)(held - 1) * W + rest;
-  const int fetched = held < SMC_HELD_MAX && are_fetched(s, g, y, n, k);
   size_t row = 0;
   for (; row + SMC_GROUP <= n; row += SMC_GROUP) {
-    if (fetched) {
+    if (held < SMC_HELD_MAX) {
       fetch_later(stored_row(s, row), stored_row(g, row), stored_row(y, row),
-                  SMC_GROUP * k * sizeof(elem));
+                  SMC_GROUP * k * sizeof(elem), fetched);
     }
     few_products(s, g, y, row, SMC_GROUP, before, held, rest);
   }
@@ -242,10 +249,11 @@ SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, c
 #if SMC_FAST_MASKS
 /* Of rows that share vectors, side by side in memory. */
 SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, size_t count,
-                                       const shared_vector *v, int fetched, const size_t steps) {
+                                       const shared_vector *v, smc_fetched fetched,
+                                       const size_t steps) {
   for (size_t i = 0, lanes; i < count; i += lanes) {
     lanes = count - i < v->lanes ? count - i : v->lanes;
-    if (fetched) fetch_later(s + i, g + i, y + i, SMC_LINE);
+    fetch_later(s + i, g + i, y + i, SMC_LINE, fetched);
     const vec a = SMC_K(load_n)(s + i, lanes, v_set1(0)),
               b = SMC_K(load_n)(g + i, lanes, v_set1(0));
     const vec dot = sums_in_lanes(v_fma(a, b, v_set1(0)), v, steps);
@@ -253,10 +261,10 @@ SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, si
   }
 }
 
-static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
+                                smc_fetched fetched) {
   if (n < W || k < 2 || 2 * k > W || !are_side_by_side(s, g, y, k)) return 0;
   const shared_vector v = share_vector(k);
-  const int fetched = are_fetched(s, g, y, n, k);
   switch (v.steps) {
   case 1: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, 1); break;
   case 2: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, 2); break;
@@ -266,26 +274,63 @@ static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, si
 }
 #endif
 
-/* All products with softmax's Jacobian, if rows are short and dense. */
-SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  if (!is_short(k) || !are_dense(s, g, y)) return 0;
+/* All products with softmax's Jacobian of short and dense rows. */
+static SMC_OUTLINE void short_rows(const smc_view *from_s, const smc_view *from_g,
+                                   const smc_view *to, size_t n, size_t k, smc_fetched fetched) {
+  const smc_view s = *from_s, g = *from_g, y = *to;
 #if SMC_FAST_MASKS
-  if (SMC_K(share_vectors)(s, g, y, n, k)) return 1;
+  if (SMC_K(share_vectors)(s, g, y, n, k, fetched)) return;
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
   size_t row;
   if (sizeof(elem) < sizeof(real) ||
       whole_vectors > SMC_HELD_MAX) { /* an instance for 16 bits is large */
-    row = short_products(s, g, y, n, whole_vectors * W, 1, rest);
+    row = short_products(s, g, y, n, whole_vectors * W, 1, rest, fetched);
   } else if (whole_vectors == 0) {
-    row = short_products(s, g, y, n, 0, 1, rest);
+    row = short_products(s, g, y, n, 0, 1, rest, fetched);
   } else if (whole_vectors == 1) {
-    row = short_products(s, g, y, n, 0, 2, rest);
+    row = short_products(s, g, y, n, 0, 2, rest, fetched);
   } else {
     const size_t before = (whole_vectors + 1 - SMC_HELD_MAX) * W;
-    row = short_products(s, g, y, n, before, SMC_HELD_MAX, rest);
+    row = short_products(s, g, y, n, before, SMC_HELD_MAX, rest, fetched);
   }
   for (; row < n; ++row) few_products(s, g, y, row, 1, whole_vectors * W, 1, rest);
+}
+
+SMC_INLINE smc_view from_row(smc_view v, size_t row) {
+  return (smc_view){stored_row(v, row), v.row, v.col};
+}
+
+/* The same a few pages at a time, by way of a buffer. */
+static SMC_OUTLINE void collected_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
+                                       size_t rows, smc_fetched fetched) {
+  collected c;
+  collect(&c, y);
+  for (size_t i = 0; i < n; i += rows) {
+    if (n - i < rows) rows = n - i;
+    const smc_view a = from_row(s, i), b = from_row(g, i), to = place_of(&c, y, 0);
+    short_rows(&a, &b, &to, rows, k, fetched);
+    store_collected(&c, rows * k * sizeof(elem), i + rows == n);
+  }
+  end_past(1);
+}
+
+/* All products with softmax's Jacobian, if rows are short and dense. */
+SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+  if (!is_short(k) || !are_dense(s, g, y)) return 0;
+  const smc_fetched fetched = what_is_fetched(s, g, y, n, k);
+  const size_t row = k * sizeof(elem);
+  const size_t rows = SMC_COLLECTED_BYTES / row > SMC_GROUP
+                          ? SMC_COLLECTED_BYTES / row / SMC_GROUP * SMC_GROUP
+                          : SMC_GROUP;
+  /* (Those of 16 bits, those that share a vector, or are of a few lines, are none the faster for it.) */
+  const int gains = sizeof(elem) == sizeof(real) && 2 * k > W &&
+                    (row <= 2 * SMC_LINE || row > SMC_FEW_LINES_BYTES);
+  if (gains && s.data != y.data && g.data != y.data && are_collected(y, sizeof(elem), n, k, rows)) {
+    collected_rows(s, g, y, n, k, rows, fetched == SMC_ALL ? SMC_INPUTS : SMC_NOTHING);
+  } else {
+    short_rows(&s, &g, &y, n, k, fetched);
+  }
   return 1;
 }
 

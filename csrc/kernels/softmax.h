@@ -949,6 +949,7 @@ SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, con
       SMC_EACH(j, SMC_GROUP) add_term(&sum[j], e[j], SMC_TOTAL);
       if (!t->far) continue;
       SMC_EACH(j, SMC_GROUP) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
+      if (is_collected(t)) continue;
       SMC_EACH(j, SMC_GROUP) SMC_PREFETCH(vector_at(y[j], i));
     }
     SMC_EACH(j, SMC_GROUP) sum[j].hi = v_sub(sum[j].hi, offset);

@@ -42,6 +42,8 @@
 #define whole SMC_V(whole)
 #define ahead SMC_V(ahead)
 #define is_past SMC_V(is_past)
+#define can_collect SMC_V(can_collect)
+#define is_collected SMC_V(is_collected)
 #define goes_past SMC_V(goes_past)
 #define beside SMC_V(beside)
 #define load_abreast SMC_V(load_abreast)
@@ -50,6 +52,7 @@
 #define load_group SMC_V(load_group)
 #define store_group SMC_V(store_group)
 #define store_past SMC_V(store_past)
+#define end_past SMC_V(end_past)
 #define end_results SMC_V(end_results)
 #define load_lanes SMC_V(load_lanes)
 #define store_lanes SMC_V(store_lanes)
@@ -110,6 +113,11 @@
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
 #define are_past_caches SMC_V(are_past_caches)
+#define collected SMC_V(collected)
+#define are_collected SMC_V(are_collected)
+#define collect SMC_V(collect)
+#define place_of SMC_V(place_of)
+#define store_collected SMC_V(store_collected)
 #define plan_parts SMC_V(plan_parts)
 #define part_pass SMC_V(part_pass)
 #define parts_of_row SMC_V(parts_of_row)
@@ -120,6 +128,7 @@
 #define results_of_blocks SMC_V(results_of_blocks)
 #define results_of_part SMC_V(results_of_part)
 #define for_results SMC_V(for_results)
+#define collects SMC_V(collects)
 #define for_tiles SMC_V(for_tiles)
 
 #ifndef SMC_TILE_CONSTANTS
@@ -232,6 +241,7 @@ typedef struct {
   int grouped;      /* a tile is a group of W rows, along */
   int far;          /* operands come from memory */
   int past;         /* results are stored past the caches, where they fill a line */
+  int collects;     /* or collected in a buffer first */
   int streams;      /* and what comes next is fetched meanwhile (lines_ahead) */
   size_t block;     /* classes in all blocks but the last */
   size_t part;      /* classes in all parts of the row but the last */
@@ -281,6 +291,10 @@ SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
+
+/* From vectors of half a line it gains as often as it loses. */
+SMC_INLINE int can_collect(void) { return SMC_STREAMS && sizeof(vec) == SMC_LINE; }
+SMC_INLINE int is_collected(const tile *t) { return can_collect() && t->collects; }
 
 /* The lanes of a dense strand along a row before the next multiple of a vector's size, if what follows is
  * long: from there on no store is into two cache lines, which takes longer.  If results are stored past the
@@ -363,13 +377,14 @@ SMC_INLINE void store_abreast(const strand s, const vec *a, const int n, const i
 }
 
 /* Whoever has stored results past the caches, before others may read them. */
-SMC_INLINE void end_results(const tile *t) {
+SMC_INLINE void end_past(int past) {
 #if SMC_STREAMS
-  if (t->past) smc_fence();
+  if (past) smc_fence();
 #else
-  (void)t;
+  (void)past;
 #endif
 }
+SMC_INLINE void end_results(const tile *t) { end_past(t->past || is_collected(t)); }
 
 SMC_INLINE size_t steps_of(const extent n) { return n.count + (n.rest > 0); }
 
@@ -683,7 +698,7 @@ static SMC_OUTLINE void find_lines(const tile *t, size_t u, lines_ahead *a) {
   const batch *b = t->of;
   const ptrdiff_t col = b->operands[0].col;
   const size_t row = t->row + u * (is_across(t) ? W : 1);
-  const int count = t->online || is_past(t) ? b->inputs : b->count;
+  const int count = t->online || is_collected(t) || is_past(t) ? b->inputs : b->count;
   if (is_columns(t) && u * sizeof(vec) % SMC_LINE != 0) return;
   a->step = is_columns(t) ? (size_t)col : W * b->as->size;
   a->apart = is_columns(t) ? (size_t)col : SMC_LINE;
@@ -896,6 +911,48 @@ static int are_past_caches(const tile *t, const batch *b) {
          b->n * row > SMC_STREAM_BYTES;
 }
 
+/* Results of rows that no cache will hold, and whose ends fill no lines: they are collected in a buffer, and stored
+ * past the caches from there.  `held` bytes of it are in use, of which the first `before` are others'. */
+typedef struct {
+  char *line; /* in memory, where the first byte of the buffer goes */
+  size_t before, held;
+  SMC_ALIGN(64) char bytes[SMC_STAGE_BYTES + SMC_LINE];
+} collected;
+
+/* Whether those of so many rows at a time are, side by side in memory. */
+SMC_INLINE int are_collected(smc_view y, size_t size, size_t n, size_t k, size_t rows) {
+  return can_collect() && y.col == (ptrdiff_t)size && y.row == (ptrdiff_t)(k * size) &&
+         n * k * size > SMC_STREAM_BYTES && rows * k * size <= SMC_STAGE_BYTES;
+}
+
+SMC_INLINE void collect(collected *c, smc_view y) {
+  c->before = c->held = (uintptr_t)y.data % SMC_LINE;
+  c->line = (char *)y.data - c->held;
+}
+
+/* Where the next row goes, for whoever calls it that row of the operand. */
+SMC_INLINE smc_view place_of(collected *c, smc_view y, size_t row) {
+  return (smc_view){c->bytes + c->held - (ptrdiff_t)row * y.row, y.row, y.col};
+}
+
+/* So many bytes more are there. */
+static SMC_OUTLINE void store_collected(collected *c, size_t bytes, int last) {
+  const size_t end = c->held + bytes;
+  size_t at = 0;
+  for (; at + SMC_LINE <= end; at += SMC_LINE, c->before = 0) {
+    if (c->before > 0) {
+      memcpy(c->line + c->before, c->bytes + c->before, SMC_LINE - c->before);
+      continue;
+    }
+    for (size_t j = at; j < at + SMC_LINE; j += sizeof(vec)) {
+      store_past((strand){(real *)(c->line + j), 0}, v_load(c->bytes + j));
+    }
+  }
+  c->line += at, c->held = end - at;
+  memcpy(c->bytes, c->bytes + at, SMC_LINE);
+  if (last) memcpy(c->line + c->before, c->bytes + c->before, c->held - c->before);
+}
+
 /* Into how many parts a row is cut. */
 static void plan_parts(tile *t, size_t k) {
   const size_t parts = t->online && !is_across(t) ? k / SMC_PART : 1;
@@ -991,6 +1048,17 @@ static void for_results(tile *t, block_pass *pass, const void *how) {
   for_parts(t, results_of_part, &(results_of_blocks){pass, how});
 }
 
+/* Whether a tile's results are collected: those that passes read again, for others are stored past the caches as they
+ * come, where rows are long; and not of a few lines, which are none the faster for it. */
+SMC_INLINE int collects(const tile *t, const batch *b, size_t rows) {
+  const smc_view y = b->operands[b->count - 1];
+  int apart = b->count > b->inputs && y.data;
+  for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != y.data;
+  return apart && b->fetches && !b->once && !t->online && !t->staged && !is_across(t) &&
+         b->k * b->as->size > SMC_FEW_LINES_BYTES + SMC_LINE &&
+         are_collected(y, b->as->size, b->n, b->k, rows);
+}
+
 /* The operation, tile by tile. */
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
   SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
@@ -1001,13 +1069,23 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
   t.group = is_across(&t) || (strands > SMC_FEW_ROWS && b->n > SMC_FEW_ROWS) ? W : 1;
   for (int i = 0; i < b->count; ++i) t.buffer[i] = buffers[i == 1 && i < b->inputs];
   const size_t lead = rows_to_line(&t);
+  const smc_view y = b->operands[b->count - 1];
+  batch with_buffer = *b;
+  collected c;
+  t.collects = collects(&t, b, rows);
+  if (is_collected(&t)) {
+    collect(&c, y);
+    t.of = &with_buffer;
+  }
   for (t.row = 0; t.row < b->n; t.row += t.rows) {
     const size_t most = t.row == 0 && lead > 0 ? lead : rows;
     t.rows = b->n - t.row < most ? b->n - t.row : most;
     t.strands = is_across(&t) ? (t.rows + W - 1) / W : t.rows;
     t.begin = (size_t)-1; /* none yet */
     if (t.prefetch) prefetch_tile(&t);
+    if (is_collected(&t)) with_buffer.operands[b->count - 1] = place_of(&c, y, t.row);
     operation(&t, how);
+    if (is_collected(&t)) store_collected(&c, t.rows * (size_t)y.row, t.row + t.rows == b->n);
   }
   end_results(&t);
 }
