@@ -22,6 +22,7 @@ enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of
 #define finish_row SMC_K(finish_row)
 #define variance SMC_K(variance)
 #define small_jacobian SMC_K(small_jacobian)
+#define small_softmax_jacobian SMC_K(small_softmax_jacobian)
 #define softmax_jacobian_row SMC_K(softmax_jacobian_row)
 #define log_softmax_jacobian_row SMC_K(log_softmax_jacobian_row)
 #define layer_jacobian_row SMC_K(layer_jacobian_row)
@@ -170,19 +171,12 @@ SMC_INLINE real variance(const char *s, size_t k, size_t i) {
   return s_i * lane[0];
 }
 
-/* Where a row is one vector, the diagonal is put into it.  Rows are stored whole: what one has beyond its
- * end, the next one writes over. */
-static void small_jacobian(const char *s, char *out, size_t k) {
-  const vec lane = lane_numbers(), all = SMC_K(load_n)(s, k, v_set1(0));
-  const vec minus = v_sub(v_set1(0), all);
-  vec on = v_mul(all, v_sub(v_set1(1), all));
-  if (v_count(v_lt(v_set1((real)0.5), all)) > 0) {
-    real diagonal[SMC_V(lanes)] = {0};
-    for (size_t i = 0; i < k; ++i) diagonal[i] = variance(s, k, i);
-    on = v_load(diagonal);
-  }
+/* Where a row is one vector, factor*off, the diagonal is put into it.  Rows are stored whole: what one has beyond
+ * its end, the next one writes over.  (No `factors`: they are 1.) */
+SMC_INLINE void small_jacobian(const char *factors, char *out, size_t k, vec off, vec on) {
+  const vec lane = lane_numbers();
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
-    vec row = v_mul(minus, v_set1(SMC_K(get)(s + i * sizeof(elem))));
+    vec row = factors ? v_mul(off, v_set1(SMC_K(get)(factors + i * sizeof(elem)))) : off;
     row = v_select(v_eq(lane, v_set1((real)i)), on, row);
     if ((k - i) * k >= W) {
       SMC_K(store)(out, row);
@@ -192,12 +186,24 @@ static void small_jacobian(const char *s, char *out, size_t k) {
   }
 }
 
+static void small_softmax_jacobian(const char *s, char *out, size_t k) {
+  const vec all = SMC_K(load_n)(s, k, v_set1(0));
+  const mask large = v_lt(v_set1((real)0.5), all);
+  vec rest = v_sub(v_set1(1), all);
+  if (v_count(large) == 1) {
+    size_t i = 0;
+    while (!(SMC_K(get)(s + i * sizeof(elem)) > (real)0.5)) ++i;
+    rest = v_select(large, one_minus(s, k, i), rest);
+  }
+  small_jacobian(s, out, k, v_sub(v_set1(0), all), v_mul(all, rest));
+}
+
 /* As there, but that the diagonal is stored by itself.  (`beyond` is a constant: where rows may be stored past
  * the caches, that is a call, across which little stays in registers.) */
 SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const int beyond) {
   unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
   if (!beyond && k <= W) {
-    small_jacobian(s, out, k);
+    small_softmax_jacobian(s, out, k);
     return;
   }
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
@@ -211,18 +217,24 @@ SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const i
 static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int beyond) {
   unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
   real diagonal[SMC_V(lanes)], first = 0;
+  vec minus = v_set1(0);
   for (size_t i = 0; i < k; i += W) {
     size_t n = k - i < W ? k - i : W;
-    vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0)),
-        s = exp_of_negative(x, v_set1(0));
-    SMC_K(store_n)(out + i * sizeof(elem), v_sub(v_set1(0), s), n);
+    const vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
+    minus = v_sub(v_set1(0), exp_of_negative(x, v_set1(0)));
+    SMC_K(store_n)(out + i * sizeof(elem), minus, n);
   }
   for (size_t i = 0; i < k; ++i) {
     char *row = out + i * k * sizeof(elem);
     if (i % W == 0) {
       const size_t n = k - i < W ? k - i : W;
       vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
-      v_store(diagonal, v_sub(v_set1(0), expm1_of_negative(x)));
+      const vec on = v_sub(v_set1(0), expm1_of_negative(x));
+      if (!beyond && k <= W) {
+        small_jacobian(NULL, out, k, minus, on);
+        return;
+      }
+      v_store(diagonal, on);
     }
     if (i == 0) {
       first = diagonal[0];
