@@ -112,6 +112,7 @@
 #define are_copied SMC_V(are_copied)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
+#define are_apart SMC_V(are_apart)
 #define are_past_caches SMC_V(are_past_caches)
 #define collected SMC_V(collected)
 #define are_collected SMC_V(are_collected)
@@ -795,9 +796,9 @@ SMC_INLINE size_t column_block(const tile *t, const batch *b, size_t operands) {
 
 /* Of a tile of columns in memory: as many as stay in the second-level cache, but a strip no narrower than the
  * processor reads well.  If not even a few lines of each class do, and they come from memory, it is as wide as can
- * be; and worked on online, where to compute exponentials once more takes less time than to fetch them.  (Of the
- * whole array, by what lies between two classes: a result does not depend on how many of the columns come
- * together.)  While one strip is computed with, the next is fetched, or if it is wide, the next block; but not
+ * be; and worked on online, where to compute exponentials once more takes less time than to fetch them: sooner where
+ * no cache holds the whole, or lines are pages apart.  (Of the whole array, by what lies between two classes: a result
+ * does not depend on how many of the columns come together.)  While one strip is computed with, the next is fetched, or if it is wide, the next block; but not
  * lines whole pages apart, which drive out each other before their time. */
 static size_t column_strands(tile *t, size_t operands) {
   const batch *b = t->of;
@@ -899,16 +900,20 @@ static size_t plan_tiles(tile *t, const batch *b) {
   return strands < 1 ? 1 : strands > SMC_MAX_ROWS ? SMC_MAX_ROWS : strands;
 }
 
-/* Whether results are stored past the caches: a line that is stored whole need not be fetched before.  (That of
- * an input, which they replace, is there.) */
-static int are_past_caches(const tile *t, const batch *b) {
+/* Whether results replace no input, as otherwise their lines are there when they are stored. */
+static int are_apart(const batch *b) {
   const void *out = b->operands[b->count - 1].data;
+  int apart = out != NULL;
+  for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
+  return apart;
+}
+
+/* Whether results are stored past the caches: a line that is stored whole need not be fetched before. */
+static int are_past_caches(const tile *t, const batch *b) {
   const size_t row = b->k * sizeof(real);
   const int filled = is_across(t) ? sizeof(vec) == SMC_LINE : row >= SMC_MANY * sizeof(vec);
-  int apart = 1;
-  for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
-  return SMC_STREAMS && (b->once || t->online) && apart && !t->staged && filled &&
-         b->n * row > SMC_STREAM_BYTES;
+  return SMC_STREAMS && (b->once || t->online) && !t->staged && filled &&
+         b->n * row > SMC_STREAM_BYTES && are_apart(b);
 }
 
 /* Results of rows that no cache will hold, and whose ends fill no lines: they are collected in a buffer, and stored
@@ -1051,12 +1056,10 @@ static void for_results(tile *t, block_pass *pass, const void *how) {
 /* Whether a tile's results are collected: those that passes read again, for others are stored past the caches as they
  * come, where rows are long; and not of a few lines, which are none the faster for it. */
 SMC_INLINE int collects(const tile *t, const batch *b, size_t rows) {
-  const smc_view y = b->operands[b->count - 1];
-  int apart = b->count > b->inputs && y.data;
-  for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != y.data;
-  return apart && b->fetches && !b->once && !t->online && !t->staged && !is_across(t) &&
-         b->k * b->as->size > SMC_FEW_LINES_BYTES + SMC_LINE &&
-         are_collected(y, b->as->size, b->n, b->k, rows);
+  const size_t size = b->as->size;
+  return b->fetches && !b->once && !t->online && !t->staged && !is_across(t) &&
+         b->k * size > SMC_FEW_LINES_BYTES + SMC_LINE && are_apart(b) &&
+         are_collected(b->operands[b->count - 1], size, b->n, b->k, rows);
 }
 
 /* The operation, tile by tile. */
