@@ -280,9 +280,9 @@ static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
   const scaling scale = scaling_by(1, is_across(t));
   pair per_exp[SMC_MAX_STRANDS];
-  size_t u = 0;
-  for (size_t g = 0; g < strands_abreast(t); ++g) per_exp[g] = of->slope[g].per_exp;
-  if (!of->spread) u = divide_abreast(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
+  size_t u = of->spread ? 0 : strands_abreast(t);
+  for (size_t g = 0; g < u; ++g) per_exp[g] = of->slope[g].per_exp;
+  if (u > 0) u = divide_abreast(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
   for (; u < t->strands; ++u) {
     const size_t g = group_of(t, u);
     gradient_strand(t, u, &of->sums[g], &of->slope[g], of->how, of->spread, of->kept);

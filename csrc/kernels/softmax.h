@@ -111,7 +111,7 @@ SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scal
   return max_of(x, n, scale);
 }
 
-/* Of so many strands of columns, abreast, in the block at hand. */
+/* Of so many strands of columns, abreast, in the block at hand: of each class SMC_GROUP vectors, which are dense. */
 static SMC_OUTLINE void max_abreast(const tile *t, size_t strands, const scaling *scale, vec *m) {
   const size_t classes = block_classes(t);
   for (size_t u = 0; u < strands; u += SMC_GROUP) {
@@ -119,7 +119,7 @@ static SMC_OUTLINE void max_abreast(const tile *t, size_t strands, const scaling
     vec most[SMC_GROUP], a[SMC_GROUP];
     SMC_EACH(j, SMC_GROUP) most[j] = m[u + (size_t)j];
     for (size_t i = 0; i < classes; ++i, x = ahead(x, 1)) {
-      load_abreast(x, a, SMC_GROUP, SMC_GROUP);
+      load_group(dense(x), a, W, scale->vacant);
       SMC_EACH(j, SMC_GROUP) most[j] = v_max(most[j], v_mul(a[j], scale->sign));
     }
     SMC_EACH(j, SMC_GROUP) m[u + (size_t)j] = most[j];
@@ -296,7 +296,7 @@ SMC_INLINE void terms_abreast(const strand x, const strand y, const softmax_sums
   load_abreast(x, a, n, abreast);
   SMC_EACH(j, n) e[j] = a[j], sh[j] = s[j % abreast].sh;
   exp_shifted(e, sh, 1, scale, n, 0);
-  if (keep) store_abreast(y, e, n, abreast, 0);
+  if (keep) store_abreast(y, e, n, abreast);
   if (which == SMC_TOTAL) return;
   SMC_EACH(j, n) { leave_out_peaks(&a[j], &e[j], s[j % abreast].absent, &peaks[j % abreast], 1); }
 }
@@ -684,9 +684,9 @@ static SMC_OUTLINE void scale_abreast(const tile *t, int out, size_t strands, co
     strand y = strand_of(t, out, u);
     for (size_t i = 0; i < classes; ++i, y = ahead(y, 1)) {
       vec e[SMC_GROUP];
-      load_abreast(y, e, SMC_GROUP, SMC_GROUP);
+      load_group(dense(y), e, W, v_set1(0));
       SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
-      store_abreast(y, e, SMC_GROUP, SMC_GROUP, 0);
+      store_group(dense(y), e, W, 0);
     }
   }
 }
@@ -704,7 +704,7 @@ static SMC_OUTLINE void quotients_abreast(const tile *t, int out, size_t strands
       fetch_later_class(t, x);
       terms_abreast(x, y, s + u, scale, e, NULL, 0, 1, SMC_GROUP, SMC_TOTAL);
       SMC_EACH(j, SMC_GROUP) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
-      store_abreast(y, e, SMC_GROUP, SMC_GROUP, past);
+      store_group(dense(y), e, W, past);
     }
   }
 }
@@ -823,11 +823,11 @@ static SMC_OUTLINE void logs_abreast(const tile *t, size_t strands, const softma
       const strand x = ahead(strand_of(t, SMC_X, u), i), y = ahead(strand_of(t, SMC_Y, u), i);
       vec a[SMC_GROUP];
       fetch_later_class(t, x);
-      load_abreast(x, a, SMC_GROUP, SMC_GROUP);
+      load_group(dense(x), a, W, scale->vacant);
       SMC_EACH(j, SMC_GROUP) {
         a[j] = log_of(a[j], s[u + (size_t)j].m, log[u + (size_t)j], scale, 0);
       }
-      store_abreast(y, a, SMC_GROUP, SMC_GROUP, past);
+      store_group(dense(y), a, W, past);
     }
   }
 }

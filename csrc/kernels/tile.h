@@ -365,16 +365,8 @@ SMC_INLINE void load_abreast(const strand s, vec *a, const int n, const int abre
   SMC_EACH(j, n) a[j] = v_load(vector_at(beside(s, (size_t)(j % abreast)), (size_t)(j / abreast)));
 }
 
-SMC_INLINE void store_abreast(const strand s, const vec *a, const int n, const int abreast,
-                              int past) {
-  SMC_EACH(j, n) {
-    const strand to = ahead(beside(s, (size_t)(j % abreast)), (size_t)(j / abreast));
-    if (SMC_STREAMS && past) {
-      store_past(to, a[j]);
-    } else {
-      v_store(to.p, a[j]);
-    }
-  }
+SMC_INLINE void store_abreast(const strand s, const vec *a, const int n, const int abreast) {
+  SMC_EACH(j, n) v_store(vector_at(beside(s, (size_t)(j % abreast)), (size_t)(j / abreast)), a[j]);
 }
 
 /* Whoever has stored results past the caches, before others may read them. */
@@ -785,7 +777,8 @@ static void prefetch_tile(const tile *t) {
 
 /* Classes of columns in memory that a pass takes at a time, so that it finds the rest of a line again; or, where
  * lines are whole pages apart, all that the next pass finds.  (Online it looks for none in the first-level cache.) */
-SMC_INLINE size_t column_block(const tile *t, const batch *b, size_t operands) {
+SMC_INLINE size_t column_block(const tile *t, size_t operands) {
+  const batch *b = t->of;
   const ptrdiff_t apart = b->operands[0].col;
   const int in_few_sets = smc_is_pages_apart(apart) && !(t->online && has_row_instance());
   const size_t sets = apart % SMC_PAGE ? 2 : 1;
@@ -874,7 +867,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
   size_t strands;
   if (is_columns(t)) {
     strands = column_strands(t, operands);
-    t->block = column_block(t, b, operands);
+    t->block = column_block(t, operands);
     return strands;
   }
   if (is_across(t)) {
