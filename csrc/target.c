@@ -15,6 +15,7 @@
 #include "kernels/exact.h"
 #include "kernels/exp.h"
 #include "kernels/log1p.h"
+#include "kernels/transpose.h"
 #include "kernels/tile.h"
 #include "kernels/softmax.h"
 #define SMC_D f32
@@ -45,6 +46,7 @@
 #include "kernels/exact.h"
 #include "kernels/exp.h"
 #include "kernels/log1p.h"
+#include "kernels/transpose.h"
 #include "kernels/tile.h"
 #include "kernels/softmax.h"
 #define SMC_D f64

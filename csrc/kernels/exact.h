@@ -12,6 +12,8 @@
 #define pair_add SMC_V(pair_add)
 #define pair_add_to SMC_V(pair_add_to)
 #define pair_quotient SMC_V(pair_quotient)
+#define inverse_of SMC_V(inverse_of)
+#define times_inverse SMC_V(times_inverse)
 #define normalized SMC_V(normalized)
 #define pair_times_power SMC_V(pair_times_power)
 #define pair_value SMC_V(pair_value)
@@ -62,4 +64,22 @@ SMC_INLINE pair pair_quotient(pair a, pair b, vec inverse) {
   vec rest = v_sub(v_sub(a.hi, p), v_mul_err(q, b.hi, p));
   rest = v_add(rest, v_fnma(q, b.lo, a.lo));
   return (pair){q, v_mul(rest, inverse)};
+}
+
+/* 1/S, with its rounding error. */
+SMC_INLINE pair inverse_of(pair sum) {
+  vec inverse = v_div(v_set1(1), sum.hi), product = v_mul(sum.hi, inverse);
+  vec rest = v_sub(v_sub(v_set1(1), product), v_mul_err(sum.hi, inverse, product));
+  return (pair){inverse, v_mul(v_fnma(sum.lo, inverse, rest), inverse)};
+}
+
+/* e/S, with little more than the rounding of the result. */
+SMC_INLINE vec times_inverse(vec e, const pair inverse) {
+#if SMC_FUSED
+  return v_fma(e, inverse.hi, v_mul(e, inverse.lo));
+#else
+  vec product = v_mul(e, inverse.hi);
+  vec error = v_mul_err(e, inverse.hi, product);
+  return v_add(product, v_fma(e, inverse.lo, error));
+#endif
 }

@@ -64,8 +64,6 @@
 #define logsumexp_tile SMC_V(logsumexp_tile)
 #define maxima_of_rows SMC_V(maxima_of_rows)
 #define sums_of_exp SMC_V(sums_of_exp)
-#define inverse_of SMC_V(inverse_of)
-#define times_inverse SMC_V(times_inverse)
 #define scale_values SMC_V(scale_values)
 #define scale_columns SMC_V(scale_columns)
 #define scale_strand SMC_V(scale_strand)
@@ -103,7 +101,7 @@ SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
   for (; i < steps_of(n); ++i, x = ahead(x, 1)) {
     m[0] = v_max(m[0], v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), sign));
   }
-  return v_max(v_max(m[0], m[1]), v_max(m[2], m[3]));
+  return max_of_four(m);
 }
 
 SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
@@ -178,7 +176,7 @@ SMC_INLINE peak_range first_peak(const tile *t, const strand x, const extent n, 
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
     vec a[SMC_GROUP];
     load_group(ahead(x, i), a, W, m);
-    if (v_count(v_eq(v_max(v_max(a[0], a[1]), v_max(a[2], a[3])), m)) != 0) break;
+    if (v_count(v_eq(max_of_four(a), m)) != 0) break;
   }
   return (peak_range){i, SMC_GROUP};
 }
@@ -263,8 +261,10 @@ typedef struct {
 
 /* The maxima, in the block at hand, of each lane. */
 static void find_maxima(const tile *t, const scaling *scale, vec *m) {
+  const size_t known = is_packed(t) && !scale->active ? t->known : 0;
   size_t u = strands_abreast(t);
   if (u > 0) max_abreast(t, u, scale, m);
+  for (; u < known; ++u) m[u] = v_max(m[u], t->maxima[u]);
   for (; u < t->strands; ++u) {
     m[u] = v_max(m[u], max_of_strand(strand_of(t, SMC_X, u), extent_of(t, u), scale));
   }
@@ -640,24 +640,6 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
 
 /* ---- pass 3: the results ------------------------------------------------------------------------ */
 
-/* 1/S, with its rounding error. */
-SMC_INLINE pair inverse_of(pair sum) {
-  vec inverse = v_div(v_set1(1), sum.hi), product = v_mul(sum.hi, inverse);
-  vec rest = v_sub(v_sub(v_set1(1), product), v_mul_err(sum.hi, inverse, product));
-  return (pair){inverse, v_mul(v_fnma(sum.lo, inverse, rest), inverse)};
-}
-
-/* e/S, with little more than the rounding of the result. */
-SMC_INLINE vec times_inverse(vec e, const pair inverse) {
-#if SMC_FUSED
-  return v_fma(e, inverse.hi, v_mul(e, inverse.lo));
-#else
-  vec product = v_mul(e, inverse.hi);
-  vec error = v_mul_err(e, inverse.hi, product);
-  return v_add(product, v_fma(e, inverse.lo, error));
-#endif
-}
-
 /* y = e/S, where e is in y already */
 SMC_INLINE void scale_values(strand y, const extent n, const pair inverse) {
   vec e[SMC_GROUP];
@@ -769,7 +751,8 @@ static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent 
 
 /* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
  * overflow where scale*(x - max) does not. */
-SMC_INLINE vec log_of(vec a, vec m, vec log, const scaling *scale, const int scaled) {
+SMC_INLINE vec log_of(vec a, const pair by, const scaling *scale, const int scaled) {
+  const vec m = by.hi, log = by.lo;
   if (!scaled) return v_sub(v_sub(a, m), log);
   vec half = v_set1((real)0.5);
   vec d = v_sub(v_mul(v_mul(a, scale->sign), half), v_mul(m, half));
@@ -778,44 +761,44 @@ SMC_INLINE vec log_of(vec a, vec m, vec log, const scaling *scale, const int sca
   return v_fma(d, v_add(scale->magnitude, scale->magnitude), rest);
 }
 
-SMC_INLINE void logarithms(strand x, strand y, const extent n, vec m, vec log, const scaling *scale,
+SMC_INLINE void logarithms(strand x, strand y, const extent n, const pair by, const scaling *scale,
                            int past, const int scaled) {
   vec a[SMC_GROUP];
   size_t i = 0;
   for (; !scaled && i + SMC_GROUP <= n.count; i += SMC_GROUP) { /* scaled is rare: so it is short */
     load_group(x, a, n.lanes, scale->vacant);
-    SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], m, log, scale, scaled);
+    SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], by, scale, scaled);
     store_group(y, a, n.lanes, past);
     x = ahead(x, SMC_GROUP), y = ahead(y, SMC_GROUP);
   }
   for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
     const size_t lanes = lanes_at(n, i);
-    store_lanes(y, log_of(load_lanes(x, lanes, v_set1(0)), m, log, scale, scaled), lanes);
+    store_lanes(y, log_of(load_lanes(x, lanes, v_set1(0)), by, scale, scaled), lanes);
   }
 }
 
-SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, vec m, vec log,
+SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, const pair by,
                            const scaling *scale) {
   const int rows = is_dense(x, n) && is_dense(y, n);
   if (scale->active) {
-    logarithms(x, y, n, m, log, scale, 0, 1);
+    logarithms(x, y, n, by, scale, 0, 1);
     return;
   }
   for (size_t head; rows && (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
-    v_store_n(y.p, log_of(v_load(x.p), m, log, scale, 0), head);
+    v_store_n(y.p, log_of(v_load(x.p), by, scale, 0), head);
     x.p += head, y.p += head;
   }
   const int past = goes_past(t, y, n);
   if (has_row_instance() && rows) {
-    logarithms(dense(x), dense(y), whole(n), m, log, scale, past, 0);
+    logarithms(dense(x), dense(y), whole(n), by, scale, past, 0);
   } else {
-    logarithms(x, y, n, m, log, scale, past, 0);
+    logarithms(x, y, n, by, scale, past, 0);
   }
 }
 
 /* Of so many strands of columns, abreast, in the block at hand: class after class, as they lie in memory. */
-static SMC_OUTLINE void logs_abreast(const tile *t, size_t strands, const softmax_sums *s,
-                                     const vec *log, const scaling *scale) {
+static SMC_OUTLINE void logs_abreast(const tile *t, size_t strands, const pair *by,
+                                     const scaling *scale) {
   const size_t classes = block_classes(t);
   const int past = goes_past(t, strand_of(t, SMC_Y, 0), extent_of(t, 0));
   for (size_t i = 0; i < classes; ++i) {
@@ -824,9 +807,7 @@ static SMC_OUTLINE void logs_abreast(const tile *t, size_t strands, const softma
       vec a[SMC_GROUP];
       fetch_later_class(t, x);
       load_group(dense(x), a, W, scale->vacant);
-      SMC_EACH(j, SMC_GROUP) {
-        a[j] = log_of(a[j], s[u + (size_t)j].m, log[u + (size_t)j], scale, 0);
-      }
+      SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], by[u + (size_t)j], scale, 0);
       store_group(dense(y), a, W, past);
     }
   }
@@ -849,19 +830,22 @@ typedef struct {
 typedef struct {
   const scaling *scale;
   const softmax_sums *sums;
-  const pair *inverse; /* of the sums */
-  const vec *log;      /* of the sums, to the base e */
-  int kept;            /* the exponentials, in the output */
+  const pair *by; /* the inverse of each sum, or the maximum and log1p(S'/e_k) */
+  int kept;       /* the exponentials, in the output */
 } results_of;
 
 static void softmax_results(tile *t, const void *how) {
   const results_of *of = how;
-  size_t u = divide_abreast(t, SMC_Y, of->sums, of->scale, of->inverse, of->kept);
+  if (is_packed(t) && of->kept) {
+    t->results = (unfinished){SMC_TIMES, of->by};
+    return;
+  }
+  size_t u = divide_abreast(t, SMC_Y, of->sums, of->scale, of->by, of->kept);
   for (; u < t->strands; ++u) {
     const strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
     const extent n = extent_of(t, u);
     const size_t g = group_of(t, u);
-    const pair factor = pair_of_strand(t, u, &of->inverse[g]);
+    const pair factor = pair_of_strand(t, u, &of->by[g]);
     if (of->kept) {
       scale_strand(t, y, n, factor);
     } else {
@@ -873,13 +857,16 @@ static void softmax_results(tile *t, const void *how) {
 
 static void log_softmax_results(tile *t, const void *how) {
   const results_of *of = how;
+  if (is_packed(t) && !of->scale->active) {
+    t->results = (unfinished){SMC_LESS, of->by};
+    return;
+  }
   size_t u = of->scale->active ? 0 : strands_abreast(t);
-  if (u > 0) logs_abreast(t, u, of->sums, of->log, of->scale);
+  if (u > 0) logs_abreast(t, u, of->by, of->scale);
   for (; u < t->strands; ++u) {
-    const size_t g = group_of(t, u);
+    const pair by = pair_of_strand(t, u, &of->by[group_of(t, u)]);
     if (t->online) fetch_strand(t, u, steps_of(extent_of(t, u)));
-    log_strand(t, strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u),
-               of_strand(t, u, &of->sums[g].m), of_strand(t, u, &of->log[g]), of->scale);
+    log_strand(t, strand_of(t, SMC_X, u), strand_of(t, SMC_Y, u), extent_of(t, u), by, of->scale);
   }
 }
 
@@ -1008,19 +995,19 @@ static void softmax_tile(tile *t, const void *extra) {
     return;
   }
   for (size_t g = 0; g < groups_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
-  for_results(t, softmax_results, &(results_of){&scale, s, .inverse = inverse, .kept = keep});
+  for_results(t, softmax_results, &(results_of){&scale, s, .by = inverse, .kept = keep});
 }
 
 static void log_softmax_tile(tile *t, const void *extra) {
   const scaling scale = scaling_by(((const forward_how *)extra)->scale, is_across(t));
   softmax_sums s[SMC_MAX_STRANDS];
-  vec log[SMC_MAX_STRANDS];
+  pair by[SMC_MAX_STRANDS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < groups_of(t); ++g) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
-    log[g] = v_add(log_of_sum(&s[g], &scale).hi, v_sub(s[g].m, s[g].m));
+    by[g] = (pair){s[g].m, v_add(log_of_sum(&s[g], &scale).hi, v_sub(s[g].m, s[g].m))};
   }
-  for_results(t, log_softmax_results, &(results_of){&scale, s, .log = log});
+  for_results(t, log_softmax_results, &(results_of){&scale, s, .by = by});
 }
 
 static void logsumexp_tile(tile *t, const void *extra) {

@@ -12,8 +12,6 @@
 #define spill_along SMC_K(spill_along)
 #define fill_columns SMC_K(fill_columns)
 #define spill_columns SMC_K(spill_columns)
-#define load_whole SMC_K(load_whole)
-#define store_whole SMC_K(store_whole)
 #define load_narrow SMC_K(load_narrow)
 #define store_narrow SMC_K(store_narrow)
 #define are_narrow SMC_K(are_narrow)
@@ -25,9 +23,6 @@
 
 #ifndef SMC_STORAGE_CONSTANTS
 #define SMC_STORAGE_CONSTANTS
-enum {
-  SMC_SQUARE_MAX = 64
-}; /* columns of a strand that are transposed by way of a buffer together */
 enum { SMC_NARROW_MAX = 3 }; /* classes of rows too short to be loaded four at a time */
 #endif
 
@@ -95,11 +90,13 @@ static void fill_columns(smc_view from, size_t row, size_t rows, size_t begin, s
 }
 
 static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                          const real *from, size_t apart) {
+                          const real *from, size_t apart, const unfinished by) {
   for (size_t c = 0; c < classes; ++c, from += W) {
     char *p = element_at(to, row, begin + c);
-    for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem)) {
-      const vec a = v_load(from + r / W * apart);
+    unfinished left = by;
+    for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem), ++left.of) {
+      vec a = v_load(from + r / W * apart);
+      finish(&a, 1, &left);
       if (rows - r < W) {
         SMC_K(store_n)(p, a, rows - r);
       } else {
@@ -111,31 +108,11 @@ static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, si
 
 /* ---- across: rows transposed ---------------------------------------------------------------------------- */
 
-/* W rows, at least four classes and no conversion: four classes at a time, the last four perhaps once
- * more. */
-SMC_INLINE void load_whole(const char *p, ptrdiff_t row, size_t classes, real *to) {
-  for (size_t c = 0, next; c < classes; c = next) {
-    vec v[4];
-    v_load_quad(p + c * sizeof(real), row, v);
-    SMC_UNROLL for (size_t j = 0; j < 4; ++j) v_store(to + (c + j) * W, v[j]);
-    next = c + 8 <= classes || c + 4 == classes ? c + 4 : classes - 4;
-  }
-}
-
-SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *from) {
-  for (size_t c = 0, next; c < classes; c = next) {
-    vec v[4];
-    SMC_UNROLL for (size_t j = 0; j < 4; ++j) v[j] = v_load(from + (c + j) * W);
-    v_store_quad(p + c * sizeof(real), row, v);
-    next = c + 8 <= classes || c + 4 == classes ? c + 4 : classes - 4;
-  }
-}
-
 #if SMC_FAST_MASKS
 /* W rows of two or three classes, side by side: as many vectors, whose lanes are permuted.  Element i is of row
- * i / classes. */
-SMC_INLINE void load_narrow(const char *p, const int classes, real *to) {
-  vec v[SMC_NARROW_MAX];
+ * i / classes.  The maxima. */
+SMC_INLINE vec load_narrow(const char *p, const int classes, real *to) {
+  vec v[SMC_NARROW_MAX], m = v_set1((real)-INFINITY);
   SMC_EACH(j, classes) v[j] = SMC_K(load)(p + (size_t)j * W * sizeof(elem));
   SMC_EACH(c, classes) {
     const vec element = v_fma(lane_numbers(), v_set1((real)classes), v_set1((real)c));
@@ -146,19 +123,24 @@ SMC_INLINE void load_narrow(const char *p, const int classes, real *to) {
       column = v_select(before, column, v_permute(v[j], lane));
     }
     v_store(to + (size_t)c * W, column);
+    m = v_max(m, column);
   }
+  return m;
 }
 
-SMC_INLINE void store_narrow(char *p, const int classes, const real *from) {
+SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const unfinished *by) {
+  vec v[SMC_NARROW_MAX];
+  SMC_EACH(c, classes) v[c] = v_load(from + (size_t)c * W);
+  finish(v, classes, by);
   SMC_EACH(j, classes) {
     const vec element = v_add(lane_numbers(), v_set1((real)j * (real)W));
     const vec middle = v_sub(element, v_set1((real)(classes - 1) / 2));
     const vec row = v_round(v_mul(middle, v_set1(1 / (real)classes)));
     const vec class = v_fnma(row, v_set1((real)classes), element);
     const vec lane = v_add(row, v_set1(SMC_C(ROUNDER)));
-    vec a = v_permute(v_load(from), lane);
+    vec a = v_permute(v[0], lane);
     for (int c = 1; c < classes; ++c) {
-      a = v_select(v_lt(class, v_set1((real)c)), a, v_permute(v_load(from + (size_t)c * W), lane));
+      a = v_select(v_lt(class, v_set1((real)c)), a, v_permute(v[c], lane));
     }
     SMC_K(store)(p + (size_t)j * W * sizeof(elem), a);
   }
@@ -182,7 +164,7 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
     return;
   }
   for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
-    real square[SMC_V(lanes)][SMC_SQUARE_MAX];
+    square s;
     const size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
     for (size_t r = 0; r < W; ++r) {
       const char *from = p + (ptrdiff_t)r * row + c * sizeof(elem);
@@ -191,15 +173,17 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
         vec a = left == 0  ? v_set1(0) /* where nothing may be, a load of no lanes is slow */
                 : left < W ? SMC_K(load_n)(from + i * sizeof(elem), left, v_set1(0))
                            : SMC_K(load)(from + i * sizeof(elem));
-        v_store(&square[r][i], a);
+        v_store(&s.rows[r][i], a);
       }
     }
-    load_whole((const char *)square, sizeof square[0], (k + 3) / 4 * 4, to + c * W);
+    load_square(&s, (k + 3) / 4 * 4, to + c * W);
   }
 }
 
 static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
-                       const real *from) {
+                       real *from, const unfinished *by) {
+  const int dense_rows = rows > 1 && col == sizeof(elem) && classes >= 4;
+  if (!dense_rows) finish_strand(from, classes, by);
   if (rows == 1) {
     for (size_t c = 0; c < classes; ++c, p += col) SMC_K(put)(p, from[c * W]);
     return;
@@ -209,11 +193,11 @@ static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_
     return;
   }
   for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
-    real square[SMC_V(lanes)][SMC_SQUARE_MAX];
+    square s;
     const size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
-    store_whole((char *)square, sizeof square[0], (k + 3) / 4 * 4, from + c * W);
+    store_square(&s, (k + 3) / 4 * 4, from + c * W, by);
     for (size_t r = 0; r < rows; ++r) {
-      store_elements(p + (ptrdiff_t)r * row + c * sizeof(elem), sizeof(elem), k, square[r]);
+      store_elements(p + (ptrdiff_t)r * row + c * sizeof(elem), sizeof(elem), k, s.rows[r]);
     }
   }
 }
@@ -229,57 +213,57 @@ SMC_INLINE int are_whole(const smc_view v, size_t classes) {
   return sizeof(elem) == sizeof(real) && v.col == sizeof(elem) && classes >= 4;
 }
 
-static void fill_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
-                        real *to, size_t apart) {
-  if (W == 1) return; /* there is nothing across */
+/* How many of the first strands' maxima are known now. */
+static size_t fill_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
+                          real *to, size_t apart, vec *maxima) {
+  const int whole_rows = are_narrow(from, classes) || are_whole(from, classes);
+  if (W == 1) return 0; /* there is nothing across */
   if (from.row == sizeof(elem)) {
     fill_columns(from, row, rows, begin, classes, to, apart);
-    return;
+    return 0;
   }
   for (size_t r = 0; r < rows; r += W, to += apart) {
     const char *p = element_at(from, row + r, begin);
+    if (rows - r < W || !whole_rows) {
+      load_rows(p, from.row, from.col, rows - r < W ? rows - r : W, classes, to);
+      continue;
+    }
 #if SMC_FAST_MASKS
-    if (rows - r >= W && are_narrow(from, classes)) {
-      if (classes == 2) {
-        load_narrow(p, 2, to);
-      } else {
-        load_narrow(p, SMC_NARROW_MAX, to);
-      }
+    if (classes <= SMC_NARROW_MAX) {
+      maxima[r / W] = classes == 2 ? load_narrow(p, 2, to) : load_narrow(p, SMC_NARROW_MAX, to);
       continue;
     }
 #endif
-    if (rows - r >= W && are_whole(from, classes)) {
-      load_whole(p, from.row, classes, to);
-    } else {
-      load_rows(p, from.row, from.col, rows - r < W ? rows - r : W, classes, to);
-    }
+    maxima[r / W] = load_whole(p, from.row, classes, to);
   }
+  return whole_rows ? rows / W : 0;
 }
 
 static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                         const real *from, size_t apart) {
+                         real *from, size_t apart, unfinished by) {
+  const int whole_rows = are_narrow(to, classes) || are_whole(to, classes);
   if (W == 1) return;
   if (to.row == sizeof(elem)) {
-    spill_columns(to, row, rows, begin, classes, from, apart);
+    spill_columns(to, row, rows, begin, classes, from, apart, by);
     return;
   }
-  for (size_t r = 0; r < rows; r += W, from += apart) {
+  for (size_t r = 0; r < rows; r += W, from += apart, ++by.of) {
     char *p = element_at(to, row + r, begin);
+    if (rows - r < W || !whole_rows) {
+      store_rows(p, to.row, to.col, rows - r < W ? rows - r : W, classes, from, &by);
+      continue;
+    }
 #if SMC_FAST_MASKS
-    if (rows - r >= W && are_narrow(to, classes)) {
+    if (classes <= SMC_NARROW_MAX) {
       if (classes == 2) {
-        store_narrow(p, 2, from);
+        store_narrow(p, 2, from, &by);
       } else {
-        store_narrow(p, SMC_NARROW_MAX, from);
+        store_narrow(p, SMC_NARROW_MAX, from, &by);
       }
       continue;
     }
 #endif
-    if (rows - r >= W && are_whole(to, classes)) {
-      store_whole(p, to.row, classes, from);
-    } else {
-      store_rows(p, to.row, to.col, rows - r < W ? rows - r : W, classes, from);
-    }
+    store_whole(p, to.row, classes, from, &by);
   }
 }
 

@@ -32,6 +32,7 @@
 #define extent SMC_V(extent)
 #define is_across SMC_V(is_across)
 #define is_columns SMC_V(is_columns)
+#define is_packed SMC_V(is_packed)
 #define strand_of SMC_V(strand_of)
 #define vector_at SMC_V(vector_at)
 #define is_dense SMC_V(is_dense)
@@ -190,12 +191,12 @@ typedef struct {
   size_t size; /* of an element, in bytes */
   void (*fill_along)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
                      size_t apart);
-  void (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
-                      real *to, size_t apart);
+  size_t (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
+                        real *to, size_t apart, vec *maxima);
   void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
                       const real *from, size_t apart);
   void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                       const real *from, size_t apart);
+                       real *from, size_t apart, unfinished by);
   /* n elements, `step` bytes apart */
   void (*get)(const char *p, ptrdiff_t step, size_t n, real *to);
   void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);
@@ -255,6 +256,9 @@ typedef struct {
   strand first[SMC_MAX_OPERANDS];
   ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
   real *buffer[SMC_MAX_OPERANDS];
+  vec *maxima;  /* of packed strands of operand 0, in the block at hand: */
+  size_t known; /* of so many */
+  unfinished results;
 } tile;
 
 typedef void tile_function(tile *t, const void *how);
@@ -265,6 +269,9 @@ SMC_INLINE int is_across(const tile *t) { return W > 1 && t->across; }
 /* Strands of rows that lie side by side in memory.  (Where a vector has one lane, each is a row along, whose step is
  * the distance between classes.) */
 SMC_INLINE int is_columns(const tile *t) { return t->across && !t->staged; }
+
+/* Strands in a buffer. */
+SMC_INLINE int is_packed(const tile *t) { return is_across(t) && t->staged; }
 
 /* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
 enum { SMC_V(stage) = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
@@ -472,9 +479,14 @@ static void enter_block(tile *t, size_t begin) {
     const size_t apart = t->block * (is_across(t) ? W : 1);
     t->first[i] = (strand){t->buffer[i], sizeof(vec)};
     t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
-    if (i < b->inputs) {
-      (is_across(t) ? b->as->fill_across : b->as->fill_along)(*o, t->row, t->rows, begin, classes,
-                                                              t->buffer[i], apart);
+    if (i >= b->inputs) continue;
+    if (is_across(t)) {
+      vec others[SMC_MAX_STRANDS];
+      const size_t known = b->as->fill_across(*o, t->row, t->rows, begin, classes, t->buffer[i],
+                                              apart, i == 0 ? t->maxima : others);
+      if (i == 0) t->known = known;
+    } else {
+      b->as->fill_along(*o, t->row, t->rows, begin, classes, t->buffer[i], apart);
     }
   }
 }
@@ -483,10 +495,14 @@ static void enter_block(tile *t, size_t begin) {
 static void leave_block(tile *t) {
   const batch *b = t->of;
   for (int i = b->inputs; t->staged && i < b->count; ++i) {
-    if (!b->operands[i].data) continue;
-    (is_across(t) ? b->as->spill_across
-                  : b->as->spill_along)(b->operands[i], t->row, t->rows, t->begin, block_classes(t),
-                                        t->buffer[i], (size_t)t->apart[i] / sizeof(real));
+    const smc_view *o = &b->operands[i];
+    const size_t apart = (size_t)t->apart[i] / sizeof(real), classes = block_classes(t);
+    if (!o->data) continue;
+    if (is_across(t)) {
+      b->as->spill_across(*o, t->row, t->rows, t->begin, classes, t->buffer[i], apart, t->results);
+    } else {
+      b->as->spill_along(*o, t->row, t->rows, t->begin, classes, t->buffer[i], apart);
+    }
   }
 }
 
@@ -1058,7 +1074,8 @@ SMC_INLINE int collects(const tile *t, const batch *b, size_t rows) {
 /* The operation, tile by tile. */
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
   SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
-  tile t = {.of = b};
+  vec maxima[SMC_MAX_STRANDS];
+  tile t = {.of = b, .maxima = maxima};
   const size_t strands = plan_tiles(&t, b), rows = strands * (is_across(&t) ? W : 1);
   plan_parts(&t, b->k);
   t.past = are_past_caches(&t, b);

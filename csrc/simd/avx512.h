@@ -12,6 +12,7 @@
 #define SMC_STREAMS 1
 #define SMC_WIDE_LDEXP 1
 #define f32_OCTAVE 8
+#define f32_OCTS 1
 #define f64_OCTAVE 8
 
 typedef __m512 f32_vec;
@@ -157,6 +158,41 @@ SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
   }
   SMC_UNROLL for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + (12 + j) * step), _mm512_extractf32x4_ps(r[j], 3));
+  }
+}
+
+/* Eight columns: two rows' halves of lines to a register, and the blocks of each four columns from those. */
+SMC_INLINE void f32_load_oct(const char *p, ptrdiff_t step, f32_vec c[8]) {
+  SMC_UNROLL for (int j = 0; j < 4; ++j, p += step) {
+    f32_vec r[2];
+    SMC_UNROLL for (int h = 0; h < 2; ++h) {
+      const char *q = p + 8 * h * step;
+      r[h] = _mm512_castps256_ps512(_mm256_loadu_ps((const float *)q));
+      r[h] = _mm512_insertf32x8(r[h], _mm256_loadu_ps((const float *)(q + 4 * step)), 1);
+    }
+    c[j] = _mm512_shuffle_f32x4(r[0], r[1], 0x88);
+    c[4 + j] = _mm512_shuffle_f32x4(r[0], r[1], 0xdd);
+  }
+  f32_transpose_blocks(c);
+  f32_transpose_blocks(c + 4);
+}
+
+SMC_INLINE void f32_store_oct(char *p, ptrdiff_t step, const f32_vec c[8]) {
+  f32_vec r[8];
+  SMC_UNROLL for (int j = 0; j < 8; ++j) r[j] = c[j];
+  f32_transpose_blocks(r);
+  f32_transpose_blocks(r + 4);
+  /* Blocks 0 and 1, or 2 and 3, of both: a row's two side by side. */
+  const __m512i low = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+  const __m512i high = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  SMC_UNROLL for (int h = 0; h < 2; ++h) {
+    SMC_UNROLL for (int j = 0; j < 4; ++j) {
+      const __m512d two = _mm512_permutex2var_pd(_mm512_castps_pd(r[j]), h ? high : low,
+                                                 _mm512_castps_pd(r[4 + j]));
+      char *q = p + (8 * h + j) * step;
+      _mm256_storeu_pd((double *)q, _mm512_castpd512_pd256(two));
+      _mm256_storeu_pd((double *)(q + 4 * step), _mm512_extractf64x4_pd(two, 1));
+    }
   }
 }
 

@@ -9,7 +9,8 @@
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
  * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
  * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.
- * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent.
+ * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed at a time as well
+ * as four (T_load_oct, T_store_oct).
  * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
@@ -212,5 +213,7 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_stream SMC_V(stream)       /* past the caches; where vectors are aligned */
 #define v_load_quad SMC_V(load_quad) /* lane l of c[0..3]: four numbers at p + l*step */
 #define v_store_quad SMC_V(store_quad)
+#define v_load_oct SMC_V(load_oct) /* the same of c[0..7]; only where OCTS is set */
+#define v_store_oct SMC_V(store_oct)
 
 #endif
