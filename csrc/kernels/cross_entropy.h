@@ -13,6 +13,7 @@
 #define slope SMC_V(slope)
 #define rows_of_group SMC_V(rows_of_group)
 #define read_labels SMC_V(read_labels)
+#define look_up_labels SMC_V(look_up_labels)
 #define distribution SMC_V(distribution)
 #define soft_strand SMC_V(soft_strand)
 #define sum_distribution SMC_V(sum_distribution)
@@ -25,6 +26,11 @@
 #define clear_ignored SMC_V(clear_ignored)
 #define gradient_strand SMC_V(gradient_strand)
 #define gradient_at_labels SMC_V(gradient_at_labels)
+#define logits_of SMC_V(logits_of)
+#define are_compared SMC_V(are_compared)
+#define gradient_of_packed SMC_V(gradient_of_packed)
+#define gradient_beside_labels SMC_V(gradient_beside_labels)
+#define gradient_of_labels SMC_V(gradient_of_labels)
 #define loss_and_slope SMC_V(loss_and_slope)
 #define gradient_from SMC_V(gradient_from)
 #define gradient_of_block SMC_V(gradient_of_block)
@@ -45,6 +51,7 @@ typedef struct {
   pair others, peak;          /* the mass of a away from the maximum, and at it */
   pair distance;              /* sum of the spread part times (max - x) */
   size_t label[SMC_V(lanes)]; /* of each row; 0 if it is ignored */
+  real class[SMC_V(lanes)];   /* the same, rounded; negative if it is ignored */
 } targets;
 
 /* What the gradient of a group of rows is made of. */
@@ -68,23 +75,45 @@ SMC_INLINE smc_view rows_of_group(const tile *t, int operand, size_t g) {
   return (smc_view){s.p, t->apart[operand], W > 1 ? (ptrdiff_t)sizeof(real) : s.step};
 }
 
-/* The label of each row and its logit.  Labels have been judged, but another thread may have written over
- * them since: none may lead outside of the row. */
-static SMC_OUTLINE void read_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
-  static const real flags[] = {0, 1};
-  const real *weight = how->weight;
+/* Whether labels are compared with each class: what is stored or loaded by lane, and as a vector soon after, is
+ * waited for. */
+SMC_INLINE int are_compared(const tile *t) { return is_packed(t) && t->of->k <= SMC_SUM_STEPS; }
+
+/* The logit of each row's label, if they are; 0 if the row is ignored. */
+SMC_INLINE vec logits_of(strand x, size_t k, vec class) {
+  vec logit = v_set1(0), number = v_set1(0);
+  for (size_t c = 0; c < k; ++c, x = ahead(x, 1), number = v_add(number, v_set1(1))) {
+    logit = v_select(v_eq(class, number), v_load(x.p), logit);
+  }
+  return logit;
+}
+
+/* The label of each row.  They have been judged, but another thread may have written over them since: none may lead
+ * outside of the row. */
+static void read_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
   const size_t rows = group_rows(t, g), k = t->of->k;
-  const smc_view x = rows_of_group(t, SMC_X, g);
   const char *from = (const char *)how->labels + (ptrdiff_t)group_row(t, g) * how->labels_row;
-  real present[SMC_V(lanes)] = {0}, logit[SMC_V(lanes)] = {0}, mass[SMC_V(lanes)] = {0};
+  v_store(a->class, v_set1(-1));
   for (size_t l = 0; l < rows; ++l, from += how->labels_row) {
     uint64_t label; /* a negative one is beyond the row, too */
     memcpy(&label, from, sizeof label);
     a->label[l] = label < k ? (size_t)label : 0;
-    present[l] = flags[label < k];
+    a->class[l] = label < k ? (real)(int64_t)label : -1;
   }
+}
+
+/* What goes with it. */
+static void look_up_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
+  const real *weight = how->weight;
+  const size_t rows = group_rows(t, g);
+  const smc_view x = rows_of_group(t, SMC_X, g);
+  const vec class = by_lane(t, a->class);
+  const mask ignored = v_lt(class, v_set1(0));
+  real logit[SMC_V(lanes)] = {0}, mass[SMC_V(lanes)] = {0};
   const char *row = x.data;
-  if (is_single_block(t)) {
+  if (are_compared(t)) {
+    v_store(logit, logits_of(strand_of(t, SMC_X, g), t->of->k, class));
+  } else if (is_single_block(t)) {
     for (size_t l = 0; l < rows; ++l, row += x.row) {
       logit[l] = *(const real *)(row + (ptrdiff_t)a->label[l] * x.col);
     }
@@ -93,12 +122,12 @@ static SMC_OUTLINE void read_labels(const tile *t, size_t g, const smc_targets *
       t->of->as->get(row + (ptrdiff_t)a->label[l] * x.col, 0, 1, &logit[l]);
     }
   }
-  for (size_t l = 0; weight && l < rows; ++l) mass[l] = present[l] * weight[a->label[l]];
-  a->present = by_lane(t, present);
-  const vec m = weight ? by_lane(t, mass) : a->present;
+  for (size_t l = 0; weight && l < rows; ++l) mass[l] = weight[a->label[l]];
+  a->present = v_select(ignored, v_set1(0), v_set1(1));
+  const vec m = weight ? v_select(ignored, v_set1(0), by_lane(t, mass)) : a->present;
   a->at_label = v_mul(m, v_set1((real)how->on));
   a->base_at_label = v_mul(m, v_set1((real)how->off));
-  a->x_label = v_select(v_eq(a->present, v_set1(0)), v_set1(0), by_lane(t, logit));
+  a->x_label = v_select(ignored, v_set1(0), by_lane(t, logit));
 }
 
 /* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in
@@ -243,15 +272,21 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
   }
 }
 
+/* What a label makes of its class. */
+static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, const slope *d,
+                                          const targets *a) {
+  const scaling scale = scaling_by(1, is_across(t));
+  vec x = a->x_label, e = x;
+  exp_group(&x, &e, &s->sh, &scale, 1, 1);
+  const vec at_label = gradient_of(e, v_add(a->at_label, a->base_at_label), d);
+  return v_select(v_eq(a->present, v_set1(0)), v_set1(0), at_label);
+}
+
 /* The one class of each row that a label makes different; in a strand of the whole row, else in memory. */
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
-  const scaling scale = scaling_by(1, is_across(t));
   real lane[SMC_V(lanes)];
-  vec x = a->x_label, e = x;
-  exp_group(&x, &e, &s->sh, &scale, 1, 1);
-  vec at_label = gradient_of(e, v_add(a->at_label, a->base_at_label), d);
-  v_store(lane, v_select(v_eq(a->present, v_set1(0)), v_set1(0), at_label));
+  v_store(lane, gradient_of_labels(t, s, d, a));
   const smc_view y = rows_of_group(t, SMC_GRAD, g);
   const size_t rows = group_rows(t, g);
   const int whole_row = is_single_block(t);
@@ -266,6 +301,19 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
   }
 }
 
+/* The same where labels are compared; and of the others what is left to do, if it is. */
+static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *s, const slope *d,
+                                   const targets *a, int spread) {
+  const vec at_label = gradient_of_labels(t, s, d, a), class = v_load(a->class);
+  const pair per_exp = d->per_exp;
+  strand y = strand_of(t, SMC_GRAD, u);
+  vec number = v_set1(0);
+  for (size_t c = t->of->k; c > 0; --c, y = ahead(y, 1), number = v_add(number, v_set1(1))) {
+    const vec e = v_load(y.p), other = spread ? e : times_inverse(e, per_exp);
+    v_store(y.p, v_select(v_eq(class, number), at_label, other));
+  }
+}
+
 typedef struct {
   const softmax_sums *sums;
   const slope *slope;
@@ -276,10 +324,24 @@ typedef struct {
   int at_label; /* whether a block is the whole row, that of its label included */
 } gradient_from;
 
+static void gradient_of_packed(tile *t, const gradient_from *of) {
+  for (size_t u = 0; u < t->strands; ++u) {
+    if (of->spread) {
+      gradient_strand(t, u, &of->sums[u], &of->slope[u], of->how, of->spread, of->kept);
+    }
+    gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->spread);
+    clear_ignored(t, u, &of->targets[u]);
+  }
+}
+
 static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
   const scaling scale = scaling_by(1, is_across(t));
   pair per_exp[SMC_MAX_STRANDS];
+  if (of->at_label && are_compared(t)) {
+    gradient_of_packed(t, of);
+    return;
+  }
   size_t u = of->spread ? 0 : strands_abreast(t);
   for (size_t g = 0; g < u; ++g) per_exp[g] = of->slope[g].per_exp;
   if (u > 0) u = divide_abreast(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
@@ -330,6 +392,7 @@ static void cross_entropy_tile(tile *t, const void *extra) {
     a[g].at_label = a[g].base_at_label = v_set1(0);
     if (how->labels) read_labels(t, g, how, &a[g]);
   }
+  for (size_t g = 0; how->labels && g < groups_of(t); ++g) look_up_labels(t, g, how, &a[g]);
   for (size_t u = 0; u < t->strands; ++u) a[u].others = a[u].peak = a[u].distance = pair_of(0);
   if (t->online) {
     sums_online(t, &wanted);
