@@ -7,6 +7,7 @@
 #define store_stored SMC_K(store_stored)
 #define plus_product SMC_K(plus_product)
 #define next_products SMC_K(next_products)
+#define fetch_soon SMC_K(fetch_soon)
 #define stored_dot_beside SMC_K(stored_dot_beside)
 #define stored_row SMC_K(stored_row)
 #define are_dense SMC_K(are_dense)
@@ -39,6 +40,7 @@ enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that regist
 #define SMC_ROW_PASS SMC_INLINE
 #endif
 enum { SMC_LATER_BYTES = 2048 }; /* between what short rows are computed with and what is fetched */
+enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
 enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
 /* The longest rows whose products are computed beside the next dot product; from memory. */
@@ -94,6 +96,18 @@ SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lan
   *of = (product_strands){ahead(of->s, next), ahead(of->g, next), ahead(of->y, next)};
 }
 
+/* Of rows of some pages, asks for what is so many bytes further on in each: vectors of a line touch it but once, and
+ * the processor fetches too little ahead. */
+SMC_INLINE void fetch_soon(const strand s, const strand g, const strand y, const extent n) {
+  if (sizeof(vec) < SMC_LINE || n.count < SMC_MANY) return;
+  SMC_EACH(j, SMC_GROUP) {
+    const size_t at = SMC_SOON_BYTES + (size_t)j * SMC_LINE;
+    SMC_PREFETCH_NEAR((const char *)s.p + at);
+    SMC_PREFETCH_NEAR((const char *)g.p + at);
+    SMC_PREFETCH_TO_WRITE((const char *)y.p + at);
+  }
+}
+
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
  * the strand's length alone.  Meanwhile, if `beside` is not NULL, the product of another row as long, whose
  * dot product is known. */
@@ -111,7 +125,10 @@ SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) sum[j] = plus_product(sum[j], a[j], b[j], which);
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
-      if (beside) next_products(beside, SMC_GROUP, n.lanes, dot, 0, which);
+      if (beside) {
+        next_products(beside, SMC_GROUP, n.lanes, dot, 0, which);
+        fetch_soon(s, g, beside->y, n);
+      }
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
