@@ -168,7 +168,8 @@ def test_layer_products_are_products_with_the_layer_jacobian(sm, rng):
 
 @pytest.mark.parametrize("real", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("n", "inputs", "k"), [(257, 784, 10), (1031, 130, 9), (1400, 1000, 3), (40, 1001, 32)]
+    ("n", "inputs", "k"),
+    [(257, 784, 10), (1031, 130, 9), (70, 300, 12), (1400, 1000, 3), (40, 1001, 32)],
 )
 def test_products_with_a_thin_matrix(sm, rng, real, n, inputs, k):
     """So large that they are done in pieces of rows, of which the last is shorter."""
