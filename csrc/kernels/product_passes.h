@@ -24,6 +24,7 @@
 #define from_row SMC_K(from_row)
 #define collected_rows SMC_K(collected_rows)
 #define short_products SMC_K(short_products)
+#define are_in_order SMC_K(are_in_order)
 #define products_of_short_rows SMC_K(products_of_short_rows)
 #define products_of_rows SMC_K(products_of_rows)
 
@@ -189,9 +190,11 @@ SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec dot) {
 
 /* `rows` at a time, so that their dot products are added up across the lanes together; of each the last `held`
  * vectors, of which the very last has `rest` lanes, stay in registers, after `before` lanes.  (`rows` and
- * `held` are constants.) */
+ * `held` are constants.)  Of several rows that one is stored whole where part of it would take longer: the next
+ * row writes over what is too much. */
 SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, const int rows,
                              const size_t before, const int held, size_t rest) {
+  const int loose = !SMC_FAST_MASKS && rows > 1;
   vec dot[SMC_GROUP], a[SMC_GROUP][SMC_HELD_MAX], b[SMC_GROUP][SMC_HELD_MAX];
   SMC_EACH(u, SMC_GROUP) dot[u] = v_set1(0);
   SMC_EACH(u, rows) {
@@ -218,7 +221,12 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
     to += before;
     SMC_EACH(i, held) {
       const size_t lanes = i + 1 < held ? W : rest;
-      SMC_K(store_n)(to + (size_t)i * W, SMC_K(short_product)(a[u][i], b[u][i], d), lanes);
+      const vec product = SMC_K(short_product)(a[u][i], b[u][i], d);
+      if (loose) {
+        SMC_K(store)(to + (size_t)i * W, product);
+      } else {
+        SMC_K(store_n)(to + (size_t)i * W, product, lanes);
+      }
     }
   }
 }
@@ -253,8 +261,10 @@ SMC_INLINE smc_fetched what_is_fetched(smc_view s, smc_view g, smc_view y, size_
 SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, const size_t before,
                                  const int held, size_t rest, smc_fetched fetched) {
   const size_t k = before + (size_t)(held - 1) * W + rest;
+  const size_t after =
+      SMC_FAST_MASKS ? 0 : (W - rest + k - 1) / k; /* that a whole vector reaches into */
   size_t row = 0;
-  for (; row + SMC_GROUP <= n; row += SMC_GROUP) {
+  for (; row + SMC_GROUP + after <= n; row += SMC_GROUP) {
     if (held < SMC_HELD_MAX) {
       fetch_later(stored_row(s, row), stored_row(g, row), stored_row(y, row),
                   SMC_GROUP * k * sizeof(elem), fetched);
@@ -301,8 +311,8 @@ static SMC_OUTLINE void short_rows(const smc_view *from_s, const smc_view *from_
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
   size_t row;
-  if (sizeof(elem) < sizeof(real) ||
-      whole_vectors > SMC_HELD_MAX) { /* an instance for 16 bits is large */
+  /* (An instance for 16 bits is large; and without masks there are too few registers.) */
+  if (sizeof(elem) < sizeof(real) || !SMC_FAST_MASKS || whole_vectors > SMC_HELD_MAX) {
     row = short_products(s, g, y, n, whole_vectors * W, 1, rest, fetched);
   } else if (whole_vectors == 0) {
     row = short_products(s, g, y, n, 0, 1, rest, fetched);
@@ -333,9 +343,15 @@ static SMC_OUTLINE void collected_rows(smc_view s, smc_view g, smc_view y, size_
   end_past(1);
 }
 
+/* Whether each row's product may write over the beginning of the next, which follows and is no operand. */
+SMC_INLINE int are_in_order(smc_view s, smc_view g, smc_view y, size_t k) {
+  return y.row == (ptrdiff_t)(k * sizeof(elem)) && s.data != y.data && g.data != y.data;
+}
+
 /* All products with softmax's Jacobian, if rows are short and dense. */
 SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  if (!is_short(k) || !are_dense(s, g, y)) return 0;
+  if (!is_short(k, sizeof(elem)) || !are_dense(s, g, y)) return 0;
+  if (!SMC_FAST_MASKS && !are_in_order(s, g, y, k)) return 0;
   const smc_fetched fetched = what_is_fetched(s, g, y, n, k);
   const size_t row = k * sizeof(elem);
   const size_t rows = SMC_COLLECTED_BYTES / row > SMC_GROUP
@@ -402,7 +418,7 @@ SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const
 /* All products with softmax's Jacobian, if rows are dense and better taken one by one. */
 SMC_INLINE int products_of_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
   const extent row = {k / W, W, (uint32_t)(k % W)};
-  if (!are_dense(s, g, y)) return 0;
+  if (!are_dense(s, g, y) || is_short(k, sizeof(elem))) return 0; /* whose sums are others */
   if (are_converted(k)) {
     converted_rows(s, g, y, n, row);
   } else if (are_few_lines(n, k)) {

@@ -120,7 +120,7 @@ static void products_of_block(tile *t, const void *how) {
 static void product_tile(tile *t, const void *extra) {
   pair dot[SMC_MAX_PARTS]; /* there are fewer strands */
   const row_products of = {*(const smc_product *)extra, dot};
-  if (of.which == SMC_SOFTMAX_VJP && is_short(t->of->k) && is_single_block(t)) {
+  if (of.which == SMC_SOFTMAX_VJP && is_short(t->of->k, t->of->as->size) && is_single_block(t)) {
     dots_of_short_rows(t, dot);
   } else {
     for_parts(t, dots_of_part, &of);

@@ -423,9 +423,13 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
   return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
 }
 
-/* Where part of a vector is loaded and stored as fast as all of it, light passes do not pack rows; these are
- * so short that they need no compensated sums either. */
-SMC_INLINE int is_short(size_t k) { return SMC_FAST_MASKS && k <= SMC_SHORT_VECTORS * W; }
+/* Where part of a vector is loaded as fast as all of it, light passes do not pack rows; these are so short that they
+ * need no compensated sums either.  (Where it is not stored as fast, for float alone.) */
+SMC_INLINE int is_short(size_t k, size_t size) {
+  const int single = has_row_instance() && size == sizeof(real);
+  const int in_parts = SMC_FAST_MASKS || (SMC_FAST_MASKED_LOADS && single);
+  return in_parts && k <= SMC_SHORT_VECTORS * W;
+}
 
 /* Rows of a few vectors are not packed for softmax, if vectors are long, but W of them worked on together: so few
  * vectors, that their sums are of one accumulator, and not of pairs. */

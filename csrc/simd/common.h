@@ -8,6 +8,7 @@
  * where it is cut); and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
  * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
+ * SMC_FAST_MASKED_LOADS, whether it is loaded so, at least.
  * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.
  * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed at a time as well
  * as four (T_load_oct, T_store_oct).
