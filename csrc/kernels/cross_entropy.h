@@ -39,8 +39,8 @@
 #ifndef SMC_CROSS_ENTROPY_CONSTANTS
 #define SMC_CROSS_ENTROPY_CONSTANTS
 enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
-/* Of a peak by its own: somewhat below 1/2, which rounding could make of two that are the same. */
-#define SMC_TAIL_MAX ((real)0.4375)
+/* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
+#define SMC_TAIL_MAX ((real)0.4999)
 #endif
 
 /* What a group of rows has of the target: a = a spread part + `at_label` at the row's label, whose logit is
@@ -219,7 +219,7 @@ SMC_INLINE slope slope_of_strand(const tile *t, size_t u, const slope *g) {
                  of_strand(t, u, &g->at_peak)};
 }
 
-/* factor (A s - a), by its tail at a peak of more than 9/16 of the probability */
+/* factor (A s - a), by its tail at a peak of more than half of the probability, as A s - a would double its error */
 SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   vec part = v_mul(g->factor, a);
   vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));

@@ -21,6 +21,7 @@ enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of
 #define stream_scaled SMC_K(stream_scaled)
 #define finish_row SMC_K(finish_row)
 #define variance SMC_K(variance)
+#define is_one_vector SMC_K(is_one_vector)
 #define small_jacobian SMC_K(small_jacobian)
 #define small_softmax_jacobian SMC_K(small_softmax_jacobian)
 #define softmax_jacobian_row SMC_K(softmax_jacobian_row)
@@ -171,6 +172,10 @@ SMC_INLINE real variance(const char *s, size_t k, size_t i) {
   return s_i * lane[0];
 }
 
+/* Whether a row is one vector, of enough lanes that it matters.  (Vectors of two make a GCC 12 that checks addresses
+ * fail.) */
+SMC_INLINE int is_one_vector(size_t k) { return W > 2 && k <= W; }
+
 /* Where a row is one vector, factor*off, the diagonal is put into it.  Rows are stored whole: what one has beyond
  * its end, the next one writes over.  (No `factors`: they are 1.) */
 SMC_INLINE void small_jacobian(const char *factors, char *out, size_t k, vec off, vec on) {
@@ -202,7 +207,7 @@ static void small_softmax_jacobian(const char *s, char *out, size_t k) {
  * the caches, that is a call, across which little stays in registers.) */
 SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const int beyond) {
   unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
-  if (!beyond && k <= W) {
+  if (!beyond && is_one_vector(k)) {
     small_softmax_jacobian(s, out, k);
     return;
   }
@@ -230,7 +235,7 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int
       const size_t n = k - i < W ? k - i : W;
       vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
       const vec on = v_sub(v_set1(0), expm1_of_negative(x));
-      if (!beyond && k <= W) {
+      if (!beyond && is_one_vector(k)) {
         small_jacobian(NULL, out, k, minus, on);
         return;
       }
