@@ -312,10 +312,11 @@ static SMC_OUTLINE void short_rows(const smc_view *from_s, const smc_view *from_
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
   size_t row;
   /* (An instance for 16 bits is large; and without masks there are too few registers.) */
-  if (sizeof(elem) < sizeof(real) || !SMC_FAST_MASKS || whole_vectors > SMC_HELD_MAX) {
-    row = short_products(s, g, y, n, whole_vectors * W, 1, rest, fetched);
-  } else if (whole_vectors == 0) {
+  const int few_instances = sizeof(elem) < sizeof(real) || !SMC_FAST_MASKS;
+  if (sizeof(elem) == sizeof(real) && whole_vectors == 0) {
     row = short_products(s, g, y, n, 0, 1, rest, fetched);
+  } else if (few_instances || whole_vectors > SMC_HELD_MAX) {
+    row = short_products(s, g, y, n, whole_vectors * W, 1, rest, fetched);
   } else if (whole_vectors == 1) {
     row = short_products(s, g, y, n, 0, 2, rest, fetched);
   } else {
