@@ -837,7 +837,7 @@ typedef struct {
 static void softmax_results(tile *t, const void *how) {
   const results_of *of = how;
   if (is_packed(t) && of->kept) {
-    t->results = (unfinished){SMC_TIMES, of->by};
+    t->results = (last_touch){SMC_TIMES, of->by};
     return;
   }
   size_t u = divide_abreast(t, SMC_Y, of->sums, of->scale, of->by, of->kept);
@@ -858,7 +858,7 @@ static void softmax_results(tile *t, const void *how) {
 static void log_softmax_results(tile *t, const void *how) {
   const results_of *of = how;
   if (is_packed(t) && !of->scale->active) {
-    t->results = (unfinished){SMC_LESS, of->by};
+    t->results = (last_touch){SMC_LESS, of->by};
     return;
   }
   size_t u = of->scale->active ? 0 : strands_abreast(t);

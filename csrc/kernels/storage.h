@@ -90,10 +90,10 @@ static void fill_columns(smc_view from, size_t row, size_t rows, size_t begin, s
 }
 
 static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                          const real *from, size_t apart, const unfinished by) {
+                          const real *from, size_t apart, const last_touch by) {
   for (size_t c = 0; c < classes; ++c, from += W) {
     char *p = element_at(to, row, begin + c);
-    unfinished left = by;
+    last_touch left = by;
     for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem), ++left.of) {
       vec a = v_load(from + r / W * apart);
       finish(&a, 1, &left);
@@ -128,7 +128,7 @@ SMC_INLINE vec load_narrow(const char *p, const int classes, real *to) {
   return m;
 }
 
-SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const unfinished *by) {
+SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const last_touch *by) {
   vec v[SMC_NARROW_MAX];
   SMC_EACH(c, classes) v[c] = v_load(from + (size_t)c * W);
   finish(v, classes, by);
@@ -181,7 +181,7 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
 }
 
 static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
-                       real *from, const unfinished *by) {
+                       real *from, const last_touch *by) {
   const int dense_rows = rows > 1 && col == sizeof(elem) && classes >= 4;
   if (!dense_rows) finish_strand(from, classes, by);
   if (rows == 1) {
@@ -240,7 +240,7 @@ static size_t fill_across(smc_view from, size_t row, size_t rows, size_t begin, 
 }
 
 static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                         real *from, size_t apart, unfinished by) {
+                         real *from, size_t apart, last_touch by) {
   const int whole_rows = are_narrow(to, classes) || are_whole(to, classes);
   if (W == 1) return;
   if (to.row == sizeof(elem)) {

@@ -196,7 +196,7 @@ typedef struct {
   void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
                       const real *from, size_t apart);
   void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                       real *from, size_t apart, unfinished by);
+                       real *from, size_t apart, last_touch by);
   /* n elements, `step` bytes apart */
   void (*get)(const char *p, ptrdiff_t step, size_t n, real *to);
   void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);
@@ -256,9 +256,9 @@ typedef struct {
   strand first[SMC_MAX_OPERANDS];
   ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
   real *buffer[SMC_MAX_OPERANDS];
-  vec *maxima;  /* of packed strands of operand 0, in the block at hand: */
-  size_t known; /* of so many */
-  unfinished results;
+  vec *maxima;        /* of packed strands of operand 0, in the block at hand: */
+  size_t known;       /* of so many */
+  last_touch results; /* of packed strands */
 } tile;
 
 typedef void tile_function(tile *t, const void *how);

@@ -4,7 +4,7 @@
  * Included once for each type computed in (SMC_T).
  */
 
-#define unfinished SMC_V(unfinished)
+#define last_touch SMC_V(last_touch)
 #define finish SMC_V(finish)
 #define finish_strand SMC_V(finish_strand)
 #define max_of_four SMC_V(max_of_four)
@@ -20,14 +20,14 @@ enum { SMC_SQUARE_MAX = 64 }; /* columns that are transposed by way of a buffer 
 typedef enum { SMC_NOTHING_LEFT, SMC_TIMES, SMC_LESS } smc_ending;
 #endif
 
-/* What is left to do when results leave the buffer of packed rows, where they are loaded once more anyway. */
+/* What is left to do when results leave the buffer, where they are loaded once more anyway. */
 typedef struct {
   smc_ending how;
   const pair *of; /* each strand: y*of, or y - of.hi - of.lo */
-} unfinished;
+} last_touch;
 
-/* What is left to do to n vectors of packed rows; of a strand. */
-SMC_INLINE void finish(vec *y, const int n, const unfinished *by) {
+/* Done to n vectors; to all of a strand. */
+SMC_INLINE void finish(vec *y, const int n, const last_touch *by) {
   if (by->how == SMC_TIMES) {
     SMC_EACH(j, n) y[j] = times_inverse(y[j], *by->of);
   } else if (by->how == SMC_LESS) {
@@ -35,7 +35,7 @@ SMC_INLINE void finish(vec *y, const int n, const unfinished *by) {
   }
 }
 
-static SMC_OUTLINE void finish_strand(real *y, size_t classes, const unfinished *by) {
+static SMC_OUTLINE void finish_strand(real *y, size_t classes, const last_touch *by) {
   for (size_t c = 0; c < classes && by->how != SMC_NOTHING_LEFT; ++c, y += W) {
     vec a = v_load(y);
     finish(&a, 1, by);
@@ -43,10 +43,11 @@ static SMC_OUTLINE void finish_strand(real *y, size_t classes, const unfinished 
   }
 }
 
+/* Lane by lane. */
 SMC_INLINE vec max_of_four(const vec *a) { return v_max(v_max(a[0], a[1]), v_max(a[2], a[3])); }
 
-/* W rows of at least four classes: eight or four classes at a time, the last four perhaps once
- * more.  Their maxima. */
+/* W rows of at least four classes: eight or four classes at a time, the last four perhaps once more.  Their
+ * maxima. */
 SMC_INLINE vec load_whole(const char *p, ptrdiff_t row, size_t classes, real *to) {
   vec m = v_set1((real)-INFINITY);
   size_t c = 0;
@@ -68,8 +69,9 @@ SMC_INLINE vec load_whole(const char *p, ptrdiff_t row, size_t classes, real *to
   return m;
 }
 
+/* The same the other way; `from` stays as it is. */
 SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *from,
-                            const unfinished *by) {
+                            const last_touch *by) {
   size_t c = 0;
 #if SMC_C(OCTS)
   for (; c + 8 <= classes; c += 8) {
@@ -98,6 +100,6 @@ static SMC_OUTLINE void load_square(const square *s, size_t classes, real *to) {
 }
 
 static SMC_OUTLINE void store_square(square *s, size_t classes, const real *from,
-                                     const unfinished *by) {
+                                     const last_touch *by) {
   store_whole((char *)s->rows, sizeof s->rows[0], classes, from, by);
 }
