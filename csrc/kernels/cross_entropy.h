@@ -40,7 +40,7 @@
 #define SMC_CROSS_ENTROPY_CONSTANTS
 enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
 /* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
-#define SMC_TAIL_MAX ((real)0.4999)
+#define SMC_TAIL_MAX ((real)0x1.ffffp-2)
 #endif
 
 /* What a group of rows has of the target: a = a spread part + `at_label` at the row's label, whose logit is
