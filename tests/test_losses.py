@@ -359,6 +359,16 @@ def test_gradient_at_a_confident_label(sm, native_dtype, smoothing):
     truth.assert_ulps(gradient, exact_gradient, 4, "gradient")
 
 
+def test_gradient_at_a_label_of_little_more_than_half(sm, native_dtype, rng):
+    """s - 1 is smaller than s, and as exact: not with twice its error."""
+    share = rng.uniform(0.5001, 0.5625, 400)
+    x = np.stack([rng.standard_normal(400), np.zeros(400)], -1)
+    x[:, 1] = x[:, 0] + np.log((1 - share) / share)
+    x, target = x.astype(native_dtype), np.zeros(400, int)
+    _, gradient = sm.cross_entropy_with_grad(x, target, reduction="none")
+    truth.assert_ulps(gradient, definition(x, target, None, 0, "none")[1], 2.6)
+
+
 def test_gradient_at_a_confident_label_in_halves(sm, rng):
     for name in ("float16", "bfloat16"):
         dtype = pytest.importorskip("ml_dtypes").bfloat16 if name == "bfloat16" else np.float16
