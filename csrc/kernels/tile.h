@@ -144,7 +144,6 @@ enum { SMC_FEW_ROWS = 3 }; /* in a tile whose rows are groups by themselves */
 /* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
 enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
 enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
-enum { SMC_GROUPED_MIN = 64 };   /* the shortest row that is rather one of W along than packed */
 enum {
   SMC_MANY_LANES = 8
 }; /* of a vector: rows are not packed without need, as to transpose takes long */
@@ -213,7 +212,7 @@ typedef struct {
   int lone;    /* passes know what to do with a lone row */
   int along;   /* rows are not packed */
   int once;    /* results are stored when they are final, and not read again */
-  int grouped; /* nor if they lie in memory: passes know what to do with W of them */
+  int grouped; /* passes know what to do with W rows that lie in memory */
   int fetches; /* passes over rows fetch what comes next (lines_ahead); those over columns do */
   size_t n, k;
   const smc_spread *spread; /* of the parts of a row over threads, or NULL */
@@ -431,10 +430,10 @@ SMC_INLINE int is_short(size_t k, size_t size) {
   return in_parts && k <= SMC_SHORT_VECTORS * W;
 }
 
-/* Rows of a few vectors are not packed for softmax, if vectors are long, but W of them worked on together: so few
+/* Rows of a few vectors, too long to be packed, are worked on W at a time for softmax, if vectors are long: so few
  * vectors, that their sums are of one accumulator, and not of pairs. */
 SMC_INLINE int are_few_vectors(size_t k) {
-  return W >= SMC_MANY_LANES && k >= SMC_GROUPED_MIN && k <= SMC_UNPAIRED_MAX &&
+  return W >= SMC_MANY_LANES && k > SMC_PACKED_MAX && k <= SMC_UNPAIRED_MAX &&
          k <= SMC_SUM_STEPS * W;
 }
 
@@ -871,18 +870,17 @@ static size_t plan_tiles(tile *t, const batch *b) {
   }
   t->block = b->k;
   const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
-  /* A group, and what is kept of it.  (Always, if its rows would be packed else: their bits would be others.) */
+  /* A group, and what is kept of it. */
   const int is_near = !is_far || W * b->k * sizeof(real) < SMC_L1_BYTES / 2;
   t->grouped = b->grouped && whole_rows && size == sizeof(real) && is_near;
-  t->lone = W > 1 && b->lone && b->n == 1 && b->k <= packed && !t->grouped && whole_rows &&
-            size == sizeof(real);
+  t->lone = W > 1 && b->lone && b->n == 1 && b->k <= packed && whole_rows && size == sizeof(real);
   if (is_lone(t)) return 1;
   const int columns = side_by_side && !whole_rows;
   if (columns) packed = room / (SMC_COPIED_STRANDS * W);
   const int copied = W > 1 && columns && smc_is_pages_apart(b->operands[0].col) &&
                      b->k >= SMC_COPIED_MIN && b->k <= packed && are_copied(b);
   t->far = is_far;
-  t->across = columns || (W > 1 && b->k <= packed && !t->grouped);
+  t->across = columns || (W > 1 && b->k <= packed);
   t->staged = size != sizeof(real) || copied || !(columns || (whole_rows && !is_across(t)));
   size_t strands;
   if (is_columns(t)) {
