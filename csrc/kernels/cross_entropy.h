@@ -13,6 +13,9 @@
 #define slope SMC_V(slope)
 #define rows_of_group SMC_V(rows_of_group)
 #define read_labels SMC_V(read_labels)
+#define are_compared SMC_V(are_compared)
+#define compared_logits SMC_V(compared_logits)
+#define gathered_logits SMC_V(gathered_logits)
 #define look_up_labels SMC_V(look_up_labels)
 #define distribution SMC_V(distribution)
 #define soft_strand SMC_V(soft_strand)
@@ -26,8 +29,6 @@
 #define clear_ignored SMC_V(clear_ignored)
 #define gradient_strand SMC_V(gradient_strand)
 #define gradient_at_labels SMC_V(gradient_at_labels)
-#define logits_of SMC_V(logits_of)
-#define are_compared SMC_V(are_compared)
 #define gradient_of_packed SMC_V(gradient_of_packed)
 #define gradient_beside_labels SMC_V(gradient_beside_labels)
 #define gradient_of_labels SMC_V(gradient_of_labels)
@@ -79,8 +80,8 @@ SMC_INLINE smc_view rows_of_group(const tile *t, int operand, size_t g) {
  * waited for. */
 SMC_INLINE int are_compared(const tile *t) { return is_packed(t) && t->of->k <= SMC_SUM_STEPS; }
 
-/* The logit of each row's label, if they are; 0 if the row is ignored. */
-SMC_INLINE vec logits_of(strand x, size_t k, vec class) {
+/* The logit of each row's label, if they are. */
+SMC_INLINE vec compared_logits(strand x, size_t k, vec class) {
   vec logit = v_set1(0), number = v_set1(0);
   for (size_t c = 0; c < k; ++c, x = ahead(x, 1), number = v_add(number, v_set1(1))) {
     logit = v_select(v_eq(class, number), v_load(x.p), logit);
@@ -102,18 +103,13 @@ static void read_labels(const tile *t, size_t g, const smc_targets *how, targets
   }
 }
 
-/* What goes with it. */
-static void look_up_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
-  const real *weight = how->weight;
-  const size_t rows = group_rows(t, g);
+/* The logit of each row's label, one after the other. */
+static vec gathered_logits(const tile *t, size_t g, const targets *a) {
   const smc_view x = rows_of_group(t, SMC_X, g);
-  const vec class = by_lane(t, a->class);
-  const mask ignored = v_lt(class, v_set1(0));
-  real logit[SMC_V(lanes)] = {0}, mass[SMC_V(lanes)] = {0};
+  const size_t rows = group_rows(t, g);
   const char *row = x.data;
-  if (are_compared(t)) {
-    v_store(logit, logits_of(strand_of(t, SMC_X, g), t->of->k, class));
-  } else if (is_single_block(t)) {
+  real logit[SMC_V(lanes)] = {0};
+  if (is_single_block(t)) {
     for (size_t l = 0; l < rows; ++l, row += x.row) {
       logit[l] = *(const real *)(row + (ptrdiff_t)a->label[l] * x.col);
     }
@@ -122,12 +118,24 @@ static void look_up_labels(const tile *t, size_t g, const smc_targets *how, targ
       t->of->as->get(row + (ptrdiff_t)a->label[l] * x.col, 0, 1, &logit[l]);
     }
   }
+  return by_lane(t, logit);
+}
+
+/* The logit and the mass of each row's label. */
+static void look_up_labels(const tile *t, size_t g, const smc_targets *how, targets *a) {
+  const real *weight = how->weight;
+  const size_t rows = group_rows(t, g);
+  const vec class = by_lane(t, a->class), zero = v_set1(0);
+  const mask ignored = v_lt(class, zero);
+  real mass[SMC_V(lanes)] = {0};
   for (size_t l = 0; weight && l < rows; ++l) mass[l] = weight[a->label[l]];
-  a->present = v_select(ignored, v_set1(0), v_set1(1));
-  const vec m = weight ? v_select(ignored, v_set1(0), by_lane(t, mass)) : a->present;
+  a->present = v_select(ignored, zero, v_set1(1));
+  const vec m = weight ? v_select(ignored, zero, by_lane(t, mass)) : a->present;
+  const vec logit = are_compared(t) ? compared_logits(strand_of(t, SMC_X, g), t->of->k, class)
+                                    : gathered_logits(t, g, a);
   a->at_label = v_mul(m, v_set1((real)how->on));
   a->base_at_label = v_mul(m, v_set1((real)how->off));
-  a->x_label = v_select(ignored, v_set1(0), by_lane(t, logit));
+  a->x_label = v_select(ignored, zero, logit);
 }
 
 /* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in

@@ -464,13 +464,13 @@ SMC_INLINE size_t strands_abreast(const tile *t) {
   return t->rows / W / SMC_GROUP * SMC_GROUP;
 }
 
-/* The block that begins with that class: its inputs are in the strands. */
+/* The block that begins with that class: its inputs are in the strands, operand 0 last, so that its maxima stay. */
 static void enter_block(tile *t, size_t begin) {
   const batch *b = t->of;
   if (t->begin == begin) return;
   t->begin = begin;
   const size_t classes = block_classes(t);
-  for (int i = 0; i < b->count; ++i) {
+  for (int i = b->count - 1; i >= 0; --i) {
     const smc_view *o = &b->operands[i];
     if (!o->data) continue;
     if (!t->staged) {
@@ -484,10 +484,8 @@ static void enter_block(tile *t, size_t begin) {
     t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
     if (i >= b->inputs) continue;
     if (is_across(t)) {
-      vec others[SMC_MAX_STRANDS];
-      const size_t known = b->as->fill_across(*o, t->row, t->rows, begin, classes, t->buffer[i],
-                                              apart, i == 0 ? t->maxima : others);
-      if (i == 0) t->known = known;
+      t->known =
+          b->as->fill_across(*o, t->row, t->rows, begin, classes, t->buffer[i], apart, t->maxima);
     } else {
       b->as->fill_along(*o, t->row, t->rows, begin, classes, t->buffer[i], apart);
     }
@@ -810,8 +808,8 @@ SMC_INLINE size_t column_block(const tile *t, size_t operands) {
  * processor reads well.  If not even a few lines of each class do, and they come from memory, it is as wide as can
  * be; and worked on online, where to compute exponentials once more takes less time than to fetch them: sooner where
  * no cache holds the whole, or lines are pages apart.  (Of the whole array, by what lies between two classes: a result
- * does not depend on how many of the columns come together.)  While one strip is computed with, the next is fetched, or if it is wide, the next block; but not
- * lines whole pages apart, which drive out each other before their time. */
+ * does not depend on how many of the columns come together.)  While one strip is computed with, the next is fetched,
+ * or if it is wide, the next block; but not lines whole pages apart, which drive out each other before their time. */
 static size_t column_strands(tile *t, size_t operands) {
   const batch *b = t->of;
   const ptrdiff_t apart = b->operands[0].col;

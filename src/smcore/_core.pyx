@@ -1595,13 +1595,13 @@ cdef enum:
     THIN_COLUMNS = 32  # of that factor
     THIN_ROWS = 16  # of a piece, at least
     THIN_BYTES = 1 << 22  # of a matrix that is cut across its rows
-    # Of float, from so many to so many columns it takes two thirds of the time if they lie side by
-    # side, as long as a piece of the product has no more elements than so many.
-    TURNED_FIRST = 9
-    TURNED_LAST = 12
-    TURNED_ELEMENTS = 1024
-    TURNED_ROWS = 64  # that copying the columns takes less time than it saves
-    TURNED_LENGTH = 128
+    # Of float, from so many to so many columns it takes two thirds of the time column-major,
+    # as long as a piece of the product has no more elements than so many.
+    BY_COLUMNS_FIRST = 9
+    BY_COLUMNS_LAST = 12
+    BY_COLUMNS_ELEMENTS = 1024
+    BY_COLUMNS_ROWS = 64  # that copying takes less time than it saves
+    BY_COLUMNS_LENGTH = 128
 
 
 cdef int find_matmul() except -1:
@@ -1653,31 +1653,37 @@ cdef cnp.npy_intp rows_at_once(matrix a, matrix b) noexcept:
     return rows if has_avx512 else a.rows
 
 
-cdef bint is_turned(matrix a, matrix b, cnp.npy_intp rows) noexcept:
-    """Whether, for so many rows of a at once, the columns of b are laid side by side."""
+cdef bint goes_by_columns(matrix a, matrix b, cnp.npy_intp rows) noexcept:
+    """Whether b is copied to column-major order, for so many rows of a at once."""
     cdef bint single = a.column == sizeof(float) and b.column == sizeof(float)
     return (
-        has_avx512 and single and TURNED_FIRST <= b.columns <= TURNED_LAST
-        and a.rows >= TURNED_ROWS and a.columns >= TURNED_LENGTH
+        has_avx512 and single and BY_COLUMNS_FIRST <= b.columns <= BY_COLUMNS_LAST
+        and a.rows >= BY_COLUMNS_ROWS and a.columns >= BY_COLUMNS_LENGTH
         and rows * a.columns * b.columns <= UNPACKED_PRODUCT
     )
+
+
+cdef cnp.ndarray columns_of(matrix b):
+    """The columns of b, of float, one after the other."""
+    cdef cnp.npy_intp i, j, size = b.rows * b.columns
+    cdef cnp.ndarray copy = cnp.PyArray_EMPTY(1, &size, cnp.NPY_FLOAT32, 0)
+    cdef float *column = <float *>cnp.PyArray_DATA(copy)
+    for j in range(b.columns):
+        for i in range(b.rows):
+            column[j * b.rows + i] = (<float *>(b.data + i * b.row))[j]
+    return copy
 
 
 cdef void multiply(matrix a, matrix b, cnp.ndarray out):
     """out = a b"""
     cdef bint kind = cnp.PyArray_ITEMSIZE(out) == 8
-    cdef cnp.npy_intp start = 0, rows = rows_at_once(a, b), i, j
+    cdef cnp.npy_intp start = 0, rows = rows_at_once(a, b), item = sizeof(float)
     cdef matrix c = matrix_of(out)
-    cdef cnp.ndarray room
-    cdef float *column
-    if is_turned(a, b, rows):
-        rows = min(rows, TURNED_ELEMENTS // b.columns)
-        room = cnp.PyArray_EMPTY(1, [b.rows * b.columns], cnp.NPY_FLOAT32, 0)
-        column = <float *>cnp.PyArray_DATA(room)
-        for j in range(b.columns):
-            for i in range(b.rows):
-                column[j * b.rows + i] = (<float *>(b.data + i * b.row))[j]
-        b = matrix(<char *>column, b.rows, b.columns, sizeof(float), b.rows * sizeof(float))
+    cdef cnp.ndarray copy
+    if goes_by_columns(a, b, rows):
+        rows = min(rows, BY_COLUMNS_ELEMENTS // b.columns)
+        copy = columns_of(b)
+        b = matrix(<char *>cnp.PyArray_DATA(copy), b.rows, b.columns, item, b.rows * item)
     cdef char *data[3]
     data[:] = [a.data, b.data, c.data]
     cdef cnp.npy_intp[4] sizes = [1, a.rows, a.columns, b.columns]
