@@ -93,8 +93,8 @@ static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, si
                           const real *from, size_t apart, const last_touch by) {
   for (size_t c = 0; c < classes; ++c, from += W) {
     char *p = element_at(to, row, begin + c);
-    last_touch left = by;
-    for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem), ++left.of) {
+    for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem)) {
+      const last_touch left = touch_of_strand(by, r / W);
       vec a = v_load(from + r / W * apart);
       finish(&a, 1, &left);
       if (rows - r < W) {
@@ -240,30 +240,31 @@ static size_t fill_across(smc_view from, size_t row, size_t rows, size_t begin, 
 }
 
 static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                         real *from, size_t apart, last_touch by) {
+                         real *from, size_t apart, const last_touch by) {
   const int whole_rows = are_narrow(to, classes) || are_whole(to, classes);
   if (W == 1) return;
   if (to.row == sizeof(elem)) {
     spill_columns(to, row, rows, begin, classes, from, apart, by);
     return;
   }
-  for (size_t r = 0; r < rows; r += W, from += apart, ++by.of) {
+  for (size_t r = 0; r < rows; r += W, from += apart) {
+    const last_touch left = touch_of_strand(by, r / W);
     char *p = element_at(to, row + r, begin);
     if (rows - r < W || !whole_rows) {
-      store_rows(p, to.row, to.col, rows - r < W ? rows - r : W, classes, from, &by);
+      store_rows(p, to.row, to.col, rows - r < W ? rows - r : W, classes, from, &left);
       continue;
     }
 #if SMC_FAST_MASKS
     if (classes <= SMC_NARROW_MAX) {
       if (classes == 2) {
-        store_narrow(p, 2, from, &by);
+        store_narrow(p, 2, from, &left);
       } else {
-        store_narrow(p, SMC_NARROW_MAX, from, &by);
+        store_narrow(p, SMC_NARROW_MAX, from, &left);
       }
       continue;
     }
 #endif
-    store_whole(p, to.row, classes, from, &by);
+    store_whole(p, to.row, classes, from, &left);
   }
 }
 

@@ -195,7 +195,7 @@ typedef struct {
   void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
                       const real *from, size_t apart);
   void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                       real *from, size_t apart, last_touch by);
+                       real *from, size_t apart, const last_touch by);
   /* n elements, `step` bytes apart */
   void (*get)(const char *p, ptrdiff_t step, size_t n, real *to);
   void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);

@@ -5,6 +5,7 @@
  */
 
 #define last_touch SMC_V(last_touch)
+#define touch_of_strand SMC_V(touch_of_strand)
 #define finish SMC_V(finish)
 #define finish_strand SMC_V(finish_strand)
 #define max_of_four SMC_V(max_of_four)
@@ -25,6 +26,10 @@ typedef struct {
   smc_ending how;
   const pair *of; /* each strand: y*of, or y - of.hi - of.lo */
 } last_touch;
+
+SMC_INLINE last_touch touch_of_strand(const last_touch by, size_t u) {
+  return (last_touch){by.how, by.of ? by.of + u : NULL};
+}
 
 /* Done to n vectors; to all of a strand. */
 SMC_INLINE void finish(vec *y, const int n, const last_touch *by) {
