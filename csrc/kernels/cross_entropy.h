@@ -405,7 +405,7 @@ static void cross_entropy_tile(tile *t, const void *extra) {
   if (t->online) {
     sums_online(t, &wanted);
   } else {
-    maxima_of_rows(t, &scale, s);
+    maxima_of_rows(t, &wanted);
   }
   find_nans(t, s);
   if (spread) sum_distributions(t, s, how, a);

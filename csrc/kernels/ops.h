@@ -21,14 +21,14 @@ static void SMC_K(op_log_softmax)(smc_view x, smc_view y, size_t n, size_t k, do
 
 static void SMC_K(op_logsumexp)(smc_view x, smc_view y, size_t n, size_t k,
                                 const smc_spread *spread) {
-  for_tiles(logsumexp_tile, &(batch){SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1, .fetches = 1},
-            &(forward_how){.lse = y});
+  const batch b = {SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1, .once = 1, .fetches = 1};
+  for_tiles(logsumexp_tile, &b, &(forward_how){.lse = y});
 }
 
 static void SMC_K(op_logsumexp_partial)(smc_view x, smc_view m, smc_view s, size_t n, size_t k,
                                         const smc_spread *spread) {
-  for_tiles(logsumexp_tile, &(batch){SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1, .fetches = 1},
-            &(forward_how){.lse = m, .rest = s});
+  const batch b = {SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1, .once = 1, .fetches = 1};
+  for_tiles(logsumexp_tile, &b, &(forward_how){.lse = m, .rest = s});
 }
 
 static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,

@@ -15,12 +15,14 @@
 
 #define max_of SMC_V(max_of)
 #define max_of_strand SMC_V(max_of_strand)
+#define max_and_place SMC_V(max_and_place)
+#define is_place_sought SMC_V(is_place_sought)
 #define exp_group SMC_V(exp_group)
 #define add_term SMC_V(add_term)
 #define add_two_terms SMC_V(add_two_terms)
 #define leave_out_peaks SMC_V(leave_out_peaks)
 #define peak_range SMC_V(peak_range)
-#define first_peak SMC_V(first_peak)
+#define range_of_peak SMC_V(range_of_peak)
 #define absent_in_block SMC_V(absent_in_block)
 #define strand_terms SMC_V(strand_terms)
 #define sum_of_terms SMC_V(sum_of_terms)
@@ -83,8 +85,10 @@
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
-enum { SMC_SOUGHT_MIN = 16 }; /* vectors of a row whose maximum is sought before it is left out */
-enum { SMC_X, SMC_Y };        /* operands */
+enum {
+  SMC_SOUGHT_MIN = 16
+};                     /* vectors of a row where it is noted which of them hold its maximum */
+enum { SMC_X, SMC_Y }; /* operands */
 #endif
 
 /* ---- pass 1: the maximum of sign*x, lane by lane ------------------------------------------------- */
@@ -107,6 +111,30 @@ SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
 SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
   if (has_row_instance() && is_dense(x, n)) return max_of(dense(x), whole(n), scale);
   return max_of(x, n, scale);
+}
+
+/* The same of a row along, and in which vector, or group of vectors from that one on, it was first found. */
+SMC_INLINE vec max_and_place(strand x, const extent n, const scaling *scale, vec *place) {
+  vec m = v_set1((real)-INFINITY), a[SMC_GROUP];
+  *place = v_set1(0);
+  for (size_t i = 0, next; i < steps_of(n); i += next, x = ahead(x, next)) {
+    next = i + SMC_GROUP <= n.count ? SMC_GROUP : 1;
+    if (next == 1) {
+      a[0] = v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), scale->sign);
+    } else {
+      load_group(x, a, W, scale->vacant);
+      SMC_EACH(j, SMC_GROUP) a[j] = v_mul(a[j], scale->sign);
+      a[0] = max_of_four(a);
+    }
+    *place = v_select(v_lt(m, a[0]), v_set1((real)i), *place);
+    m = v_max(m, a[0]);
+  }
+  return m;
+}
+
+/* Whether what a tail leaves out of a strand is worth finding before: of a row along that is not short. */
+SMC_INLINE int is_place_sought(const tile *t, const extent n, const smc_sum which) {
+  return which == SMC_TAIL && !is_across(t) && n.count >= SMC_SOUGHT_MIN;
 }
 
 /* Of so many strands of columns, abreast, in the block at hand: of each class SMC_GROUP vectors, which are dense. */
@@ -167,18 +195,13 @@ typedef struct {
   size_t first, count;
 } peak_range;
 
-/* Of a row along that is not short, the group with the first place of the maximum, if there is one: so that not
- * every vector has to be compared with it.  (A NaN may hide it.) */
-SMC_INLINE peak_range first_peak(const tile *t, const strand x, const extent n, vec m) {
-  size_t i = 0;
-  if (is_across(t) || n.count < SMC_SOUGHT_MIN) return (peak_range){0, (size_t)-1};
-  if (v_count(v_lt(m, v_set1((real)INFINITY))) == 0) return (peak_range){0, 0};
-  for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    vec a[SMC_GROUP];
-    load_group(ahead(x, i), a, W, m);
-    if (v_count(v_eq(max_of_four(a), m)) != 0) break;
-  }
-  return (peak_range){i, SMC_GROUP};
+/* Of a strand whose maximum's place was found: so that not every vector has to be compared with what is absent.
+ * Where there is none of it, an empty range. */
+SMC_INLINE peak_range range_of_peak(const tile *t, size_t u, vec absent) {
+  if (is_across(t) || u >= t->known) return (peak_range){0, (size_t)-1};
+  const vec place = v_select(v_eq(t->maxima[u], absent), t->places[u], v_set1(-SMC_GROUP));
+  const vec last = reduce_lanes((pair){place, place}, SMC_BY_MAX).hi;
+  return (peak_range){(size_t)(ptrdiff_t)SMC_V(get)((const char *)&last), SMC_GROUP};
 }
 
 /* What the terms of a strand are, and what is fetched while they are summed. */
@@ -259,14 +282,23 @@ typedef struct {
   vec nan;    /* of a tail, where m is infinite: NaN if the row holds one, else 0 */
 } softmax_sums;
 
-/* The maxima, in the block at hand, of each lane. */
-static void find_maxima(const tile *t, const scaling *scale, vec *m) {
+/* The maxima, in the block at hand, of each lane; and their places, if a tail will leave them out. */
+static void find_maxima(tile *t, const scaling *scale, vec *m, smc_sum which) {
   const size_t known = is_packed(t) && !scale->active ? t->known : 0;
   size_t u = strands_abreast(t);
   if (u > 0) max_abreast(t, u, scale, m);
   for (; u < known; ++u) m[u] = v_max(m[u], t->maxima[u]);
   for (; u < t->strands; ++u) {
-    m[u] = v_max(m[u], max_of_strand(strand_of(t, SMC_X, u), extent_of(t, u), scale));
+    const strand x = strand_of(t, SMC_X, u);
+    const extent n = extent_of(t, u);
+    vec most;
+    if (is_place_sought(t, n, which)) {
+      most = t->maxima[u] = max_and_place(W > 1 ? dense(x) : x, n, scale, &t->places[u]);
+      t->known = u + 1;
+    } else {
+      most = max_of_strand(x, n, scale);
+    }
+    m[u] = v_max(m[u], most);
   }
 }
 
@@ -373,7 +405,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     } else if (which == SMC_TOTAL) {
       part = sum_of_strand(t, u, x, y, n, of, peaks, SMC_TOTAL, paired);
     } else {
-      of.range = first_peak(t, x, n, of.absent);
+      of.range = range_of_peak(t, u, of.absent);
       part = sum_of_strand(t, u, x, y, n, of, peaks, SMC_TAIL, 1);
     }
     s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
@@ -524,7 +556,7 @@ static void sums_about_rising(tile *t, size_t part, const void *how) {
     vec m[SMC_MAX_STRANDS];
     enter_block(t, begin);
     for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
-    find_maxima(t, wanted->scale, m);
+    find_maxima(t, wanted->scale, m, wanted->which);
     max_by_row(t, m);
     for (size_t u = 0; u < t->strands; ++u) {
       raise_maximum(&s[u], m[u], wanted->scale);
@@ -612,15 +644,15 @@ static void lone_sums(tile *t, const wanted_sums *wanted) {
 }
 
 /* Pass 1, where it is not made together with pass 2. */
-static void maxima_of_rows(tile *t, const scaling *scale, softmax_sums *s) {
+static void maxima_of_rows(tile *t, const wanted_sums *wanted) {
   vec m[SMC_MAX_STRANDS];
   for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
-    find_maxima(t, scale, m);
+    find_maxima(t, wanted->scale, m, wanted->which);
   }
   max_by_row(t, m);
-  for (size_t g = 0; g < groups_of(t); ++g) s[g].m = m[g];
+  for (size_t g = 0; g < groups_of(t); ++g) wanted->sums[g].m = m[g];
 }
 
 /* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
@@ -632,7 +664,7 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   } else if (t->online) {
     sums_online(t, &wanted);
   } else {
-    maxima_of_rows(t, scale, s);
+    maxima_of_rows(t, &wanted);
   }
   if (which == SMC_TAIL) find_nans(t, s);
   if (!is_lone(t) && !t->online) sums_of_rows(t, &wanted);

@@ -111,6 +111,7 @@
 #define far_strands SMC_V(far_strands)
 #define column_strands SMC_V(column_strands)
 #define are_copied SMC_V(are_copied)
+#define waits_for_lines SMC_V(waits_for_lines)
 #define plan_tiles SMC_V(plan_tiles)
 #define rows_to_line SMC_V(rows_to_line)
 #define are_apart SMC_V(are_apart)
@@ -157,7 +158,8 @@ enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
  * does not cease to fetch ahead. */
 enum { SMC_BLOCK_BYTES = 2048 };   /* of a long row */
 enum { SMC_FAR_BYTES = 8192 };     /* of rows along, in all operands; */
-enum { SMC_AHEAD_BYTES = 32768 };  /* where passes fetch what comes next */
+enum { SMC_AHEAD_BYTES = 32768 };  /* where passes fetch what comes next; */
+enum { SMC_LONG_BYTES = 6144 };    /* of such a row, where it comes from the third-level cache */
 enum { SMC_FAR_STRANDS = 4 };      /* of packed rows */
 enum { SMC_TOUCHED_BYTES = 2048 }; /* or of these, where all lines are touched before */
 /* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
@@ -255,8 +257,9 @@ typedef struct {
   strand first[SMC_MAX_OPERANDS];
   ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one strand to the next */
   real *buffer[SMC_MAX_OPERANDS];
-  vec *maxima;        /* of packed strands of operand 0, in the block at hand: */
-  size_t known;       /* of so many */
+  vec *maxima;  /* of strands of operand 0, in the block at hand, if they are packed; or long, */
+  vec *places;  /* and then where they are: */
+  size_t known; /* of so many */
   last_touch results; /* of packed strands */
 } tile;
 
@@ -469,6 +472,7 @@ static void enter_block(tile *t, size_t begin) {
   const batch *b = t->of;
   if (t->begin == begin) return;
   t->begin = begin;
+  t->known = 0;
   const size_t classes = block_classes(t);
   for (int i = b->count - 1; i >= 0; --i) {
     const smc_view *o = &b->operands[i];
@@ -853,6 +857,13 @@ SMC_INLINE int are_copied(const batch *b) {
   return !abreast || (b->k > SMC_SET_LINES && b->k <= SMC_SUM_STEPS);
 }
 
+/* Whether passes that compute little, as results are stored once or there are none, would wait for a cache beyond the
+ * second: of long rows, where the stream is worth looking up. */
+SMC_INLINE int waits_for_lines(const batch *b, size_t operands) {
+  const size_t row = operands * b->k * b->as->size;
+  return b->once && row >= SMC_LONG_BYTES && b->n * row > 2 * SMC_KEEP_BYTES;
+}
+
 /* How the rows are cut into tiles and blocks; the strands of a whole tile. */
 static size_t plan_tiles(tile *t, const batch *b) {
   const ptrdiff_t size = (ptrdiff_t)b->as->size;
@@ -904,7 +915,8 @@ static size_t plan_tiles(tile *t, const batch *b) {
     strands = t->grouped ? W : near / (operands * row);
   }
   t->online = t->block < b->k;
-  if (!is_across(t)) t->streams = is_far && b->fetches && whole_rows;
+  if (!is_across(t))
+    t->streams = b->fetches && whole_rows && (is_far || waits_for_lines(b, operands));
   if (t->online && !is_across(t)) return 1;
   return strands < 1 ? 1 : strands > SMC_MAX_ROWS ? SMC_MAX_ROWS : strands;
 }
@@ -1004,12 +1016,14 @@ static void do_parts(void *work, size_t begin, size_t end) {
   const parts_of_row *all = work;
   const batch *b = all->row->of;
   SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
+  vec maximum, place;
   for (size_t p = begin; p < end; ++p) {
     tile t = *all->row;
     batch part = *b;
     t.of = &part;
     t.before = p * t.part;
     t.begin = (size_t)-1;
+    t.maxima = &maximum, t.places = &place;
     part.k = b->k - t.before < t.part ? b->k - t.before : t.part;
     for (int i = 0; i < b->count; ++i) {
       smc_view *o = &part.operands[i];
@@ -1074,8 +1088,8 @@ SMC_INLINE int collects(const tile *t, const batch *b, size_t rows) {
 /* The operation, tile by tile. */
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
   SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
-  vec maxima[SMC_MAX_STRANDS];
-  tile t = {.of = b, .maxima = maxima};
+  vec maxima[SMC_MAX_STRANDS], places[SMC_MAX_STRANDS];
+  tile t = {.of = b, .maxima = maxima, .places = places};
   const size_t strands = plan_tiles(&t, b), rows = strands * (is_across(&t) ? W : 1);
   plan_parts(&t, b->k);
   t.past = are_past_caches(&t, b);
