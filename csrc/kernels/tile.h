@@ -156,10 +156,12 @@ enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
 enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
 /* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
  * does not cease to fetch ahead. */
-enum { SMC_BLOCK_BYTES = 2048 };   /* of a long row */
-enum { SMC_FAR_BYTES = 8192 };     /* of rows along, in all operands; */
-enum { SMC_AHEAD_BYTES = 32768 };  /* where passes fetch what comes next; */
-enum { SMC_LONG_BYTES = 6144 };    /* of such a row, where it comes from the third-level cache */
+enum { SMC_BLOCK_BYTES = 2048 };  /* of a long row */
+enum { SMC_FAR_BYTES = 8192 };    /* of rows along, in all operands; */
+enum { SMC_AHEAD_BYTES = 32768 }; /* where passes fetch what comes next */
+/* Of rows in all operands: the more of these are worked on the better, if vectors are lines and passes store once;
+ * and these are fetched from the third-level cache, too. */
+enum { SMC_MANY_BYTES = 8192, SMC_LONG_BYTES = 6144 };
 enum { SMC_FAR_STRANDS = 4 };      /* of packed rows */
 enum { SMC_TOUCHED_BYTES = 2048 }; /* or of these, where all lines are touched before */
 /* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
@@ -909,7 +911,8 @@ static size_t plan_tiles(tile *t, const batch *b) {
     strands = room / t->block;
   } else {
     const size_t row = b->k * sizeof(real);
-    const size_t far = b->fetches ? SMC_AHEAD_BYTES : SMC_FAR_BYTES;
+    const int many = sizeof(vec) == SMC_LINE && b->once && operands * row <= SMC_MANY_BYTES;
+    const size_t far = !b->fetches ? SMC_FAR_BYTES : many ? SMC_L2_BYTES : SMC_AHEAD_BYTES;
     const size_t near = is_far ? far : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
     if (row > SMC_KEEP_BYTES) t->block = SMC_BLOCK_BYTES / sizeof(real);
     strands = t->grouped ? W : near / (operands * row);
