@@ -23,6 +23,7 @@
 #define short_rows SMC_K(short_rows)
 #define from_row SMC_K(from_row)
 #define collected_rows SMC_K(collected_rows)
+#define rows_collected SMC_K(rows_collected)
 #define short_products SMC_K(short_products)
 #define are_in_order SMC_K(are_in_order)
 #define products_of_short_rows SMC_K(products_of_short_rows)
@@ -40,7 +41,7 @@ enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that regist
 #else
 #define SMC_ROW_PASS SMC_INLINE
 #endif
-enum { SMC_LATER_BYTES = 2048 }; /* between what short rows are computed with and what is fetched */
+enum { SMC_LATER_BYTES = 4096 }; /* between what short rows are computed with and what is fetched */
 enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
 enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
@@ -330,7 +331,8 @@ SMC_INLINE smc_view from_row(smc_view v, size_t row) {
   return (smc_view){stored_row(v, row), v.row, v.col};
 }
 
-/* The same a few pages at a time, by way of a buffer. */
+/* The same of so many rows at a time, by way of a buffer; what comes later of those that fill vectors is asked for
+ * before each time. */
 static SMC_OUTLINE void collected_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
                                        size_t rows, smc_fetched fetched) {
   collected c;
@@ -338,10 +340,18 @@ static SMC_OUTLINE void collected_rows(smc_view s, smc_view g, smc_view y, size_
   for (size_t i = 0; i < n; i += rows) {
     if (n - i < rows) rows = n - i;
     const smc_view a = from_row(s, i), b = from_row(g, i), to = place_of(&c, y, 0);
-    short_rows(&a, &b, &to, rows, k, fetched);
+    if (k > W) fetch_later(a.data, b.data, NULL, rows * k * sizeof(elem), fetched);
+    short_rows(&a, &b, &to, rows, k, k > W ? SMC_NOTHING : fetched);
     store_collected(&c, rows * k * sizeof(elem), i + rows == n);
   }
   end_past(1);
+}
+
+/* How many: of some lines, and more of rows of one vector. */
+SMC_INLINE size_t rows_collected(size_t k) {
+  const size_t four = SMC_GROUP * k * sizeof(elem);
+  const size_t bytes = k > W ? SMC_COLLECTED_BYTES / 2 : SMC_COLLECTED_BYTES;
+  return (bytes + four - 1) / four * SMC_GROUP;
 }
 
 /* Whether each row's product may write over the beginning of the next, which follows and is no operand. */
@@ -354,15 +364,12 @@ SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t
   if (!is_short(k, sizeof(elem)) || !are_dense(s, g, y)) return 0;
   if (!SMC_FAST_MASKS && !are_in_order(s, g, y, k)) return 0;
   const smc_fetched fetched = what_is_fetched(s, g, y, n, k);
-  const size_t row = k * sizeof(elem);
-  const size_t rows = SMC_COLLECTED_BYTES / row > SMC_GROUP
-                          ? SMC_COLLECTED_BYTES / row / SMC_GROUP * SMC_GROUP
-                          : SMC_GROUP;
-  /* (Those of 16 bits, those that share a vector, or are of a few lines, are none the faster for it.) */
-  const int gains = sizeof(elem) == sizeof(real) && 2 * k > W &&
-                    (row <= 2 * SMC_LINE || row > SMC_FEW_LINES_BYTES);
+  const size_t rows = rows_collected(k);
+  /* (Those of 16 bits, or that share a vector, are none the faster for it.) */
+  const int gains = sizeof(elem) == sizeof(real) && 2 * k > W;
   if (gains && s.data != y.data && g.data != y.data && are_collected(y, sizeof(elem), n, k, rows)) {
-    collected_rows(s, g, y, n, k, rows, fetched == SMC_ALL ? SMC_INPUTS : SMC_NOTHING);
+    const int few_lines = k * sizeof(elem) <= SMC_FEW_LINES_BYTES;
+    collected_rows(s, g, y, n, k, rows, few_lines ? SMC_INPUTS : SMC_NOTHING);
   } else {
     short_rows(&s, &g, &y, n, k, fetched);
   }
