@@ -5,7 +5,6 @@
 
 #define load_stored SMC_K(load_stored)
 #define store_stored SMC_K(store_stored)
-#define plus_product SMC_K(plus_product)
 #define next_products SMC_K(next_products)
 #define fetch_soon SMC_K(fetch_soon)
 #define stored_dot_beside SMC_K(stored_dot_beside)
@@ -67,7 +66,7 @@ SMC_INLINE void store_stored(const strand s, vec a, size_t lanes) {
 }
 
 /* sum + s*g (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), exp(s)*g (SMC_LOG_SOFTMAX_JVP) */
-SMC_INLINE vec plus_product(vec sum, vec s, vec g, const smc_product which) {
+SMC_INLINE vec SMC_K(plus_product)(vec sum, vec s, vec g, const smc_product which) {
   if (which == SMC_LOG_SOFTMAX_VJP) return v_add(sum, g);
   return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s, g, sum);
 }
@@ -125,7 +124,7 @@ SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
       SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
-      SMC_EACH(j, SMC_GROUP) sum[j] = plus_product(sum[j], a[j], b[j], which);
+      SMC_EACH(j, SMC_GROUP) sum[j] = SMC_K(plus_product)(sum[j], a[j], b[j], which);
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
       if (beside) {
         next_products(beside, SMC_GROUP, n.lanes, dot, 0, which);
@@ -135,7 +134,7 @@ SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
-      sum[0] = plus_product(sum[0], a[0], b[0], which);
+      sum[0] = SMC_K(plus_product)(sum[0], a[0], b[0], which);
       s = ahead(s, 1), g = ahead(g, 1);
       if (beside) next_products(beside, 1, lanes, dot, 0, which);
     }

@@ -2,9 +2,15 @@
  * wise pass.  Included once for each type computed in (SMC_T).
  */
 
+#define dots_abreast SMC_V(dots_abreast)
+#define products_abreast SMC_V(products_abreast)
+#define class_of_dots SMC_V(class_of_dots)
+#define class_of_products SMC_V(class_of_products)
+#define whole_columns SMC_V(whole_columns)
 #define dot_sum SMC_V(stored_dot)
 #define dot_of_strand SMC_V(dot_of_strand)
 #define product_of SMC_V(one_product)
+#define plus_product_of SMC_V(plus_product)
 #define product_pass SMC_V(stored_products)
 #define product_strand SMC_V(product_strand)
 #define row_products SMC_V(row_products)
@@ -45,6 +51,84 @@ SMC_INLINE void product_strand(const tile *t, product_strands of, extent n, vec 
   }
 }
 
+/* Of so many strands of columns that are whole, class after class: so they are read and written as they lie in memory.
+ * The next class is fetched where it will be written, or while exponentials are computed.  (`which` and `past` are
+ * constants.) */
+SMC_INLINE void class_of_dots(strand s, strand g, size_t strands, const smc_product which,
+                              vec *sum) {
+  for (size_t u = 0; u < strands; ++u, s = beside(s, 1), g = beside(g, 1)) {
+    if (which == SMC_LOG_SOFTMAX_JVP) {
+      SMC_PREFETCH((const char *)vector_at(s, 1));
+      SMC_PREFETCH((const char *)vector_at(g, 1));
+    }
+    sum[u] = plus_product_of(sum[u], v_load(s.p), v_load(g.p), which);
+  }
+}
+
+SMC_INLINE void class_of_products(product_strands of, size_t strands, const smc_product which,
+                                  const pair *dot, const int past) {
+  for (size_t u = 0; u < strands; ++u) {
+    const strand s = beside(of.s, u), g = beside(of.g, u), y = beside(of.y, u);
+    const vec product = product_of(v_load(s.p), v_load(g.p), dot[u].hi, which);
+    if (which == SMC_LOG_SOFTMAX_VJP) SMC_PREFETCH((const char *)vector_at(s, 1));
+    if (past) {
+      store_past(y, product);
+    } else {
+      SMC_PREFETCH_TO_WRITE((const char *)vector_at(y, 1));
+      v_store(y.p, product);
+    }
+  }
+}
+
+/* Of a block, added up as dot_sum does. */
+static SMC_OUTLINE void dots_abreast(const tile *t, size_t strands, smc_product which, pair *dot) {
+  const size_t k = block_classes(t), grouped = k / SMC_GROUP * SMC_GROUP;
+  strand s = strand_of(t, SMC_S, 0), g = strand_of(t, SMC_G, 0);
+  vec sum[SMC_GROUP][SMC_MAX_STRANDS];
+  SMC_EACH(j, SMC_GROUP) {
+    for (size_t u = 0; u < strands; ++u) sum[j][u] = v_set1(0);
+  }
+  for (size_t i = 0; i < k; ++i, s = ahead(s, 1), g = ahead(g, 1)) {
+    vec *to = sum[i < grouped ? i % SMC_GROUP : 0];
+    switch (which) {
+    case SMC_SOFTMAX_VJP: class_of_dots(s, g, strands, SMC_SOFTMAX_VJP, to); break;
+    case SMC_LOG_SOFTMAX_VJP: class_of_dots(s, g, strands, SMC_LOG_SOFTMAX_VJP, to); break;
+    default: class_of_dots(s, g, strands, SMC_LOG_SOFTMAX_JVP, to);
+    }
+  }
+  for (size_t u = 0; u < strands; ++u) {
+    const pair part = pair_add(two_sum(sum[0][u], sum[1][u]), two_sum(sum[2][u], sum[3][u]));
+    dot[u] = pair_add_to(dot[u], part, t->begin == 0);
+  }
+}
+
+static SMC_OUTLINE void products_abreast(const tile *t, size_t strands, smc_product which,
+                                         const pair *dot) {
+  const size_t k = block_classes(t);
+  const strand s = strand_of(t, SMC_S, 0), g = strand_of(t, SMC_G, 0);
+  const strand y = strand_of(t, SMC_PRODUCT, 0);
+  const int past = goes_past(t, y, extent_of(t, 0));
+  for (size_t i = 0; i < k; ++i) {
+    const product_strands of = {ahead(s, i), ahead(g, i), ahead(y, i)};
+    switch (which) {
+    case SMC_SOFTMAX_VJP:
+      if (past) {
+        class_of_products(of, strands, SMC_SOFTMAX_VJP, dot, 1);
+      } else {
+        class_of_products(of, strands, SMC_SOFTMAX_VJP, dot, 0);
+      }
+      break;
+    case SMC_LOG_SOFTMAX_VJP: class_of_products(of, strands, SMC_LOG_SOFTMAX_VJP, dot, 0); break;
+    default: class_of_products(of, strands, SMC_LOG_SOFTMAX_JVP, dot, 0);
+    }
+  }
+}
+
+/* How many strands of a tile go through the passes so: fewer are summed in registers. */
+SMC_INLINE size_t whole_columns(const tile *t) {
+  return W > 1 && is_columns(t) && t->rows >= SMC_GROUP * W ? t->rows / W : 0;
+}
+
 typedef struct {
   smc_product which;
   pair *dot; /* of each strand of the tile, or of each part of its row */
@@ -56,7 +140,9 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
   for (size_t u = 0; u < t->strands; ++u) dot[u] = pair_of(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
-    for (size_t u = 0; u < t->strands; ++u) {
+    size_t u = whole_columns(t);
+    if (u > 0) dots_abreast(t, u, of->which, dot);
+    for (; u < t->strands; ++u) {
       strand a = strand_of(t, SMC_S, u), b = strand_of(t, SMC_G, u);
       extent n = extent_of(t, u);
       fetch_strand(t, u, steps_of(n));
@@ -105,7 +191,9 @@ static void dots_of_short_rows(tile *t, pair *dot) {
 
 static void products_of_block(tile *t, const void *how) {
   const row_products *of = how;
-  for (size_t u = 0; u < t->strands; ++u) {
+  size_t u = whole_columns(t);
+  if (u > 0) products_abreast(t, u, of->which, of->dot);
+  for (; u < t->strands; ++u) {
     const product_strands strands = {strand_of(t, SMC_S, u), strand_of(t, SMC_G, u),
                                      strand_of(t, SMC_PRODUCT, u)};
     product_strand(t, strands, extent_of(t, u), of_strand(t, u, &of->dot[group_of(t, u)].hi),
@@ -120,7 +208,9 @@ static void products_of_block(tile *t, const void *how) {
 static void product_tile(tile *t, const void *extra) {
   pair dot[SMC_MAX_PARTS]; /* there are fewer strands */
   const row_products of = {*(const smc_product *)extra, dot};
-  if (of.which == SMC_SOFTMAX_VJP && is_short(t->of->k, t->of->as->size) && is_single_block(t)) {
+  const size_t k = t->of->k;
+  const int by_lanes = is_short(k, t->of->as->size) && !(is_columns(t) && k > SMC_SUM_STEPS);
+  if (of.which == SMC_SOFTMAX_VJP && by_lanes && is_single_block(t)) {
     dots_of_short_rows(t, dot);
   } else {
     for_parts(t, dots_of_part, &of);

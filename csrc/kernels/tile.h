@@ -298,9 +298,9 @@ SMC_INLINE int is_dense(const strand s, const extent n) {
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
-/* Of softmax and its like, for float alone; and passes over columns abreast: of double each would be a fiftieth of a
- * wheel. */
-SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
+/* Of softmax and its like, for float alone; and their passes over columns abreast: of double each would be a fiftieth
+ * of a wheel. */
+SMC_INLINE int has_row_instance(void) { return !SMC_SMALL && sizeof(real) == sizeof(float); }
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 
@@ -853,8 +853,9 @@ SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
 }
 
 /* Whether columns whole pages apart are better copied: unless all passes go through them abreast, and they fit the
- * first-level cache or are taken a block at a time. */
+ * first-level cache or are taken a block at a time; or products do, of more than a few classes. */
 SMC_INLINE int are_copied(const batch *b) {
+  if (b->light) return b->k <= SMC_SUM_STEPS;
   const int abreast = has_row_instance() && b->fetches && b->count < SMC_MAX_OPERANDS;
   return !abreast || (b->k > SMC_SET_LINES && b->k <= SMC_SUM_STEPS);
 }
@@ -894,6 +895,11 @@ static size_t plan_tiles(tile *t, const batch *b) {
   t->across = columns || (W > 1 && b->k <= packed);
   t->staged = size != sizeof(real) || copied || !(columns || (whole_rows && !is_across(t)));
   size_t strands;
+  if (W > 1 && is_columns(t) && b->light) { /* products: abreast; or of few, some steps at a time */
+    const size_t block = SMC_SUM_STEPS * (b->n < SMC_GROUP * W ? SMC_GROUP : 1);
+    if (b->k > block) t->block = block;
+    return SMC_MAX_STRANDS;
+  }
   if (is_columns(t)) {
     strands = column_strands(t, operands);
     t->block = column_block(t, operands);

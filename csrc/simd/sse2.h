@@ -9,6 +9,7 @@
 #define smc_max_f32 _mm_max_ps
 #define smc_max_f64 _mm_max_pd
 
+#define SMC_SMALL 1 /* few processors run nothing better */
 #include "generic.h"
 
 #endif
