@@ -87,7 +87,7 @@
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
 enum {
   SMC_SOUGHT_MIN = 16
-};                     /* vectors of a row where it is noted which of them hold its maximum */
+}; /* vectors of a row where it is noted which of them hold its maximum */
 enum { SMC_X, SMC_Y }; /* operands */
 #endif
 
@@ -839,6 +839,7 @@ static SMC_OUTLINE void logs_abreast(const tile *t, size_t strands, const pair *
       vec a[SMC_GROUP];
       fetch_later_class(t, x);
       load_group(dense(x), a, W, scale->vacant);
+      fetch_later_results(y, past);
       SMC_EACH(j, SMC_GROUP) a[j] = log_of(a[j], by[u + (size_t)j], scale, 0);
       store_group(dense(y), a, W, past);
     }

@@ -103,6 +103,7 @@
 #define fetch_lines SMC_V(fetch_lines)
 #define fetch_abreast SMC_V(fetch_abreast)
 #define fetch_later_class SMC_V(fetch_later_class)
+#define fetch_later_results SMC_V(fetch_later_results)
 #define fetch_all_lines SMC_V(fetch_all_lines)
 #define fetch_strand SMC_V(fetch_strand)
 #define prefetch_tile SMC_V(prefetch_tile)
@@ -173,7 +174,7 @@ enum { SMC_PAGE = 4096 }; /* after so many bytes the sets of the first-level cac
 /* That a pass over columns asks for, in as many pages, before it goes on to the next columns; of one set. */
 enum { SMC_COLUMN_LINES = 128, SMC_SET_LINES = 16 };
 enum { SMC_STRIP_BYTES = 1024, SMC_FEW_LINES_BYTES = 256 }; /* of a class, in a tile of columns */
-enum { SMC_LATER_CLASSES = 8 };   /* that are fetched of columns gone through once more */
+enum { SMC_LATER_CLASSES = 8 };   /* that are fetched of columns gone through class after class */
 enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
 /* The fewest classes and strands of columns that are worth copying to it. */
 enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 5 };
@@ -753,13 +754,21 @@ SMC_INLINE void fetch_abreast(const lines_ahead *a, size_t i, const int abreast)
   }
 }
 
-/* Columns abreast that are gone through class after class, once more: so many classes further on, as few lines
- * of a page are too short a stream for the processor. */
+/* Columns abreast that are gone through class after class: so many classes further on, what is read once more, as few
+ * lines of a page are too short a stream for the processor; and what is written once. */
 SMC_INLINE void fetch_later_class(const tile *t, const strand x) {
   if (!t->online || !t->streams) return;
   const char *later = (const char *)vector_at(x, SMC_LATER_CLASSES);
   SMC_UNROLL for (size_t at = 0; at < SMC_GROUP * sizeof(vec); at += SMC_LINE) {
     SMC_PREFETCH(later + at);
+  }
+}
+
+SMC_INLINE void fetch_later_results(const strand y, int past) {
+  const char *later = (const char *)vector_at(y, SMC_LATER_CLASSES);
+  if (past) return;
+  SMC_UNROLL for (size_t at = 0; at < SMC_GROUP * sizeof(vec); at += SMC_LINE) {
+    SMC_PREFETCH_TO_WRITE(later + at);
   }
 }
 
