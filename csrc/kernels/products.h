@@ -25,7 +25,11 @@
 
 SMC_INLINE pair dot_of_strand(const strand s, const strand g, const extent n, smc_product which) {
   switch (which) {
-  case SMC_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
+  case SMC_SOFTMAX_VJP:
+    if (has_row_instance() && is_dense(s, n) && is_dense(g, n)) {
+      return dot_sum(dense(s), dense(g), whole(n), SMC_SOFTMAX_VJP);
+    }
+    return dot_sum(s, g, n, SMC_SOFTMAX_VJP);
   case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_VJP);
   default: return dot_sum(s, g, n, SMC_LOG_SOFTMAX_JVP);
   }
