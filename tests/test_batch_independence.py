@@ -227,13 +227,16 @@ def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
     assert (space[:start] == 7).all() and space[-1] == 7
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "softmax_vjp"])
-@pytest.mark.parametrize("k, columns", [(1100, 2000), (6000, 517)])
-def test_columns_that_come_from_memory(sm, native_dtype, rng, name, k, columns):
+PRODUCTS = ("softmax_vjp", "log_softmax_vjp", "log_softmax_jvp")
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", *PRODUCTS])
+@pytest.mark.parametrize("k, columns", [(40, 700), (1100, 2000), (6000, 517)])
+def test_many_columns(sm, native_dtype, rng, name, k, columns):
     """However many of them come together, and whoever computes them; in one the maximum rises."""
     operation = OPERATIONS[name]
     operands = operation.draw(rng, native_dtype, (columns,), k)
-    if name != "softmax_vjp":
+    if name not in PRODUCTS:
         (x,) = operands.values()
         x[1] += np.linspace(-300, 300, k, dtype=native_dtype)
         x[2] += 5000

@@ -31,7 +31,8 @@
 #ifndef SMC_PRODUCT_CONSTANTS
 #define SMC_PRODUCT_CONSTANTS
 typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_product;
-enum { SMC_DOT_STEPS = 8 }; /* groups whose products an accumulator takes before it is flushed */
+/* Groups whose products an accumulator takes before it is flushed: of columns, those of a block. */
+enum { SMC_DOT_STEPS = SMC_SUM_STEPS / SMC_GROUP };
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
 enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that registers have room for */
 /* Where packed rows do not pass through them, one instance of the passes over dense rows is enough. */

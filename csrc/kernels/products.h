@@ -149,7 +149,6 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
     for (; u < t->strands; ++u) {
       strand a = strand_of(t, SMC_S, u), b = strand_of(t, SMC_G, u);
       extent n = extent_of(t, u);
-      fetch_strand(t, u, steps_of(n));
       if (is_lone(t)) { /* in the order of a row that is packed: one lane, class after class */
         a.step = b.step = sizeof(real);
         n = (extent){t->of->k, 1, 0};
@@ -185,7 +184,6 @@ static void dots_of_short_rows(tile *t, pair *dot) {
   for (size_t u = 0; u < t->strands; ++u) {
     const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
     const size_t whole_vectors = (t->of->k - 1) / W, rest = t->of->k - whole_vectors * W;
-    fetch_strand(t, u, t->of->k);
     dot[u] = pair_of(0);
     dot[u].hi = t->across ? dot_by_lanes(s, g, extent_of(t, u))
                           : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest);

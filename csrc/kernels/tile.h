@@ -216,7 +216,7 @@ typedef struct {
   int light;   /* passes take no longer than fetching what they work on */
   int lone;    /* passes know what to do with a lone row */
   int along;   /* rows are not packed */
-  int once;    /* results are stored when they are final, and not read again */
+  int once;    /* results, if there are any, are stored when they are final, and not read again */
   int grouped; /* passes know what to do with W rows that lie in memory */
   int fetches; /* passes over rows fetch what comes next (lines_ahead); those over columns do */
   size_t n, k;
@@ -754,8 +754,8 @@ SMC_INLINE void fetch_abreast(const lines_ahead *a, size_t i, const int abreast)
   }
 }
 
-/* Columns abreast that are gone through class after class: so many classes further on, what is read once more, as few
- * lines of a page are too short a stream for the processor; and what is written once. */
+/* Columns abreast that are gone through class after class, once more: so many classes further on, as few lines
+ * of a page are too short a stream for the processor. */
 SMC_INLINE void fetch_later_class(const tile *t, const strand x) {
   if (!t->online || !t->streams) return;
   const char *later = (const char *)vector_at(x, SMC_LATER_CLASSES);
@@ -764,6 +764,7 @@ SMC_INLINE void fetch_later_class(const tile *t, const strand x) {
   }
 }
 
+/* Their results, that are stored once. */
 SMC_INLINE void fetch_later_results(const strand y, int past) {
   const char *later = (const char *)vector_at(y, SMC_LATER_CLASSES);
   if (past) return;
@@ -833,10 +834,9 @@ static size_t column_strands(tile *t, size_t operands) {
   const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class that stay */
   const size_t strip = pages_apart ? near : SMC_L2_BYTES / (operands * b->k);
   const size_t strands = (strip > SMC_STRIP_BYTES ? strip : SMC_STRIP_BYTES) / sizeof(vec);
-  const size_t few = b->light                            ? SMC_LINE
-                     : has_row_instance() && pages_apart ? 8 * SMC_FEW_LINES_BYTES
-                     : all > 4 * SMC_CACHE_BYTES         ? 2 * SMC_FEW_LINES_BYTES
-                                                         : SMC_FEW_LINES_BYTES;
+  const size_t few = has_row_instance() && pages_apart ? 8 * SMC_FEW_LINES_BYTES
+                     : all > 4 * SMC_CACHE_BYTES       ? 2 * SMC_FEW_LINES_BYTES
+                                                       : SMC_FEW_LINES_BYTES;
   const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
   /* Half of what is far elsewhere, as the planes of an array come one by one. */
   const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
@@ -933,8 +933,8 @@ static size_t plan_tiles(tile *t, const batch *b) {
     strands = t->grouped ? W : near / (operands * row);
   }
   t->online = t->block < b->k;
-  if (!is_across(t))
-    t->streams = b->fetches && whole_rows && (is_far || waits_for_lines(b, operands));
+  const int fetched = is_far || waits_for_lines(b, operands);
+  if (!is_across(t)) t->streams = fetched && b->fetches && whole_rows;
   if (t->online && !is_across(t)) return 1;
   return strands < 1 ? 1 : strands > SMC_MAX_ROWS ? SMC_MAX_ROWS : strands;
 }
