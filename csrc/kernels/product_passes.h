@@ -1,11 +1,20 @@
-/* The two passes of a product with a Jacobian: a dot product, and what is made of it.  They read and write
- * vectors as they are stored: a strand's, or a row's, whose 16-bit floats are converted in registers.
- * Included once for each type stored (SMC_D); products.h calls those of the type computed in.
+/* The three passes of a product with a Jacobian: where the largest s of the row is, its peak; a sum; and what
+ * is made of it.  They read and write vectors as they are stored: a strand's, or a row's, whose 16-bit floats
+ * are converted in registers.  Included once for each type stored (SMC_D); products.h calls those of the type
+ * computed in.
+ *
+ * Any number may be taken from all g without changing s (g - sum s g), as s sums to one.  It is the g of the
+ * peak: only the peak can be above 1/2, where rounding takes more from s than all other classes may have
+ * together, and its weight in the sum is then multiplied by 0.  With h = g - g[peak], each result is within
+ * 4 epsilon s (|h| + sum s |h|) (docs/accuracy.md).  Of several peaks it is the first.
  */
 
 #define load_stored SMC_K(load_stored)
 #define store_stored SMC_K(store_stored)
 #define next_products SMC_K(next_products)
+#define center_of_row SMC_K(center_of_row)
+#define of_quarter SMC_K(of_quarter)
+#define peak_of_row SMC_K(peak_of_row)
 #define fetch_soon SMC_K(fetch_soon)
 #define stored_dot_beside SMC_K(stored_dot_beside)
 #define stored_row SMC_K(stored_row)
@@ -66,28 +75,66 @@ SMC_INLINE void store_stored(const strand s, vec a, size_t lanes) {
   }
 }
 
-/* sum + s*g (SMC_SOFTMAX_VJP), g (SMC_LOG_SOFTMAX_VJP), exp(s)*g (SMC_LOG_SOFTMAX_JVP) */
-SMC_INLINE vec SMC_K(plus_product)(vec sum, vec s, vec g, const smc_product which) {
-  if (which == SMC_LOG_SOFTMAX_VJP) return v_add(sum, g);
-  return v_fma(which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s, g, sum);
+/* A sum that goes on with one class: of s*h (SMC_SOFTMAX_VJP), of exp(s)*h (SMC_LOG_SOFTMAX_JVP) with
+ * h = g - center; or of g (SMC_LOG_SOFTMAX_VJP), the peak apart, whose class `number` it is. */
+SMC_INLINE vec SMC_K(plus_product)(vec sum, vec s, vec g, const row_peak *peak, vec number,
+                                   const smc_product which) {
+  if (which == SMC_LOG_SOFTMAX_VJP) {
+    return v_add(sum, v_select(v_eq(number, peak->number), v_set1(0), g));
+  }
+  const vec weight = which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s;
+  return v_fma(weight, v_sub(g, peak->center), sum);
 }
 
-SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec dot, const smc_product which) {
+/* s (h - dot), g - exp(s) dot, h - dot; of the peak of the second, products.h makes good. */
+SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec center, vec dot, const smc_product which) {
   switch (which) {
-  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(g, dot));
+  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(v_sub(g, center), dot));
   case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
-  default: return v_sub(g, dot);
+  default: return v_sub(v_sub(g, center), dot);
   }
 }
 
+/* The place of the first largest number of a row along.  Where it was found is noted for each lane, by groups
+ * of vectors; then the first of these groups is looked through.  (Any place, if there is a NaN.) */
+SMC_INLINE size_t SMC_K(place_of_peak)(const strand s, const extent n) {
+  const vec none = v_set1((real)-INFINITY);
+  vec most = none, place = v_set1(0), a[SMC_GROUP];
+  strand at = s;
+  for (size_t i = 0, next; i < steps_of(n); i += next, at = ahead(at, next)) {
+    next = i + SMC_GROUP <= n.count ? SMC_GROUP : 1;
+    if (next == 1) {
+      a[0] = load_stored(at, lanes_at(n, i), none);
+    } else {
+      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(at, (size_t)j), W, none);
+      a[0] = max_of_four(a);
+    }
+    place = v_select(v_lt(most, a[0]), v_set1((real)i), place);
+    most = v_max(most, a[0]);
+  }
+  real groups[SMC_V(lanes)];
+  const vec peak = reduce_lanes((pair){most, most}, SMC_BY_MAX).hi;
+  size_t i = steps_of(n);
+  v_store(groups, place);
+  for (uint32_t bits = v_lane_bits(v_eq(most, peak)); bits; bits &= bits - 1) {
+    const size_t group = (size_t)groups[smc_lowest_bit(bits)];
+    if (group < i) i = group;
+  }
+  for (; i < steps_of(n); ++i) {
+    const uint32_t bits = v_lane_bits(v_eq(load_stored(ahead(s, i), lanes_at(n, i), none), peak));
+    if (bits) return i * W + smc_lowest_bit(bits);
+  }
+  return 0;
+}
+
 /* The next so many vectors of a product, `past` the caches if they fill lines.  (`vectors` is a constant.) */
-SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes, vec dot,
-                              int past, const smc_product which) {
+SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes, vec center,
+                              vec dot, int past, const smc_product which) {
   vec a[SMC_GROUP];
   SMC_EACH(j, vectors) {
     const vec s = load_stored(ahead(of->s, (size_t)j), lanes, v_set1(0));
     const vec g = load_stored(ahead(of->g, (size_t)j), lanes, v_set1(0));
-    a[j] = SMC_K(one_product)(s, g, dot, which);
+    a[j] = SMC_K(one_product)(s, g, center, dot, which);
   }
   if (SMC_STREAMS && past) {
     SMC_EACH(j, vectors) store_past(ahead(of->y, (size_t)j), a[j]);
@@ -111,33 +158,41 @@ SMC_INLINE void fetch_soon(const strand s, const strand g, const strand y, const
 }
 
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
- * the strand's length alone.  Meanwhile, if `beside` is not NULL, the product of another row as long, whose
- * dot product is known. */
-SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_product which,
-                                  product_strands *beside, vec dot) {
+ * the strand's length alone.  Meanwhile, if `beside` is not NULL, the product of another row as long, of which
+ * center and dot product are known. */
+SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const row_peak *peak,
+                                  const smc_product which, product_strands *beside, vec center,
+                                  vec dot) {
   const vec zero = v_set1(0);
-  vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
+  /* An s of 0, in lanes beyond the end of a row. */
+  const vec none = which == SMC_LOG_SOFTMAX_JVP ? v_set1((real)-INFINITY) : zero;
+  vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP], number[SMC_GROUP];
   pair total = pair_of(0);
   size_t i = 0, from;
+  SMC_EACH(j, SMC_GROUP) number[j] = v_add(peak->first, v_set1((real)j * peak->step));
   do {
     from = i;
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
       SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
-      SMC_EACH(j, SMC_GROUP) sum[j] = SMC_K(plus_product)(sum[j], a[j], b[j], which);
+      SMC_EACH(j, SMC_GROUP) {
+        sum[j] = SMC_K(plus_product)(sum[j], a[j], b[j], peak, number[j], which);
+        number[j] = v_add(number[j], v_set1(SMC_GROUP * peak->step));
+      }
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
       if (beside) {
-        next_products(beside, SMC_GROUP, n.lanes, dot, 0, which);
+        next_products(beside, SMC_GROUP, n.lanes, center, dot, 0, which);
         fetch_soon(s, g, beside->y, n);
       }
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
-      a[0] = load_stored(s, lanes, zero), b[0] = load_stored(g, lanes, zero);
-      sum[0] = SMC_K(plus_product)(sum[0], a[0], b[0], which);
+      a[0] = load_stored(s, lanes, none), b[0] = load_stored(g, lanes, zero);
+      sum[0] = SMC_K(plus_product)(sum[0], a[0], b[0], peak, number[0], which);
+      number[0] = v_add(number[0], v_set1(peak->step));
       s = ahead(s, 1), g = ahead(g, 1);
-      if (beside) next_products(beside, 1, lanes, dot, 0, which);
+      if (beside) next_products(beside, 1, lanes, center, dot, 0, which);
     }
     pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
     total = pair_add_to(total, part, from == 0);
@@ -145,25 +200,26 @@ SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const smc_
   return total;
 }
 
-SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const smc_product which) {
-  return stored_dot_beside(s, g, n, which, NULL, v_set1(0));
+SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const row_peak *peak,
+                                  const smc_product which) {
+  return stored_dot_beside(s, g, n, peak, which, NULL, v_set1(0), v_set1(0));
 }
 
-SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec dot, int past,
-                                       const smc_product which) {
+SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec center, vec dot,
+                                       int past, const smc_product which) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   size_t i = 0;
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    next_products(&of, SMC_GROUP, n.lanes, dot, past, which);
+    next_products(&of, SMC_GROUP, n.lanes, center, dot, past, which);
   }
-  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), dot, 0, which);
+  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), center, dot, 0, which);
 }
 
 /* Of rows of the type computed in whose elements lie side by side. */
-SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *dot,
-                                        int past) {
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *center,
+                                        const vec *dot, int past) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
-  SMC_K(stored_products)(row, whole(n), *dot, past, SMC_SOFTMAX_VJP);
+  SMC_K(stored_products)(row, whole(n), *center, *dot, past, SMC_SOFTMAX_VJP);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
@@ -177,52 +233,92 @@ SMC_INLINE int are_dense(smc_view s, smc_view g, smc_view y) {
 
 /* Lane by lane, of a row of so many whole vectors and `rest` lanes, of which there are some. */
 SMC_INLINE vec SMC_K(short_dot)(const elem *s, const elem *g, const size_t whole_vectors,
-                                size_t rest) {
+                                size_t rest, vec center) {
   vec sum = v_set1(0);
   for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W) {
-    sum = v_fma(SMC_K(load)(s), SMC_K(load)(g), sum);
+    sum = v_fma(SMC_K(load)(s), v_sub(SMC_K(load)(g), center), sum);
   }
-  return v_fma(SMC_K(load_n)(s, rest, v_set1(0)), SMC_K(load_n)(g, rest, v_set1(0)), sum);
+  const vec last = SMC_K(load_n)(g, rest, v_set1(0));
+  return v_fma(SMC_K(load_n)(s, rest, v_set1(0)), v_sub(last, center), sum);
 }
 
-SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec dot) {
-  return SMC_K(one_product)(s, g, dot, SMC_SOFTMAX_VJP);
+SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec center, vec dot) {
+  return SMC_K(one_product)(s, g, center, dot, SMC_SOFTMAX_VJP);
 }
 
-/* `rows` at a time, so that their dot products are added up across the lanes together; of each the last `held`
- * vectors, of which the very last has `rest` lanes, stay in registers, after `before` lanes.  (`rows` and
- * `held` are constants.)  Of several rows that one is stored whole where part of it would take longer: the next
- * row writes over what is too much. */
+/* The value of some row u, as reduced together, in all lanes. */
+SMC_INLINE vec of_quarter(const vec *values, size_t u) {
+  return v_set1(SMC_V(get)((const char *)values + u * sizeof(vec) / SMC_GROUP));
+}
+
+/* The g of a row at its peak, where `most` is the largest s of each lane, found in vector `places`, and `peak`
+ * that of all; in all lanes. */
+SMC_INLINE vec center_of_row(const elem *g, vec most, vec peak, const vec *places) {
+  uint32_t bits = v_lane_bits(v_eq(most, peak));
+  if (!bits) return v_set1(SMC_K(get)(g)); /* NaN */
+  size_t place = smc_lowest_bit(bits);
+  if (places) {
+    real at[SMC_V(lanes)];
+    v_store(at, *places);
+    place += (size_t)at[place] * W;
+    while (bits &= bits - 1) { /* a tie */
+      const size_t lane = smc_lowest_bit(bits), other = (size_t)at[lane] * W + lane;
+      if (other < place) place = other;
+    }
+  }
+  return v_set1(SMC_K(get)(g + place));
+}
+
+/* `rows` at a time, so that their peaks are found, and their dot products added up, across the lanes together; of
+ * each the last `held` vectors, of which the very last has `rest` lanes, stay in registers, after `before` lanes.
+ * (`rows` and `held` are constants.)  Of several rows that one is stored whole where part of it would take longer:
+ * the next row writes over what is too much. */
 SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, const int rows,
                              const size_t before, const int held, size_t rest) {
   const int loose = !SMC_FAST_MASKS && rows > 1;
-  vec dot[SMC_GROUP], a[SMC_GROUP][SMC_HELD_MAX], b[SMC_GROUP][SMC_HELD_MAX];
-  SMC_EACH(u, SMC_GROUP) dot[u] = v_set1(0);
+  const vec none = v_set1((real)-INFINITY);
+  vec dot[SMC_GROUP], most[SMC_GROUP], places[SMC_GROUP], center[SMC_GROUP];
+  vec a[SMC_GROUP][SMC_HELD_MAX], b[SMC_GROUP][SMC_HELD_MAX];
+  SMC_EACH(u, SMC_GROUP) dot[u] = places[u] = v_set1(0), most[u] = none;
   SMC_EACH(u, rows) {
     const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
     for (size_t i = 0; i < before; i += W) {
-      dot[u] = v_fma(SMC_K(load)(p + i), SMC_K(load)(q + i), dot[u]);
+      const vec x = SMC_K(load)(p + i);
+      places[u] = v_select(v_lt(most[u], x), v_set1((real)(i / W)), places[u]);
+      most[u] = v_max(most[u], x);
     }
     p += before, q += before;
     SMC_EACH(i, held) {
       const size_t lanes = i + 1 < held ? W : rest;
       a[u][i] = SMC_K(load_n)(p + (size_t)i * W, lanes, v_set1(0));
       b[u][i] = SMC_K(load_n)(q + (size_t)i * W, lanes, v_set1(0));
-      dot[u] = v_fma(a[u][i], b[u][i], dot[u]);
+      const mask higher = v_lt(most[u], a[u][i]);
+      places[u] = v_select(higher, v_set1((real)(before / W + (size_t)i)), places[u]);
+      most[u] = v_max(most[u], a[u][i]);
     }
+  }
+  const vec peaks = max_of_rows(most);
+  SMC_EACH(u, rows) {
+    const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
+    const vec *several = before > 0 || held > 1 ? &places[u] : NULL;
+    center[u] = center_of_row(q, most[u], of_quarter(&peaks, (size_t)u), several);
+    for (size_t i = 0; i < before; i += W) {
+      dot[u] = v_fma(SMC_K(load)(p + i), v_sub(SMC_K(load)(q + i), center[u]), dot[u]);
+    }
+    SMC_EACH(i, held) dot[u] = v_fma(a[u][i], v_sub(b[u][i], center[u]), dot[u]);
   }
   const vec dots = add_up_group(dot);
   SMC_EACH(u, rows) {
     const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
     elem *to = stored_row(y, row + (size_t)u);
-    const vec d = v_set1(SMC_V(get)((const char *)&dots + (size_t)u * sizeof(vec) / SMC_GROUP));
+    const vec c = center[u], d = of_quarter(&dots, (size_t)u);
     for (size_t i = 0; i < before; i += W) {
-      SMC_K(store)(to + i, SMC_K(short_product)(SMC_K(load)(p + i), SMC_K(load)(q + i), d));
+      SMC_K(store)(to + i, SMC_K(short_product)(SMC_K(load)(p + i), SMC_K(load)(q + i), c, d));
     }
     to += before;
     SMC_EACH(i, held) {
       const size_t lanes = i + 1 < held ? W : rest;
-      const vec product = SMC_K(short_product)(a[u][i], b[u][i], d);
+      const vec product = SMC_K(short_product)(a[u][i], b[u][i], c, d);
       if (loose) {
         SMC_K(store)(to + (size_t)i * W, product);
       } else {
@@ -285,8 +381,9 @@ SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, si
     fetch_later(s + i, g + i, y + i, SMC_LINE, fetched);
     const vec a = SMC_K(load_n)(s + i, lanes, v_set1(0)),
               b = SMC_K(load_n)(g + i, lanes, v_set1(0));
-    const vec dot = sums_in_lanes(v_fma(a, b, v_set1(0)), v, steps);
-    SMC_K(store_n)(y + i, SMC_K(short_product)(a, b, dot), lanes);
+    const vec center = centers_in_lanes(a, b, v, steps);
+    const vec dot = sums_in_lanes(v_mul(a, v_sub(b, center)), v, steps);
+    SMC_K(store_n)(y + i, SMC_K(short_product)(a, b, center, dot), lanes);
   }
 }
 
@@ -390,11 +487,17 @@ SMC_INLINE int are_converted(size_t k) {
          k * sizeof(real) > SMC_PACKED_LIGHT_BYTES;
 }
 
+SMC_INLINE row_peak peak_of_row(const product_strands of, const extent n) {
+  const elem *at = (const elem *)of.g.p + SMC_K(place_of_peak)(of.s, n);
+  return (row_peak){.center = v_set1(SMC_K(get)(at))};
+}
+
 SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   for (size_t i = 0; i < n; ++i) {
     const product_strands of = strands_of_row(s, g, y, i);
-    const pair dot = sum_of_lanes(SMC_K(stored_dot)(of.s, of.g, row, SMC_SOFTMAX_VJP));
-    SMC_K(stored_products)(of, row, pair_value(dot), 0, SMC_SOFTMAX_VJP);
+    const row_peak peak = peak_of_row(of, row);
+    const pair dot = sum_of_lanes(SMC_K(stored_dot)(of.s, of.g, row, &peak, SMC_SOFTMAX_VJP));
+    SMC_K(stored_products)(of, row, peak.center, pair_value(dot), 0, SMC_SOFTMAX_VJP);
   }
 }
 
@@ -410,15 +513,17 @@ SMC_INLINE int are_few_lines(size_t n, size_t k) {
 /* The product of each row while the next one is fetched. */
 SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   product_strands of = strands_of_row(s, g, y, 0);
-  pair sum = SMC_K(stored_dot)(of.s, of.g, row, SMC_SOFTMAX_VJP);
+  row_peak peak = peak_of_row(of, row);
+  pair sum = SMC_K(stored_dot)(of.s, of.g, row, &peak, SMC_SOFTMAX_VJP);
   for (size_t i = 1;; ++i) {
-    const vec dot = pair_value(sum_of_lanes(sum));
+    const vec center = peak.center, dot = pair_value(sum_of_lanes(sum));
     if (i == n) {
-      SMC_K(dense_products)(of, row, &dot, 0);
+      SMC_K(dense_products)(of, row, &center, &dot, 0);
       return;
     }
     const product_strands next = strands_of_row(s, g, y, i);
-    sum = stored_dot_beside(next.s, next.g, row, SMC_SOFTMAX_VJP, &of, dot);
+    peak = peak_of_row(next, row);
+    sum = stored_dot_beside(next.s, next.g, row, &peak, SMC_SOFTMAX_VJP, &of, center, dot);
     of = next;
   }
 }

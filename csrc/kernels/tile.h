@@ -82,7 +82,11 @@
 #define upper_lanes SMC_V(upper_lanes)
 #define reduce_group SMC_V(reduce_group)
 #define merged_quarters SMC_V(merged_quarters)
+#define reduced_quarters SMC_V(reduced_quarters)
 #define add_up_group SMC_V(add_up_group)
+#define max_of_rows SMC_V(max_of_rows)
+#define centers_in_lanes SMC_V(centers_in_lanes)
+#define row_peak SMC_V(row_peak)
 #define shared_vector SMC_V(shared_vector)
 #define share_vector SMC_V(share_vector)
 #define sums_in_lanes SMC_V(sums_in_lanes)
@@ -232,6 +236,14 @@ typedef struct {
 typedef struct {
   strand s, g, y;
 } product_strands;
+
+/* Of each row of a strand, the class of the largest s, its peak: the g there; and its number, where the classes of
+ * the first vector are `first`, and those of the next ones `step` more each time.  (All negative: it is in no
+ * class of the block at hand.) */
+typedef struct {
+  vec center, number, first;
+  real step;
+} row_peak;
 
 /* Vectors of a strand.  Of two words, which are passed in registers. */
 typedef struct {
@@ -577,20 +589,25 @@ SMC_INLINE pair merged_quarters(const pair *rows, const smc_reduction by) {
   return merged(a, b, quarter, W / 4, by);
 }
 
-/* The sums of their lanes. */
-SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) {
+/* The sums, or the maxima, of their lanes. */
+SMC_INLINE vec reduced_quarters(const vec v[SMC_GROUP], const smc_reduction by) {
   pair rows[SMC_GROUP];
   SMC_EACH(u, SMC_GROUP) rows[u] = (pair){v[u], v[u]};
-  vec sum = merged_quarters(rows, SMC_BY_ADD).hi;
-  SMC_UNROLL for (size_t d = W / 8; d; d /= 2) sum = v_add(sum, v_xor_lanes(sum, (int)d));
-  return sum;
+  pair all = merged_quarters(rows, by);
+  SMC_UNROLL for (size_t d = W / 8; d; d /= 2) {
+    all = joined(all, (pair){v_xor_lanes(all.hi, (int)d), all.lo}, by);
+  }
+  return all.hi;
 }
+SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_ADD); }
+SMC_INLINE vec max_of_rows(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_MAX); }
 
 #if SMC_FAST_MASKS
 /* Rows that share a vector, as many as it holds whole, side by side: the lanes in use, and those that each
  * adds to itself, step by step, until all hold the sum of their row. */
 typedef struct {
   size_t lanes, steps;
+  uint32_t used, starts; /* bits of the lanes in use, and of the first of each row */
   lane_number from[SMC_MAX_STEPS][W];
 } shared_vector;
 
@@ -599,6 +616,8 @@ typedef struct {
 static shared_vector share_vector(size_t k) {
   shared_vector v = {.lanes = W / k * k};
   size_t highest = 1;
+  v.used = (1u << v.lanes) - 1;
+  for (size_t lane = 0; lane < v.lanes; lane += k) v.starts |= 1u << lane;
   while (2 * highest < k) highest *= 2;
   for (size_t bit = k > 1 ? highest : 0; bit; bit /= 2, ++v.steps) {
     for (size_t lane = 0; lane < W; ++lane) {
@@ -613,6 +632,16 @@ static shared_vector share_vector(size_t k) {
 SMC_INLINE vec sums_in_lanes(vec a, const shared_vector *v, const size_t steps) {
   SMC_UNROLL for (size_t i = 0; i < steps; ++i) a = v_add(a, v_permute(a, v_load(v->from[i])));
   return a;
+}
+
+/* The g of each row at the first of its largest s, in all of its lanes.  Of the bits of a row, of which at least
+ * one is set as no number is less than a NaN, adding one to their complement leaves the lowest alone to agree. */
+SMC_INLINE vec centers_in_lanes(vec s, vec g, const shared_vector *v, const size_t steps) {
+  vec m = v_select(v_mask_of(v->used), s, v_set1((real)-INFINITY));
+  SMC_UNROLL for (size_t i = 0; i < steps; ++i) m = v_max(m, v_permute(m, v_load(v->from[i])));
+  const uint32_t peaks = ~v_lane_bits(v_lt(s, m)) & v->used;
+  const uint32_t first = peaks & ((~peaks & v->used) + v->starts);
+  return sums_in_lanes(v_select(v_mask_of(first), g, v_set1(0)), v, steps);
 }
 #endif
 

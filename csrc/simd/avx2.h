@@ -54,6 +54,7 @@ enum { f32_lanes = 8, f64_lanes = 4 };
   SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
     return (size_t)_mm_popcnt_u32((unsigned)_mm256_movemask_##s(m));                               \
   }                                                                                                \
+  SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return (uint32_t)_mm256_movemask_##s(m); }       \
   SMC_INLINE T##_vec T##_load(const void *p) { return _mm256_loadu_##s((const T##_t *)p); }        \
   SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \
     __m256i first = T##_first(n);                                                                  \

@@ -23,6 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#endif
 
 #ifndef SMC_SMALL
 #define SMC_SMALL 0
@@ -92,6 +95,17 @@ SMC_INLINE float f32_from_bits(uint32_t u) {
   float a;
   memcpy(&a, &u, sizeof a);
   return a;
+}
+
+/* The number of the lowest bit set, of which there is one. */
+SMC_INLINE size_t smc_lowest_bit(uint32_t bits) {
+#if defined(_MSC_VER) && !defined(__clang__)
+  unsigned long place;
+  _BitScanForward(&place, bits);
+  return place;
+#else
+  return (size_t)__builtin_ctz(bits);
+#endif
 }
 
 /* ---- one stored element to and from the type computed in; any alignment ------------------------ */
@@ -211,6 +225,8 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_and SMC_V(and)       /* of masks */
 #define v_or SMC_V(or)
 #define v_count SMC_V(count)         /* lanes set */
+#define v_lane_bits SMC_V(lane_bits) /* of a mask: bit i is set where lane i is */
+#define v_mask_of SMC_V(mask_of)     /* its inverse; only where SMC_FAST_MASKS is set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
 #define v_permute SMC_V(permute)     /* lane i gets the lane in the low bits of from[i] */
 #define v_add_if SMC_V(add_if)       /* mask ? a + b : a */

@@ -98,6 +98,7 @@ static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
     SMC_UNROLL for (int i = 0; i < T##_lanes; ++i) count -= (size_t)m[i];                          \
     return count;                                                                                  \
   }                                                                                                \
+  SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return SMC_GENERIC_LANE_BITS(T, m); }            \
   SMC_INLINE T##_vec T##_select(T##_mask m, T##_vec a, T##_vec b) {                                \
     return (T##_vec)((m & (T##_mask)a) | (~m & (T##_mask)b));                                      \
   }                                                                                                \
@@ -118,6 +119,15 @@ static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
 
 #ifndef SMC_GENERIC_MAX
 #define SMC_GENERIC_MAX(T, a, b) T##_select(a > b, a, b)
+#endif
+
+#ifndef SMC_GENERIC_LANE_BITS
+#define SMC_GENERIC_LANE_BITS(T, m) smc_lane_bits_##T(m)
+SMC_INLINE uint32_t smc_lane_bits_f32(f32_mask m) {
+  m &= (f32_mask){1, 2, 4, 8};
+  return (uint32_t)(m[0] | m[1] | m[2] | m[3]);
+}
+SMC_INLINE uint32_t smc_lane_bits_f64(f64_mask m) { return (uint32_t)((m[0] & 1) | (m[1] & 2)); }
 #endif
 
 SMC_GENERIC(f32, smc_u32x4, 24, 127, 48)

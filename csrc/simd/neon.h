@@ -62,6 +62,15 @@ enum { f32_lanes = 4, f64_lanes = 2 };
 SMC_NEON(f32, f32, u32, 32)
 SMC_NEON(f64, f64, u64, 64)
 
+SMC_INLINE uint32_t f32_lane_bits(f32_mask m) {
+  static const uint32_t bit[4] = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(m, vld1q_u32(bit)));
+}
+
+SMC_INLINE uint32_t f64_lane_bits(f64_mask m) {
+  return (uint32_t)(vgetq_lane_u64(m, 0) & 1) | (uint32_t)(vgetq_lane_u64(m, 1) & 2);
+}
+
 /* The low bits of the sum with ROUNDER, moved into the exponent's place. */
 SMC_INLINE f32_vec f32_power(f32_vec k) {
   return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(k), 23));

@@ -49,6 +49,7 @@
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                             \
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) { return m ? a + b : a; }        \
   SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)m; }                                    \
+  SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return (uint32_t)m; }                            \
   SMC_INLINE T##_vec T##_xor_lanes(T##_vec a, int d) {                                             \
     (void)d;                                                                                       \
     return a;                                                                                      \

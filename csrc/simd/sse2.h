@@ -9,6 +9,10 @@
 #define smc_max_f32 _mm_max_ps
 #define smc_max_f64 _mm_max_pd
 
+#define SMC_GENERIC_LANE_BITS(T, m) smc_lane_bits_##T(m)
+#define smc_lane_bits_f32(m) (uint32_t)_mm_movemask_ps((__m128)(m))
+#define smc_lane_bits_f64(m) (uint32_t)_mm_movemask_pd((__m128d)(m))
+
 #define SMC_SMALL 1 /* few processors run nothing better */
 #include "generic.h"
 

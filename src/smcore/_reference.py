@@ -268,6 +268,11 @@ class Extended:
         lacking = np.where(self.hi > 1, self.hi - np.expm1(hi), 0)
         return Extended(hi, (lacking + self.lo) / (1 + self.hi))
 
+    def one_minus_exp(self) -> Extended:
+        """Return ``1 - exp(self)`` of numbers that are not above zero."""
+        hi = -np.expm1(self.hi)
+        return Extended(hi, None if self.lo is None else finite(self.lo * (hi - 1)))
+
     def sum(self) -> Extended:
         """Return the sums over the last axis, which is kept with length one.
 
@@ -533,9 +538,11 @@ def diagonals(matrices: Array) -> Array:
 
 @quiet
 def softmax_vjp(s: Array, g: Array, out: Array) -> None:
-    """Write ``s * (g - sum(g * s))``, the Jacobian's product with `g` from either side.
+    """Write ``s * (h - sum(s * h))``, the Jacobian's product with `g` from either side.
 
-    The dot product keeps the errors of its products and of its sum (Ogita, Rump, Oishi [3]_).
+    As `s` sums to one, any number may be taken from `g`: here it is the `g` at the peak, whose
+    weight, the one that may be nearly 1 and rounded to it, is then multiplied by zero. The dot
+    product keeps the errors of its products and of its sum (Ogita, Rump, Oishi [3]_).
 
     Parameters
     ----------
@@ -543,8 +550,19 @@ def softmax_vjp(s: Array, g: Array, out: Array) -> None:
         Softmax outputs, upstream gradient (or tangent) and result.
     """
     for rows in blocks(s.shape[:2], s.shape[2]):
-        weights, gradient = Extended.of(s[rows]), Extended.of(g[rows])
-        out[rows] = (weights * (gradient - (weights * gradient).sum())).rounded()
+        weights = Extended.of(s[rows])
+        h = about_peak(weights, Extended.of(g[rows]))
+        out[rows] = (weights * (h - (weights * h).sum())).rounded()
+
+
+def peak_of(s: Extended) -> Array:
+    """Return the place of the first largest element of each row, ``(..., 1)``."""
+    return np.argmax(s.hi, axis=-1, keepdims=True)
+
+
+def about_peak(s: Extended, g: Extended) -> Extended:
+    """Return `g` less its element where `s` (or its logarithm) is largest."""
+    return g - g.at(peak_of(s))
 
 
 @quiet
@@ -567,7 +585,9 @@ def log_softmax_jacobian(log_s: Array, out: Array) -> None:
 
 @quiet
 def log_softmax_vjp(log_s: Array, g: Array, out: Array) -> None:
-    """Write ``g - exp(log_s) * sum(g)``.
+    """Write ``g - s * sum(g)``; at the peak ``(1 - s) * g - s * (sum of the other g)``.
+
+    There ``1 - s`` is ``-expm1(log_s)``: nothing is lost where `s` is nearly 1.
 
     Parameters
     ----------
@@ -575,14 +595,16 @@ def log_softmax_vjp(log_s: Array, g: Array, out: Array) -> None:
         Log-softmax outputs, upstream gradient and result.
     """
     for rows in blocks(log_s.shape[:2], log_s.shape[2]):
-        gradient = Extended.of(g[rows])
-        weights = Extended.of(log_s[rows]).exp()
-        out[rows] = (gradient - weights * gradient.sum()).rounded()
+        wide, gradient = Extended.of(log_s[rows]), Extended.of(g[rows])
+        k, weights = peak_of(wide), wide.exp()
+        top, others = gradient.at(k), gradient.without(k).sum()
+        at_peak = top * wide.at(k).one_minus_exp() - weights.at(k) * others
+        out[rows] = (gradient - weights * (others + top)).put(k, at_peak).rounded()
 
 
 @quiet
 def log_softmax_jvp(log_s: Array, v: Array, out: Array) -> None:
-    """Write ``v - sum(exp(log_s) * v)``.
+    """Write ``h - sum(exp(log_s) * h)``, with `h` the tangent less its element at the peak.
 
     Parameters
     ----------
@@ -590,9 +612,9 @@ def log_softmax_jvp(log_s: Array, v: Array, out: Array) -> None:
         Log-softmax outputs, tangent and result.
     """
     for rows in blocks(log_s.shape[:2], log_s.shape[2]):
-        tangent = Extended.of(v[rows])
-        weights = Extended.of(log_s[rows]).exp()
-        out[rows] = (tangent - (weights * tangent).sum()).rounded()
+        wide = Extended.of(log_s[rows])
+        h = about_peak(wide, Extended.of(v[rows]))
+        out[rows] = (h - (wide.exp() * h).sum()).rounded()
 
 
 @quiet
