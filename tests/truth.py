@@ -189,6 +189,105 @@ def mp_softmax_jacobian(s: Array) -> Array:
     return np.asarray(unit * diagonal[..., None] - (1 - unit) * s[..., :, None] * s[..., None, :])
 
 
+# ---- Products with Jacobians, from the logits ----------------------------------------------------
+
+
+def rounded(values: Array, dtype: Any) -> Array:
+    """The numbers of ``dtype`` nearest to the values."""
+    exact = from_mpf(values)
+    if np.dtype(dtype) == np.longdouble:
+        hi, lo = exact.hi.astype(np.longdouble), exact.lo.astype(np.longdouble)
+        return np.ldexp(hi + lo, exact.exp)
+    return np.ldexp(exact.hi + exact.lo, exact.exp).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product's exact value, and what 4 ε of is promised as its largest error."""
+
+    value: Array
+    size: Array
+    subnormal: Array
+    """What an error of one in each probability, or logarithm of one, would come to."""
+
+    def bound(self, dtype: Any) -> Array:
+        """The largest error allowed."""
+        smallest = mpmath.ldexp(1, format_of(dtype).lowest)
+        return np.asarray(4 * eps(dtype) * self.size + smallest * self.subnormal)
+
+    def within(self, dtype: Any) -> Within:
+        """What judges results of that dtype."""
+        return Within(from_mpf(self.value), from_mpf(self.bound(dtype)))
+
+
+@dataclass(frozen=True)
+class Within:
+    """The truth and the largest error allowed, in a form that judges at the speed of NumPy."""
+
+    truth: Exact
+    bound: Exact
+
+    def check(self, got: Any, what: str = "") -> None:
+        """Every element of ``got`` is as near to the truth as allowed."""
+        t, scale = self.truth, np.where(self.truth.hi == 0, self.bound.exp, self.truth.exp)
+        to_scale = t.exp - scale
+        hi, lo = np.ldexp(t.hi, to_scale), np.ldexp(t.lo, to_scale)
+        error = np.abs((np.ldexp(wide(got), -scale) - hi) - lo)
+        allowed = np.ldexp(self.bound.hi, np.clip(self.bound.exp - scale, -2000, 1000))
+        assert np.shape(got) == error.shape, f"{what}: shape {np.shape(got)}"
+        good = error <= allowed * (1 + 2.0**-40)
+        if not good.all():
+            at = np.unravel_index(np.argmax(error / allowed), error.shape)
+            raise AssertionError(
+                f"{what}: {4 * error[at] / allowed[at]:.3g} times ε and the terms at "
+                f"{tuple(map(int, at))}, not 4 (got {np.asarray(got)[at]!r})"
+            )
+
+    def __getitem__(self, index: Any) -> Within:
+        return Within(self.truth[index], self.bound[index])
+
+
+def _about_peak(z: Array, g: Array) -> tuple[Array, Array]:
+    """Where the first largest logit of each row is; and g less what it is there."""
+    peak = np.zeros(z.shape, bool)
+    np.put_along_axis(peak, np.argmax(wide(z), axis=-1)[..., None], True, -1)
+    exact = mpf(g)
+    return peak, np.asarray(exact - (exact * peak).sum(-1, keepdims=True))
+
+
+def softmax_product(z: Array, g: Array) -> Product:
+    """(diag(s) - s sᵀ) g; s is rounded before it is multiplied."""
+    s, (_, h) = mp_softmax(z), _about_peak(z, g)
+    mean, spread = (s * h).sum(-1, keepdims=True), (s * abs(h)).sum(-1, keepdims=True)
+    total = abs(h).sum(-1, keepdims=True)
+    return Product(s * (h - mean), s * (abs(h) + spread), 1 + abs(h) + spread + s * total)
+
+
+def log_softmax_jvp(z: Array, v: Array) -> Product:
+    """(I - 1 sᵀ) v; log s is rounded before, to a relative error of |log s| ε/2 in s."""
+    log_s, (_, h) = mp_log_softmax(z), _about_peak(z, v)
+    s = exp(log_s)
+    spread = (s * (1 + abs(log_s)) * abs(h)).sum(-1, keepdims=True)
+    return Product(h - (s * h).sum(-1, keepdims=True), abs(h) + spread, 1 + abs(h))
+
+
+def log_softmax_vjp(z: Array, g: Array) -> Product:
+    """g (I - 1 sᵀ); at the peak (1 - s) g - s Σ other g, which is as exact as its terms."""
+    log_s, (peak, _), exact = mp_log_softmax(z), _about_peak(z, g), mpf(g)
+    s = exp(log_s)
+    others, missing = (
+        np.asarray((a * ~peak).sum(-1, keepdims=True)) for a in (abs(exact), s)
+    )
+    weights = s * (1 + abs(log_s))
+    total, size = exact.sum(-1, keepdims=True), abs(exact).sum(-1, keepdims=True)
+    rest = (exact * ~peak).sum(-1, keepdims=True)
+    return Product(
+        np.where(peak, exact * missing - s * rest, exact - s * total),
+        np.where(peak, abs(exact) * missing + weights * others, abs(exact) + weights * size),
+        1 + size,
+    )
+
+
 # ---- Double-double on float64 arrays -------------------------------------------------------------
 
 
