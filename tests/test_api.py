@@ -18,21 +18,21 @@ from cases import CONFIGURATION, KERNELS, OPERATIONS, OPERATORS, assert_identica
 
 import smcore
 
-REDUCED = "*, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
+REDUCED = "*, where=None, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
 LOSS = REDUCED + ", z_loss=0.0, return_lse=False"
 SIGNATURES = {
     "softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
     "log_softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
     "logsumexp": "x, axis=-1, *, b=None, where=None, keepdims=False, return_sign=False, "
     "dtype=None, out=None",
-    "softmax_jacobian": "s, axis=-1, *, out=None",
-    "softmax_vjp": "s, g, axis=-1, *, out=None",
-    "softmax_jvp": "s, v, axis=-1, *, out=None",
-    "log_softmax_jacobian": "log_s, axis=-1, *, out=None",
-    "log_softmax_vjp": "log_s, g, axis=-1, *, out=None",
-    "log_softmax_jvp": "log_s, v, axis=-1, *, out=None",
-    "logsumexp_vjp": "x, lse, g, axis=-1, *, out=None",
-    "SoftmaxJacobian": "s",
+    "softmax_jacobian": "s, axis=-1, *, where=None, out=None",
+    "softmax_vjp": "s, g, axis=-1, *, where=None, out=None",
+    "softmax_jvp": "s, v, axis=-1, *, where=None, out=None",
+    "log_softmax_jacobian": "log_s, axis=-1, *, where=None, out=None",
+    "log_softmax_vjp": "log_s, g, axis=-1, *, where=None, out=None",
+    "log_softmax_jvp": "log_s, v, axis=-1, *, where=None, out=None",
+    "logsumexp_vjp": "x, lse, g, axis=-1, *, where=None, out=None",
+    "SoftmaxJacobian": "s, *, where=None",
     "SoftmaxLayerJacobian": "s, x",
     "softmax_layer": "x, W, b=None, *, out=None",
     "linear_weight_jacobian": "x, K",
@@ -50,7 +50,7 @@ SIGNATURES = {
     "logsumexp_partial": "x, axis=-1",
     "logsumexp_merge": "p, q",
     "logsumexp_finalize": "m, s",
-    "softmax_from_lse": "x, lse, axis=-1, *, rest=None, out=None",
+    "softmax_from_lse": "x, lse, axis=-1, *, where=None, rest=None, out=None",
     "backend": "",
     "targets": "",
     "use_target": "name",

@@ -28,7 +28,8 @@ from ._arrays import (
     sum_dtype,
     widened,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 from ._derivatives import softmax_jvp, softmax_vjp
 from ._softmax import softmax
 
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 
-@core.fast_path
+@public
 def softmax_layer(
     x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: Array | None = None
 ) -> Array:
@@ -101,6 +102,7 @@ def softmax_layer(
     return deliver(result, out)
 
 
+@public
 def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
     r"""Compute the Jacobian matrix of the logits ``z = x @ W + b`` by the weights.
 
@@ -161,7 +163,7 @@ def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
     return result
 
 
-@core.fast_path
+@public
 def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""Compute the Jacobian matrix of a softmax layer by its weights.
 
@@ -225,7 +227,7 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
     return deliver(result, out)
 
 
-@core.fast_path
+@public
 def softmax_layer_vjp(
     s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
 ) -> tuple[Array, Array, Array]:
@@ -291,7 +293,7 @@ def softmax_layer_vjp(
     return linear_vjp(x, W, softmax_vjp(s, g), dtype)
 
 
-@core.fast_path
+@public
 def softmax_layer_jvp(
     s: ArrayLike,
     x: ArrayLike,

@@ -21,12 +21,13 @@ from ._arrays import (
     fill_where,
     sum_dtype,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
-@core.fast_path
+@public
 def softmax(
     x: ArrayLike,
     axis: Axis = -1,
@@ -113,7 +114,7 @@ def softmax(
     return _normalized("softmax", x, axis, where, scale, dtype, out, masked=0.0)
 
 
-@core.fast_path
+@public
 def log_softmax(
     x: ArrayLike,
     axis: Axis = -1,
@@ -216,7 +217,7 @@ def logsumexp(
     dtype: DTypeLike | None = ...,
     out: Array | None = ...,
 ) -> tuple[Any, Any]: ...
-@core.fast_path
+@public
 def logsumexp(
     x: ArrayLike,
     axis: Axis = -1,
