@@ -25,7 +25,9 @@ DType = np.dtype[Any]
 Axis = SupportsIndex | tuple[SupportsIndex, ...] | None
 Real = float | np.floating[Any] | np.integer[Any]
 Mask = NDArray[np.bool_]
-F = TypeVar("F", bound=np.floating[Any])  # what a result's elements have in common with an operand's
+F = TypeVar(
+    "F", bound=np.floating[Any]
+)  # what a result's elements have in common with an operand's
 
 _FLOATS = "float16, bfloat16, float32, float64 or longdouble"
 _SURELY_FITS = 1 << 26  # bytes: too few to ask the system about

@@ -85,5 +85,7 @@ def _remedy(function: Callable[..., Any], keywords: Iterable[str]) -> str | None
     for keyword in keywords:
         for name, hint in _ELSEWHERE.get(keyword, {}).items():
             if keyword not in parameters and name in parameters:
-                return f"{function.__name__}() got an unexpected keyword argument {keyword!r}; {hint}"
+                return (
+                    f"{function.__name__}() got an unexpected keyword argument {keyword!r}; {hint}"
+                )
     return None

@@ -7,8 +7,10 @@ more than the forward pass.
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack, overload
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
@@ -37,6 +39,17 @@ __all__ = [
 ]
 
 
+class _Options(TypedDict, total=False):
+    """What all functions here take besides."""
+
+    where: ArrayLike | None
+    out: Array | None
+
+
+@overload
+def softmax_jacobian(s: NDArray[F], axis: Axis = -1, **options: Unpack[_Options]) -> NDArray[F]: ...
+@overload
+def softmax_jacobian(s: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]) -> Array: ...
 @public
 def softmax_jacobian(
     s: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None, out: Array | None = None
@@ -99,6 +112,14 @@ def softmax_jacobian(
     return _jacobian("softmax_jacobian", s, "s", axis, where, out, instead)
 
 
+@overload
+def softmax_vjp(
+    s: NDArray[F], g: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def softmax_vjp(
+    s: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def softmax_vjp(
     s: ArrayLike,
@@ -162,6 +183,14 @@ def softmax_vjp(
     return _product("softmax_vjp", axis, where, out, s=s, g=g)
 
 
+@overload
+def softmax_jvp(
+    s: NDArray[F], v: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def softmax_jvp(
+    s: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def softmax_jvp(
     s: ArrayLike,
@@ -224,6 +253,14 @@ def softmax_jvp(
     return _product("softmax_vjp", axis, where, out, s=s, v=v)
 
 
+@overload
+def log_softmax_jacobian(
+    log_s: NDArray[F], axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_jacobian(
+    log_s: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def log_softmax_jacobian(
     log_s: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None, out: Array | None = None
@@ -282,6 +319,14 @@ def log_softmax_jacobian(
     return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, where, out, instead)
 
 
+@overload
+def log_softmax_vjp(
+    log_s: NDArray[F], g: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_vjp(
+    log_s: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def log_softmax_vjp(
     log_s: ArrayLike,
@@ -347,6 +392,14 @@ def log_softmax_vjp(
     return _product("log_softmax_vjp", axis, where, out, log_s=log_s, g=g)
 
 
+@overload
+def log_softmax_jvp(
+    log_s: NDArray[F], v: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_jvp(
+    log_s: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def log_softmax_jvp(
     log_s: ArrayLike,
@@ -407,6 +460,18 @@ def log_softmax_jvp(
     return _product("log_softmax_jvp", axis, where, out, log_s=log_s, v=v)
 
 
+@overload
+def logsumexp_vjp(
+    x: NDArray[F],
+    lse: NDArray[F] | F,
+    g: NDArray[F] | F | float,
+    axis: Axis = -1,
+    **options: Unpack[_Options],
+) -> NDArray[F]: ...
+@overload
+def logsumexp_vjp(
+    x: ArrayLike, lse: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def logsumexp_vjp(
     x: ArrayLike,

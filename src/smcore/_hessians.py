@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypedDict, Unpack, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
     Axis,
     DType,
+    F,
     Mask,
     Real,
     Rows,
@@ -37,6 +38,29 @@ _BLOCK = 1 << 22  # logits held at once
 _LEAST_ROWS = 128  # of a block all the same, so that the matrix products are worth their while
 
 
+class _Options(TypedDict, total=False):
+    """What the Hessian in the logits takes besides."""
+
+    axis: Axis
+    where: ArrayLike | None
+    weight: ArrayLike | None
+    ignore_index: SupportsIndex
+    reduction: Reduction
+    label_smoothing: Real
+    out: Array | None
+
+
+@overload
+def cross_entropy_hvp(
+    s: NDArray[F],
+    v: NDArray[F] | float,
+    target: ArrayLike | None = None,
+    **options: Unpack[_Options],
+) -> NDArray[F]: ...
+@overload
+def cross_entropy_hvp(
+    s: ArrayLike, v: ArrayLike, target: ArrayLike | None = None, **options: Unpack[_Options]
+) -> Array: ...
 @public
 def cross_entropy_hvp(
     s: ArrayLike,
@@ -46,9 +70,9 @@ def cross_entropy_hvp(
     axis: Axis = -1,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: Real = 0.0,
     out: Array | None = None,
 ) -> Array:
     r"""Multiply a direction of the logits by the Hessian matrix of the cross-entropy.
@@ -172,9 +196,9 @@ def linear_cross_entropy_hvp(
     *,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: Real = 0.0,
 ) -> tuple[Array, Array | None]:
     r"""Multiply a direction of the weights and bias by the Hessian of a softmax layer's loss.
 
@@ -273,8 +297,10 @@ def linear_cross_entropy_hvp(
     for start in range(0, len(X), step):
         block = slice(start, start + step)
         left = None if mask is None else mask[block]
-        delta = _logit_product(X[block], W, b, V, Vb, left)
-        _add_block(HW, Hb, X[block], _scale(delta, factors[block]))
+        # no name for the product: it would be held while the next one is made
+        _add_block(
+            HW, Hb, X[block], _scale(_logit_product(X[block], W, b, V, Vb, left), factors[block])
+        )
     return cast(HW, dtype), None if b is None else cast(Hb, dtype)
 
 

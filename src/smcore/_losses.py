@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
@@ -52,14 +52,17 @@ _BLOCK = 1 << 22  # logits that `where` is applied to at once
 _MASKED = 4  # arrays as large as these logits that it takes meanwhile
 
 
-class _Options(TypedDict, total=False):
-    """What every loss takes."""
+Reduced = Literal["mean", "sum"]  # to one number
 
+
+class _Options(TypedDict, total=False):
+    """What every loss takes besides `reduction` and `return_lse`."""
+
+    where: ArrayLike | None
     weight: ArrayLike | None
-    ignore_index: int
-    reduction: Reduction
-    label_smoothing: float
-    z_loss: float
+    ignore_index: SupportsIndex
+    label_smoothing: Real
+    z_loss: Real
 
 
 class _AxisOptions(_Options, total=False):
@@ -71,7 +74,7 @@ class _GradientOptions(_AxisOptions, total=False):
 
 
 class _LayerOptions(_Options, total=False):
-    block_bytes: int | None
+    block_bytes: SupportsIndex | None
 
 
 @overload
@@ -79,13 +82,28 @@ def cross_entropy(
     x: ArrayLike,
     target: ArrayLike,
     *,
+    reduction: Reduced = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_AxisOptions],
-) -> Any: ...
+) -> np.floating[Any]: ...
 @overload
 def cross_entropy(
-    x: ArrayLike, target: ArrayLike, *, return_lse: Literal[True], **options: Unpack[_AxisOptions]
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: Literal[True],
+    **options: Unpack[_AxisOptions],
 ) -> tuple[Any, Any]: ...
+@overload
+def cross_entropy(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: bool = False,
+    **options: Unpack[_AxisOptions],
+) -> Any: ...
 @public
 def cross_entropy(
     x: ArrayLike,
@@ -94,10 +112,10 @@ def cross_entropy(
     axis: Axis = -1,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
     return_lse: bool = False,
 ) -> Any:
     r"""Compute the cross-entropy between the softmax of logits and a target.
@@ -115,10 +133,10 @@ def cross_entropy(
     axis : int, tuple of ints or None, default -1
         The axis of the classes. Several axes make one row together; None takes all.
     where : array_like of bool, optional
-        Which classes take part in each row, broadcastable to `x`. A row is judged as if it had these
-        alone: what `x`, or a target of probabilities, holds for the others is never looked at, and
-        smoothing spreads over those left. A label that is left out has, as one with a logit of -inf,
-        an infinite loss.
+        Which classes take part in each row, broadcastable to `x`. A row is judged as if it had
+        these alone: what `x`, or a target of probabilities, holds for the others is never looked
+        at, and smoothing spreads over those left. A label that is left out has, as one with a logit
+        of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -202,9 +220,19 @@ def cross_entropy(
 
 @overload
 def cross_entropy_with_grad(
+    x: NDArray[F],
+    target: ArrayLike,
+    *,
+    reduction: Reduced = "mean",
+    return_lse: Literal[False] = False,
+    **options: Unpack[_GradientOptions],
+) -> tuple[F, NDArray[F]]: ...
+@overload
+def cross_entropy_with_grad(
     x: ArrayLike,
     target: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_GradientOptions],
 ) -> tuple[Any, Array]: ...
@@ -213,9 +241,19 @@ def cross_entropy_with_grad(
     x: ArrayLike,
     target: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_GradientOptions],
 ) -> tuple[Any, Array, Any]: ...
+@overload
+def cross_entropy_with_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: bool,
+    **options: Unpack[_GradientOptions],
+) -> Any: ...
 @public
 def cross_entropy_with_grad(
     x: ArrayLike,
@@ -224,10 +262,10 @@ def cross_entropy_with_grad(
     axis: Axis = -1,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
     return_lse: bool = False,
     out: Array | None = None,
 ) -> Any:
@@ -246,10 +284,10 @@ def cross_entropy_with_grad(
     axis : int, tuple of ints or None, default -1
         The axis of the classes. Several axes make one row together; None takes all.
     where : array_like of bool, optional
-        Which classes take part in each row, broadcastable to `x`. A row is judged as if it had these
-        alone: what `x`, or a target of probabilities, holds for the others is never looked at, and
-        smoothing spreads over those left. A label that is left out has, as one with a logit of -inf,
-        an infinite loss.
+        Which classes take part in each row, broadcastable to `x`. A row is judged as if it had
+        these alone: what `x`, or a target of probabilities, holds for the others is never looked
+        at, and smoothing spreads over those left. A label that is left out has, as one with a logit
+        of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -353,9 +391,10 @@ def linear_cross_entropy(
     target: ArrayLike,
     b: ArrayLike | None = None,
     *,
+    reduction: Reduced = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_LayerOptions],
-) -> Any: ...
+) -> np.floating[Any]: ...
 @overload
 def linear_cross_entropy(
     X: ArrayLike,
@@ -363,9 +402,21 @@ def linear_cross_entropy(
     target: ArrayLike,
     b: ArrayLike | None = None,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, Any]: ...
+@overload
+def linear_cross_entropy(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: bool = False,
+    **options: Unpack[_LayerOptions],
+) -> Any: ...
 @public
 def linear_cross_entropy(
     X: ArrayLike,
@@ -375,12 +426,12 @@ def linear_cross_entropy(
     *,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
     return_lse: bool = False,
-    block_bytes: int | None = None,
+    block_bytes: SupportsIndex | None = None,
 ) -> Any:
     r"""Compute the cross-entropy of a softmax layer, from its input: of the logits ``X @ W + b``.
 
@@ -473,6 +524,7 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: None = None,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, None]]: ...
@@ -483,6 +535,7 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: None = None,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, None], Any]: ...
@@ -493,6 +546,7 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, Array]]: ...
@@ -503,9 +557,21 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, Array], Any]: ...
+@overload
+def linear_cross_entropy_with_grad(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: bool = False,
+    **options: Unpack[_LayerOptions],
+) -> Any: ...
 @public
 def linear_cross_entropy_with_grad(
     X: ArrayLike,
@@ -515,12 +581,12 @@ def linear_cross_entropy_with_grad(
     *,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
     return_lse: bool = False,
-    block_bytes: int | None = None,
+    block_bytes: SupportsIndex | None = None,
 ) -> Any:
     r"""Compute the cross-entropy of a softmax layer and its gradients by input, weights and bias.
 
@@ -755,9 +821,9 @@ class _Strip:
         """Return the losses of rows that have no classes left: that of a label is not finite."""
         criterion, losses = self._criterion, np.zeros(len(target))
         if criterion.has_labels:
-            share = 1 - criterion.smoothing
-            shares = share if criterion.weight is None else share * criterion.weight[target]
-            losses = np.where(shares, np.copysign(np.inf, shares), losses)
+            on = criterion.smoothing < 1  # or the label has no share
+            share = np.float64(on) if criterion.weight is None else on * criterion.weight[target]
+            losses = np.where(share, np.copysign(np.inf, share), losses)
         return losses + np.inf if criterion.z_loss else losses
 
 
@@ -770,8 +836,8 @@ def _criterion(
     weight: ArrayLike | None,
     ignore_index: SupportsIndex,
     reduction: Reduction,
-    label_smoothing: float,
-    z_loss: float,
+    label_smoothing: Real,
+    z_loss: Real,
 ) -> _Criterion:
     """Judge the arguments of a loss of logits of this shape and dtype."""
     rows = Rows(shape, axis)
@@ -867,9 +933,7 @@ def _layer_loss(
     return LayerBlocks(X, W, b, block_bytes, scratch), criterion
 
 
-def check_order(
-    X: ArrayLike, W: ArrayLike, target: ArrayLike | None, b: ArrayLike | None
-) -> None:
+def check_order(X: ArrayLike, W: ArrayLike, target: ArrayLike | None, b: ArrayLike | None) -> None:
     """Raise if bias and labels are given in each other's place."""
     labels, bias = np.asarray(b), np.asarray(target)
     are_swapped = labels.dtype.kind in "iu" and labels.shape == np.shape(X)[:-1]

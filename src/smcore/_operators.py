@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from numbers import Real
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -17,6 +17,7 @@ from ._arrays import (
     Array,
     DType,
     Mask,
+    as_array,
     as_float,
     as_floats,
     as_mask,
@@ -44,6 +45,9 @@ class _Operator(ABC):
     def ndim(self) -> int:
         """The number of axes of the stack: 2 for a single matrix."""
         return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]  # as that of the array; SciPy's annotations ask for it
 
     @property
     @abstractmethod
@@ -137,19 +141,29 @@ class _Operator(ABC):
             return self.T.matvec(V)
         return self.T.matmat(V.swapaxes(-1, -2)).swapaxes(-1, -2)
 
+    @overload
+    def __add__(self, other: _Operator) -> _Operator: ...
+    @overload
+    def __add__(self, other: ArrayLike) -> Array: ...
     def __add__(self, other: Any) -> Any:
         if isinstance(other, _Operator):
             return _Sum((1.0, self), (1.0, other))
-        return self.todense() + other
+        return self.todense() + as_array(other, "the array added")
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: ArrayLike) -> Array:
         return self + other
 
+    @overload
+    def __sub__(self, other: _Operator) -> _Operator: ...
+    @overload
+    def __sub__(self, other: ArrayLike) -> Array: ...
     def __sub__(self, other: Any) -> Any:
-        return self + -1.0 * other if isinstance(other, _Operator) else self.todense() - other
+        if isinstance(other, _Operator):
+            return _Sum((1.0, self), (-1.0, other))
+        return self.todense() - as_array(other, "the array subtracted")
 
-    def __rsub__(self, other: Any) -> Any:
-        return other - self.todense()
+    def __rsub__(self, other: ArrayLike) -> Array:
+        return as_array(other, "the array added") - self.todense()
 
     def __mul__(self, factor: float | np.number[Any]) -> _Operator:
         if not isinstance(factor, Real):
@@ -344,7 +358,8 @@ class SoftmaxJacobian(_Operator):
         return super().matvec(v)
 
     def _images(self, v: Array) -> Array:
-        return _product(*as_floats(s=self._s, v=v), self._mask)
+        s, v = as_floats(s=self._s, v=v)
+        return _product(s, v, self._mask)
 
 
 class SoftmaxLayerJacobian(_Operator):

@@ -11,15 +11,16 @@ The pair is at no place scaled by its size: 1e-22 beside a peak of 0 keeps its d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _reference
 from ._arrays import (
     Array,
     Axis,
+    F,
     Rows,
     Selection,
     as_float,
@@ -204,6 +205,26 @@ def logsumexp_finalize(m: ArrayLike, s: ArrayLike) -> Any:
         return deliver(np.asarray(m + s), None)
 
 
+@overload
+def softmax_from_lse(
+    x: NDArray[F],
+    lse: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    rest: ArrayLike | None = None,
+    out: NDArray[F] | None = None,
+) -> NDArray[F]: ...
+@overload
+def softmax_from_lse(
+    x: ArrayLike,
+    lse: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    rest: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array: ...
 @public
 def softmax_from_lse(
     x: ArrayLike,
@@ -260,8 +281,8 @@ def softmax_from_lse(
     ``abs(lse) / 2`` ulp of the result. With `rest` it costs nothing, and the result is as right as
     that of `softmax`.
 
-    Where `lse` is infinite or NaN, NaN stands in the whole row, as in `softmax`, but for the entries
-    that `where` leaves out.
+    Where `lse` is infinite or NaN, so is NaN in the whole row, as in `softmax`, but not at
+    entries that `where` leaves out.
 
     Examples
     --------
