@@ -126,8 +126,8 @@ def judge(got, name, x, g, mask):
 @every_derivative
 @every_poison
 def test_derivatives_are_those_of_the_entries_left(sm, dtype, rng, name, poison):
-    x, g = (rng.standard_normal((2, N, K)) * 3).astype(dtype)
-    x[2, 1] += 8  # a confident row
+    x, g = rng.standard_normal((2, N, K)).astype(dtype)
+    x[2, 1] += 5  # a confident row; its tail is no subnormal, not even in float16
     mask = mask_of(rng)
     operands = operands_of(sm, name, x, g, mask, poison)
     kept = [np.array(a) for a in operands]
@@ -263,8 +263,8 @@ def test_worked_example(sm):
 @every_poison
 @pytest.mark.parametrize("shape", [(K,), (N, K)])
 def test_operator(sm, dtype, rng, shape, poison):
-    s = sm.softmax((rng.standard_normal(shape) * 3).astype(dtype))
     mask = rng.random(shape) < 0.6
+    s = sm.softmax((rng.standard_normal(shape) * 3).astype(dtype), where=mask)
     s = poisoned(s, mask, poison)
     J = sm.SoftmaxJacobian(s, where=mask)
     dense = sm.softmax_jacobian(s, where=mask)
@@ -323,8 +323,8 @@ def definition(x, target, mask, weight, smoothing, z_loss, reduction):
             s = truth.mp_softmax(row)
             loss[i] = (a * (lse[i] - row)).sum() + z * lse[i] ** 2
             gradient[i][left] = (a.sum() + 2 * z * lse[i]) * s - a
-    w = np.ones(K) if weight is None else weight.astype(float)
-    counted = np.ones(N) if target.ndim == 2 else w[target] * (target != IGNORED)
+    w = truth.mpf(np.ones(K) if weight is None else weight)
+    counted = np.ones(N) if target.ndim == 2 else w[target.clip(0)] * (target != IGNORED)
     divisor = counted.sum() if reduction == "mean" else 1
     return loss if reduction == "none" else loss.sum() / divisor, gradient / divisor, lse
 
@@ -358,7 +358,8 @@ def test_losses(sm, dtype, rng, kind, weighted, smoothing, z_loss, reduction, po
     truth.assert_within(got[0], loss, bound * np.maximum(1, np.asarray(abs(loss), float)), "loss")
     truth.assert_within(got[1], gradient, bound, "gradient")
     assert_identical(got[1][~mask], np.zeros_like(got[1][~mask]))
-    rows = slice(1, None) if kind == "ignoring" else slice(None)
+    rows = ~np.isnan(got[2])
+    assert rows.sum() == N - (kind == "ignoring")
     truth.assert_within(got[2][rows], lse[rows], bound, "lse")
     assert_identical(sm.cross_entropy(given_x, given, **options), (got[0], got[2]))
     for x_as_out in (given_x.copy(), np.asfortranarray(given_x)):
@@ -432,7 +433,7 @@ def test_losses_of_large_batches(sm, native_dtype, rng, monkeypatch):
 )
 @every_poison
 def test_hessian(sm, dtype, rng, kind, weighted, smoothing, reduction, poison):
-    x, v = (rng.standard_normal((2, N, K)) * 3).astype(dtype)
+    x, v = rng.standard_normal((2, N, K)).astype(dtype)
     mask = mask_of(rng)
     target = None if kind is None else target_of(rng, dtype, kind, mask)
     weight = rng.uniform(0.25, 2, K).astype(dtype) if weighted and kind else None
@@ -442,9 +443,9 @@ def test_hessian(sm, dtype, rng, kind, weighted, smoothing, reduction, poison):
     got = sm.cross_entropy_hvp(s, poisoned(v, mask, poison), given, where=mask, **options)
 
     value, size = expected("softmax_vjp", x, v, mask)
-    w = np.ones(K) if weight is None else weight.astype(float)
+    w = truth.mpf(np.ones(K) if weight is None else weight)
     labels = np.argmax(mask, axis=-1) if target is None else target
-    counted = np.ones(N) if labels.ndim == 2 else w[labels] * (labels != IGNORED)
+    counted = np.ones(N) if labels.ndim == 2 else w[labels.clip(0)] * (labels != IGNORED)
     for i in range(N):
         a = shares_of(labels, weight, smoothing, mask, i)
         A = truth.mpmath.mpf(0) if a is None else a.sum()
@@ -498,14 +499,14 @@ def test_hessian_of_a_layer(sm, dtype, rng, kind):
     target = None if kind is None else target_of(rng, dtype, kind, mask)
     options = {"label_smoothing": 0.25, "reduction": "sum", "where": mask}
     HW, Hb = sm.linear_cross_entropy_hvp(X, W, V, target, b, Vb, **options)
-    wide = [a.astype(float) for a in (X, W, b, V, Vb)]
+    wide = [a.astype(np.longdouble) for a in (X, W, b, V, Vb)]
     z = wide[0] @ wide[1] + wide[2]
     for i in range(2):
         v = wide[0] @ wide[3][i] + wide[4][i]
         d = sm.cross_entropy_hvp(sm.softmax(z, where=mask), v, target, **options)
         tolerance = {"rtol": 0, "atol": 200 * truth.eps(dtype)}
-        np.testing.assert_allclose(HW[i].astype(float), wide[0].T @ d, **tolerance)
-        np.testing.assert_allclose(Hb[i].astype(float), d.sum(0), **tolerance)
+        np.testing.assert_allclose(HW[i].astype(d.dtype), wide[0].T @ d, **tolerance)
+        np.testing.assert_allclose(Hb[i].astype(d.dtype), d.sum(0), **tolerance)
 
 
 # ---- What is refused -----------------------------------------------------------------------------

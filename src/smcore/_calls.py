@@ -18,14 +18,15 @@ __all__ = ["public"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _AXIS = {"axis": "use axis"}
-_FIRST = {
-    "x": "use x",
-    "X": "use X",
-    "s": "use s, which is what softmax returned",
-    "log_s": "use log_s, which is what log_softmax returned",
-}
+_SCALE = {"scale": "use scale=1/temperature"}
 _TARGET = {"target": "use target"}
-_TEMPERATURE = {"scale": "use scale=1/temperature"}
+_WEIGHT = {"weight": "use weight"}
+_FIRST = {
+    "x": "the first argument is x",
+    "X": "the first argument is X",
+    "s": "the first argument is s, what softmax returned",
+    "log_s": "the first argument is log_s, what log_softmax returned",
+}
 
 # Names elsewhere; for each the parameters that may be meant, and what to say of them.
 _ELSEWHERE = {
@@ -34,20 +35,20 @@ _ELSEWHERE = {
     "axes": _AXIS,
     "keepdim": {"keepdims": "use keepdims"},
     "mask": {"where": "use where, which is True for the entries that take part"},
-    "temperature": _TEMPERATURE,
-    "tau": _TEMPERATURE,
-    "T": _TEMPERATURE,
+    "temperature": _SCALE,
+    "tau": _SCALE,
+    "T": _SCALE,
     "a": _FIRST,
+    "x": _FIRST,
     "z": _FIRST,
     "input": _FIRST,
     "logits": _FIRST,
-    "x": _FIRST,
     "y": _TARGET,
     "y_true": _TARGET,
     "labels": _TARGET,
     "targets": _TARGET,
-    "weights": {"weight": "use weight"},
-    "class_weight": {"weight": "use weight"},
+    "weights": _WEIGHT,
+    "class_weight": _WEIGHT,
     "smoothing": {"label_smoothing": "use label_smoothing"},
     "bias": {"b": "use b"},
     "grad_output": {"g": "use g"},
@@ -81,11 +82,11 @@ def public(function: Function) -> Function:
 
 def _remedy(function: Callable[..., Any], keywords: Iterable[str]) -> str | None:
     """Return the message for a call with these keywords, if one is known by another name here."""
-    parameters = inspect.signature(function).parameters
+    parameters = list(inspect.signature(function).parameters)
     for keyword in keywords:
-        for name, hint in _ELSEWHERE.get(keyword, {}).items():
-            if keyword not in parameters and name in parameters:
-                return (
-                    f"{function.__name__}() got an unexpected keyword argument {keyword!r}; {hint}"
-                )
+        hints = {} if keyword in parameters else _ELSEWHERE.get(keyword, {})
+        for name in parameters[:1] if hints is _FIRST else parameters:
+            if name in hints:
+                error = f"{function.__name__}() got an unexpected keyword argument {keyword!r}"
+                return f"{error}; {hints[name]}"
     return None
