@@ -17,8 +17,14 @@ from cases import assert_identical, results
 N, K = 5, 7
 ULPS = 16  # of the terms that a result is made of
 
-POISON = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "3e38": 3e38, "zero": 0.0}
-every_poison = pytest.mark.parametrize("poison", POISON.values(), ids=POISON.keys())
+POISON = (np.nan, np.inf, -np.inf, 3e38, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _digits():
+    """As many as these moderate numbers need."""
+    with truth.mpmath.workdps(60):
+        yield
 
 
 def mask_of(rng, shape=(N, K)):
@@ -124,25 +130,29 @@ def judge(got, name, x, g, mask):
 
 
 @every_derivative
-@every_poison
-def test_derivatives_are_those_of_the_entries_left(sm, dtype, rng, name, poison):
+def test_derivatives_are_those_of_the_entries_left(sm, dtype, rng, name):
     x, g = rng.standard_normal((2, N, K)).astype(dtype)
     x[2, 1] += 5  # a confident row; its tail is no subnormal, not even in float16
     mask = mask_of(rng)
-    operands = operands_of(sm, name, x, g, mask, poison)
-    kept = [np.array(a) for a in operands]
-    with np.errstate(all="raise", under="ignore"):
-        got = getattr(sm, name)(*operands, where=mask)
-    assert got.dtype == dtype
-    judge(got, name, x, g, mask)
-    assert_identical(operands, tuple(kept))
+    want = None
+    for poison in POISON:
+        operands = operands_of(sm, name, x, g, mask, poison)
+        kept = [np.array(a) for a in operands]
+        with np.errstate(all="raise", under="ignore"):
+            got = getattr(sm, name)(*operands, where=mask)
+        assert_identical(operands, tuple(kept))
+        if want is None:
+            want = got
+            judge(got, name, x, g, mask)
+        assert_identical(got, want)
+    assert want.dtype == dtype
 
 
 @every_derivative
 @pytest.mark.parametrize("k", [1, 2, 130, 1000])
 def test_rows_of_other_lengths(sm, native_dtype, rng, name, k):
-    if k == 1000 and name.endswith("jacobian"):
-        pytest.skip("a matrix of as many numbers takes mpmath too long")
+    if name.endswith("jacobian"):
+        k = min(k, 19)
     x, g = (rng.standard_normal((2, 2, k)) * 3).astype(native_dtype)
     mask = mask_of(rng, (2, k)) if k > 2 else np.array([[True] * k, [False] * (k - 1) + [True]])
     got = getattr(sm, name)(*operands_of(sm, name, x, g, mask, np.nan), where=mask)
@@ -260,7 +270,7 @@ def test_worked_example(sm):
 # ---- Operators -----------------------------------------------------------------------------------
 
 
-@every_poison
+@pytest.mark.parametrize("poison", POISON)
 @pytest.mark.parametrize("shape", [(K,), (N, K)])
 def test_operator(sm, dtype, rng, shape, poison):
     mask = rng.random(shape) < 0.6
@@ -334,7 +344,7 @@ def definition(x, target, mask, weight, smoothing, z_loss, reduction):
     "weighted, smoothing, z_loss, reduction",
     [(False, 0.0, 0.0, "none"), (True, 0.25, 0.5, "mean"), (True, 1.0, 0.0, "sum")],
 )
-@pytest.mark.parametrize("poison", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize("poison", [np.nan, 3e38])
 def test_losses(sm, dtype, rng, kind, weighted, smoothing, z_loss, reduction, poison):
     x = (rng.standard_normal((N, K)) * 3).astype(dtype)
     mask = mask_of(rng)
@@ -431,16 +441,19 @@ def test_losses_of_large_batches(sm, native_dtype, rng, monkeypatch):
     "weighted, smoothing, reduction",
     [(False, 0.0, "none"), (True, 0.25, "mean"), (True, 1.0, "sum")],
 )
-@every_poison
-def test_hessian(sm, dtype, rng, kind, weighted, smoothing, reduction, poison):
+def test_hessian(sm, dtype, rng, kind, weighted, smoothing, reduction):
     x, v = rng.standard_normal((2, N, K)).astype(dtype)
     mask = mask_of(rng)
     target = None if kind is None else target_of(rng, dtype, kind, mask)
     weight = rng.uniform(0.25, 2, K).astype(dtype) if weighted and kind else None
     options = {"weight": weight, "label_smoothing": smoothing, "reduction": reduction}
-    s = poisoned(sm.softmax(x, where=mask), mask, poison)
-    given = poisoned(target, mask, poison) if kind == "soft" else target
-    got = sm.cross_entropy_hvp(s, poisoned(v, mask, poison), given, where=mask, **options)
+    got = None
+    for poison in POISON:
+        s = poisoned(sm.softmax(x, where=mask), mask, poison)
+        given = poisoned(target, mask, poison) if kind == "soft" else target
+        product = sm.cross_entropy_hvp(s, poisoned(v, mask, poison), given, where=mask, **options)
+        got = product if got is None else got
+        assert_identical(product, got)
 
     value, size = expected("softmax_vjp", x, v, mask)
     w = truth.mpf(np.ones(K) if weight is None else weight)

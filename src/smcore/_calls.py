@@ -77,6 +77,7 @@ def public(function: Function) -> Function:
                 raise
         raise TypeError(message)
 
+    call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return cast(Function, call)
 
 
