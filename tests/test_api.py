@@ -50,7 +50,7 @@ SIGNATURES = {
     "linear_cross_entropy_hvp": "X, W, V, target=None, b=None, Vb=None, " + REDUCED,
     "linear_cross_entropy": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
     "linear_cross_entropy_with_grad": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
-    "logsumexp_partial": "x, axis=-1",
+    "logsumexp_partial": "x, axis=-1, *, where=None",
     "logsumexp_merge": "p, q",
     "logsumexp_finalize": "m, s",
     "softmax_from_lse": "x, lse, axis=-1, *, where=None, rest=None, out=None",

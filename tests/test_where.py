@@ -267,6 +267,33 @@ def test_worked_example(sm):
     np.testing.assert_allclose(got, [0.46211716, -0.46211716, 0], atol=1e-8)
 
 
+@pytest.mark.parametrize("shape", [(N, K), (K,), ()])
+def test_rows_in_parts(sm, dtype, rng, shape):
+    """What is left out of the parts is left out of the whole."""
+    x = (rng.standard_normal((N, K)) * 3).astype(dtype)
+    mask = np.asarray(rng.random(shape) < 0.6)
+    full = np.broadcast_to(mask, x.shape)
+    for poison in POISON:
+        given = poisoned(x, full, poison)
+        parts = (
+            sm.logsumexp_partial(given[:, part], where=full[:, part])
+            for part in (slice(3), slice(3, K))
+        )
+        m, rest = sm.logsumexp_merge(*parts)
+        s = sm.softmax_from_lse(given, m, rest=rest, where=mask)
+        want = sm.softmax(given, where=mask)
+        np.testing.assert_allclose(
+            s.astype(float), want.astype(float), rtol=8 * truth.eps(dtype), atol=1e-7
+        )
+        assert_identical(s[~full], np.zeros_like(s[~full]))
+        whole = sm.logsumexp_finalize(*sm.logsumexp_partial(given, where=mask))
+        np.testing.assert_allclose(
+            whole.astype(float),
+            sm.logsumexp(given, where=mask).astype(float),
+            rtol=8 * truth.eps(dtype),
+        )
+
+
 # ---- Operators -----------------------------------------------------------------------------------
 
 
@@ -531,6 +558,7 @@ CALLS = {
         )
         for name in DERIVATIVES
     },
+    "logsumexp_partial": lambda sm, x, **k: sm.logsumexp_partial(x, **k),
     "cross_entropy": lambda sm, x, **k: sm.cross_entropy(x, [0] * N, **k),
     "cross_entropy_with_grad": lambda sm, x, **k: sm.cross_entropy_with_grad(x, [0] * N, **k),
     "cross_entropy_hvp": lambda sm, x, **k: sm.cross_entropy_hvp(x, x, **k),

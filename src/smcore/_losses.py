@@ -185,10 +185,10 @@ def cross_entropy(
     .. math:: L = \sum_c a_c \Bigl(\log \sum_k e^{x_k} - x_c\Bigr), \qquad
               a_c = w_c \Bigl((1 - \epsilon)\, t_c + \frac{\epsilon}{K}\Bigr),
 
-    where :math:`t_c` is 1 for :math:`c = y`, else 0, or the probability given; of the K classes
-    that take part. The bracket is
-    computed as a sum of two terms that are not negative, so nothing cancels: a sure prediction
-    keeps its small loss. A class with :math:`a_c = 0` adds nothing, even if its logit is -inf.
+    where :math:`t_c` is 1 for :math:`c = y`, else 0, or the probability given, and K counts the
+    classes that take part. The bracket is computed as a sum of two terms that are not negative, so
+    nothing cancels: a sure prediction keeps its small loss. A class with :math:`a_c = 0` adds
+    nothing, even if its logit is -inf.
 
     Examples
     --------

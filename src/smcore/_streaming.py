@@ -39,7 +39,9 @@ __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softma
 
 
 @public
-def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
+def logsumexp_partial(
+    x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None
+) -> tuple[Any, Any]:
     r"""Compute the logsumexp of a part of each row, to be merged with that of other parts.
 
     Parameters
@@ -48,6 +50,8 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
         Real numbers, of any shape: the part at hand.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, broadcastable to `x`. The others are never looked at.
 
     Returns
     -------
@@ -60,9 +64,9 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     Raises
     ------
     TypeError
-        If `x` is not real.
+        If `x` is not real, or `where` not boolean.
     ValueError
-        If `axis` names an axis twice.
+        If `where` has the wrong shape, or `axis` names an axis twice.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -92,6 +96,9 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     """
     x = as_float(x, "x")
     rows = Rows(x.shape, axis)
+    selection = Selection.of(where, x.shape, x.dtype)
+    if selection is not None:
+        x = selection.copy(x, -np.inf)
     m = np.full(rows.lead, -np.inf, compute_dtype(x.dtype))
     s = np.zeros_like(m)
     rows.sweep(kernels(x.dtype).logsumexp_partial, [rows.view(x), m], s)
