@@ -549,6 +549,32 @@ def test_hessian_of_a_layer(sm, dtype, rng, kind):
         np.testing.assert_allclose(Hb[i].astype(d.dtype), d.sum(0), **tolerance)
 
 
+# ---- Flags ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*DERIVATIVES, "labels", "smoothed", "soft", "hessian"])
+@pytest.mark.parametrize("k", [3, 7, 130])
+def test_no_flag_is_left(sm, native_dtype, rng, name, k):
+    """Nothing was computed with what takes no part: a loop of NumPy around the call would tell."""
+    x = rng.standard_normal((4, k)).astype(native_dtype)
+    mask = rng.random((4, k)) < 0.5
+    mask[0], mask[1] = False, True
+    given, labels = poisoned(x, mask, np.nan), np.array([0, 1, 2, 1])
+    loss = sm.cross_entropy_with_grad
+    calls = {
+        "labels": lambda: loss(given, labels, where=mask),
+        "smoothed": lambda: loss(given, labels, where=mask, label_smoothing=0.1, reduction="sum"),
+        "soft": lambda: loss(given, given, where=mask),
+        "hessian": lambda: sm.cross_entropy_hvp(given, given, labels, where=mask),
+    }
+    if name in DERIVATIVES:
+        operands = operands_of(sm, name, x, x, mask, np.nan)
+        calls[name] = lambda: getattr(sm, name)(*operands, where=mask)
+    loop = np.frompyfunc(lambda _: calls[name]() is None, 1, 1)
+    with np.errstate(all="raise", under="ignore"):
+        assert not loop(np.arange(2)).any()
+
+
 # ---- What is refused -----------------------------------------------------------------------------
 
 CALLS = {
