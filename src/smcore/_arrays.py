@@ -183,18 +183,27 @@ def fill_where(array: Array, mask: Mask, value: float) -> None:
     if array.dtype.itemsize not in (2, 4, 8):  # long double
         np.copyto(array, value, where=mask)
         return
-    bits = np.dtype(f"u{array.dtype.itemsize}")
-    chosen = np.array(mask, bits)
-    np.negative(chosen, out=chosen)  # 1 becomes all ones
-    number = array.view(bits)
-    number ^= (number ^ np.array(value, array.dtype).view(bits)) & chosen
+    kept = np.array(mask, f"u{array.dtype.itemsize}")
+    kept -= 1  # 1 becomes 0, and 0 all ones
+    _replace(array, kept, value)
+
+
+def _replace(array: Array, kept: Array, value: float) -> None:
+    """Write `value` into `array` where `kept` is 0, not all ones; without another array."""
+    number = array.view(kept.dtype)
+    bits = np.array(value, array.dtype).view(kept.dtype)
+    if bits:
+        number ^= bits
+    number &= kept
+    if bits:
+        number ^= bits
 
 
 @dataclass(frozen=True)
 class Selection:
     """The argument `where` beside operands and a result of one shape and dtype.
 
-    It takes its memory before the first write, so that to clear an `out` cannot fail.
+    It takes its memory before the first write, so that to fill an `out` cannot fail.
     """
 
     mask: Mask  # the entries that take part; broadcastable
@@ -208,7 +217,8 @@ class Selection:
         mask = as_mask(where, shape)
         if dtype.itemsize not in (2, 4, 8):
             return cls(mask, mask)
-        return cls(mask, np.negative(mask.astype(f"u{dtype.itemsize}")))
+        kept = np.array(mask, f"u{dtype.itemsize}")
+        return cls(mask, np.negative(kept, out=kept))
 
     def by_row(self, rows: Rows, shape: tuple[int, ...]) -> Selection:
         """Return the same for rows ``(*lead, length)`` of an array of `shape`."""
@@ -218,24 +228,20 @@ class Selection:
     def copy(self, array: Array, value: float) -> Array:
         """Return a copy of `array`, `value` in place of the entries that take no part."""
         filled = np.array(array, order="K")
-        fill_where(filled, ~self.mask, value)
+        self.fill(filled, value)
         return filled
 
-    def clear(self, result: Array) -> None:
-        """Write 0 to the entries that take no part."""
-        self._clear(result, ...)
-
-    def clear_matrices(self, result: Array) -> None:
-        """Write 0 to their rows and columns in ``(*lead, length, length)``; for one by row."""
-        self._clear(result, (..., np.newaxis))
-        self._clear(result, (..., np.newaxis, slice(None)))
-
-    def _clear(self, result: Array, index: Any) -> None:
+    def fill(self, array: Array, value: float, index: Any = ...) -> None:
+        """Write `value` to the entries that take no part; `index` makes the selection fit."""
         if self.kept.dtype == np.bool_:
-            np.copyto(result, 0, where=~self.kept[index])
+            np.copyto(array, value, where=~self.kept[index])
         else:
-            number = result.view(self.kept.dtype)
-            number &= self.kept[index]
+            _replace(array, self.kept[index], value)
+
+    def fill_matrices(self, array: Array, value: float) -> None:
+        """Write `value` to their rows and columns in matrices; for a selection `by_row`."""
+        self.fill(array, value, (..., np.newaxis))
+        self.fill(array, value, (..., np.newaxis, slice(None)))
 
 
 def check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:

@@ -547,7 +547,7 @@ def logsumexp_vjp(
         lse, g = np.where(empty, -lse, lse), np.where(empty, x.dtype.type(0), g)
     rows.map(kernels(x.dtype).logsumexp_vjp, [rows.view(x), lse, g], result)
     if selection is not None:
-        selection.clear(result)
+        selection.fill(result, 0.0)
     return deliver(result, out)
 
 
@@ -573,7 +573,7 @@ def _jacobian(
         selection, s = selection.by_row(rows, s.shape), selection.copy(s, _NOTHING[name])
     rows.sweep(getattr(kernels(s.dtype), kernel), [rows.view(s)], result)
     if selection is not None:
-        selection.clear_matrices(result)
+        selection.fill_matrices(result, 0.0)
     return deliver(result, out)
 
 
@@ -591,5 +591,5 @@ def _product(
         s, vector = selection.copy(s, _NOTHING[forward]), selection.copy(vector, 0.0)
     rows.map(getattr(kernels(s.dtype), kernel), [rows.view(s), rows.view(vector)], result)
     if selection is not None:
-        selection.clear(result)
+        selection.fill(result, 0.0)
     return deliver(result, out)

@@ -181,7 +181,7 @@ def cross_entropy_hvp(
     if product is not result:
         result[...] = cast(product, result.dtype)
     if selection is not None:
-        selection.clear(result)
+        selection.fill(result, 0.0)
     return deliver(result, out)
 
 

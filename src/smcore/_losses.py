@@ -19,6 +19,7 @@ from ._arrays import (
     Mask,
     Real,
     Rows,
+    Selection,
     as_array,
     as_float,
     as_floats,
@@ -29,7 +30,6 @@ from ._arrays import (
     check_shape,
     compute_dtype,
     deliver,
-    fill_where,
     is_float,
     sum_dtype,
 )
@@ -784,24 +784,28 @@ class _Strip:
 
     def evaluate(self, rows: slice, z: Array, with_gradient: bool) -> None:
         """Fill in loss and logsumexp of some rows of logits, and their gradient over `z`."""
-        target, mask = self._target[rows], None if self._mask is None else self._mask[rows]
-        losses, lse = self._losses[rows], self._lse[rows]
-        values = target if mask is None else self._left(z, target, mask)
+        target, losses, lse = (a[rows] for a in (self._target, self._losses, self._lse))
+        mask = None if self._mask is None else self._mask[rows]
+        selection = Selection.of(mask, z.shape, z.dtype)
+        values = target
+        if selection is not None:
+            selection.fill(z, -np.inf)
+            values = self._left(z, target, selection.mask)
         operands = [z, _as_target(values, z.dtype), losses, lse, *[z] * with_gradient]
         self._kernel(*(array[np.newaxis] for array in operands))
-        if mask is None:
+        if selection is None:
             return
-        empty = ~mask.any(axis=-1)
+        empty = ~selection.mask.any(axis=-1)
         lse[empty] = -np.inf
         losses[empty] = self._without_classes(target)[empty]
         ignored = target < 0 if self._criterion.has_labels else np.zeros_like(empty)
         losses[ignored] = 0
         if with_gradient:
-            fill_where(z, ~mask | ignored[:, np.newaxis], 0.0)
+            selection.fill(z, 0.0)
+            z[ignored] = 0
 
     def _left(self, z: Array, target: Array, mask: Mask) -> Array:
-        """Take from logits the classes that take no part; return the target of the others."""
-        fill_where(z, ~mask, -np.inf)
+        """Return the target of the classes left; and give rows that have none logits of 0."""
         left = mask.sum(axis=-1, keepdims=True)
         z[left[:, 0] == 0] = 0
         criterion, smoothing = self._criterion, self._criterion.smoothing

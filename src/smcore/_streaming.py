@@ -319,7 +319,7 @@ def softmax_from_lse(
     if product is not result:
         result[...] = cast(product, x.dtype)
     if selection is not None:
-        selection.clear(result)
+        selection.fill(result, 0.0)
     return deliver(result, out)
 
 
