@@ -8,31 +8,34 @@ import importlib.metadata
 import importlib.resources
 import inspect
 import pickle
+import pydoc
 import subprocess
 import sys
+import typing
 from types import ModuleType
 
 import numpy as np
 import pytest
+import typing_cases
 from cases import CONFIGURATION, KERNELS, OPERATIONS, OPERATORS, assert_identical, every
 
 import smcore
 
-REDUCED = "*, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
+REDUCED = "*, where=None, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
 LOSS = REDUCED + ", z_loss=0.0, return_lse=False"
 SIGNATURES = {
     "softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
     "log_softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
     "logsumexp": "x, axis=-1, *, b=None, where=None, keepdims=False, return_sign=False, "
     "dtype=None, out=None",
-    "softmax_jacobian": "s, axis=-1, *, out=None",
-    "softmax_vjp": "s, g, axis=-1, *, out=None",
-    "softmax_jvp": "s, v, axis=-1, *, out=None",
-    "log_softmax_jacobian": "log_s, axis=-1, *, out=None",
-    "log_softmax_vjp": "log_s, g, axis=-1, *, out=None",
-    "log_softmax_jvp": "log_s, v, axis=-1, *, out=None",
-    "logsumexp_vjp": "x, lse, g, axis=-1, *, out=None",
-    "SoftmaxJacobian": "s",
+    "softmax_jacobian": "s, axis=-1, *, where=None, out=None",
+    "softmax_vjp": "s, g, axis=-1, *, where=None, out=None",
+    "softmax_jvp": "s, v, axis=-1, *, where=None, out=None",
+    "log_softmax_jacobian": "log_s, axis=-1, *, where=None, out=None",
+    "log_softmax_vjp": "log_s, g, axis=-1, *, where=None, out=None",
+    "log_softmax_jvp": "log_s, v, axis=-1, *, where=None, out=None",
+    "logsumexp_vjp": "x, lse, g, axis=-1, *, where=None, out=None",
+    "SoftmaxJacobian": "s, *, where=None",
     "SoftmaxLayerJacobian": "s, x",
     "softmax_layer": "x, W, b=None, *, out=None",
     "linear_weight_jacobian": "x, K",
@@ -47,10 +50,10 @@ SIGNATURES = {
     "linear_cross_entropy_hvp": "X, W, V, target=None, b=None, Vb=None, " + REDUCED,
     "linear_cross_entropy": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
     "linear_cross_entropy_with_grad": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
-    "logsumexp_partial": "x, axis=-1",
+    "logsumexp_partial": "x, axis=-1, *, where=None",
     "logsumexp_merge": "p, q",
     "logsumexp_finalize": "m, s",
-    "softmax_from_lse": "x, lse, axis=-1, *, rest=None, out=None",
+    "softmax_from_lse": "x, lse, axis=-1, *, where=None, rest=None, out=None",
     "backend": "",
     "targets": "",
     "use_target": "name",
@@ -129,6 +132,51 @@ def test_operands_by_position_or_by_name(sm, rng, operation):
 def test_functions_can_be_sent_to_another_process(name):
     function = getattr(smcore, name)
     assert pickle.loads(pickle.dumps(function)) is function
+
+
+@every(OPERATIONS)
+def test_functions_can_be_looked_at(sm, operation):
+    """As what they are: by `inspect`, by `help` and by those that show types."""
+    function = getattr(sm, operation.name)
+    assert inspect.isfunction(function) and inspect.isroutine(function) and callable(function)
+    signature = inspect.signature(function)
+    found = inspect.getfullargspec(function)
+    assert [*found.args, *found.kwonlyargs] == list(signature.parameters)
+    assert found.varargs is None and found.varkw is None
+    given = {**dict(zip(found.args[::-1], (found.defaults or ())[::-1], strict=False))}
+    given.update(found.kwonlydefaults or {})
+    assert given == {n: p.default for n, p in signature.parameters.items() if p.default != p.empty}
+    assert typing.get_type_hints(function).keys() == {*signature.parameters, "return"}
+    assert inspect.getdoc(function) == inspect.cleandoc(inspect.unwrap(function).__doc__)
+    page = pydoc.render_doc(function, renderer=pydoc.plaintext)
+    assert page.startswith(f"Python Library Documentation: function {operation.name} in module")
+    assert f"{operation.name}(" in page and function.__doc__.splitlines()[0] in page
+    assert f"def {operation.name}(" in inspect.getsource(function)
+
+
+def test_what_the_annotations_accept_is_accepted():
+    """The types themselves are for mypy and pyright, which the linters run."""
+    typing_cases.run()
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16])
+def test_numbers_of_numpy(sm, rng, kind):
+    """As an axis, a label to ignore, a count, a factor: what Python's own number gives."""
+    x, y, one = rng.standard_normal((3, 4)), np.array([1, 0, 3]), kind(1)
+    for function in (sm.softmax, sm.logsumexp, sm.softmax_jacobian):
+        assert_identical(function(x, one), function(x, 1))
+        assert_identical(function(x, (kind(0), one)), function(x, (0, 1)))
+    loss = sm.cross_entropy_with_grad
+    given = {"axis": one, "ignore_index": one, "label_smoothing": np.float32(0.5), "z_loss": one}
+    plain = {"axis": 1, "ignore_index": 1, "label_smoothing": 0.5, "z_loss": 1.0}
+    assert_identical(loss(x, y, **given), loss(x, y, **plain))
+    assert_identical(sm.softmax(x, scale=np.float16(0.5)), sm.softmax(x, scale=0.5))
+    assert_identical(sm.softmax(x, scale=one), sm.softmax(x, scale=1))
+    layer = sm.linear_cross_entropy
+    assert_identical(layer(x, x.T, y % 3, block_bytes=kind(9)), layer(x, x.T, y % 3, block_bytes=9))
+    assert_identical(sm.linear_weight_jacobian(x, kind(2)), sm.linear_weight_jacobian(x, 2))
+    with sm.set_num_threads(one):
+        assert sm.get_num_threads() == 1
 
 
 def test_version():

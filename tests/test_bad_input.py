@@ -6,6 +6,8 @@ the same words, so every case runs on every implementation.
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,54 @@ def test_arguments_missing_or_unknown(sm, rng, operation):
         operation(sm, operands, nonsense=1)
     with pytest.raises(TypeError):
         function(*operands.values(), *range(8))
+
+
+FIRST = {
+    "x": "the first argument is x",
+    "X": "the first argument is X",
+    "s": "the first argument is s, what softmax returned",
+    "log_s": "the first argument is log_s, what log_softmax returned",
+}
+# names of other libraries: what is said of them where the function has what they mean
+ELSEWHERE = {
+    "dim": {"axis": "use axis"},
+    "keepdim": {"keepdims": "use keepdims"},
+    "mask": {"where": "use where, which is True for the entries that take part"},
+    "temperature": {"scale": "use scale=1/temperature"},
+    "a": FIRST,
+    "input": FIRST,
+    "logits": FIRST,
+    "labels": {"target": "use target"},
+    "class_weight": {"weight": "use weight"},
+    "bias": {"b": "use b"},
+}
+
+
+@every(OPERATIONS)
+@pytest.mark.parametrize("other", ELSEWHERE)
+def test_names_of_other_libraries(sm, rng, operation, other):
+    """Beside all that is needed, and in the place of what is meant."""
+    operands = operation.draw(rng)
+    parameters = list(inspect.signature(getattr(sm, operation.name)).parameters)
+    if ELSEWHERE[other] is FIRST:
+        parameters = parameters[:1]
+    hint = next((ELSEWHERE[other][name] for name in parameters if name in ELSEWHERE[other]), None)
+    error = f"{operation.name}() got an unexpected keyword argument {other!r}"
+    for given in (operands, dict(list(operands.items())[1:])):
+        with pytest.raises(TypeError) as caught:
+            getattr(sm, operation.name)(**given, **{other: 1})
+        if hint:
+            assert str(caught.value) == f"{error}; {hint}"
+        else:
+            assert str(caught.value).startswith(error) and ";" not in str(caught.value)
+
+
+def test_errors_of_another_origin_keep_their_words(sm):
+    """An argument that is refused for what it is, beside keywords that are right."""
+    with pytest.raises(TypeError, match="scale must be a real number; found list"):
+        sm.softmax(X, scale=[1.0])
+    with pytest.raises(TypeError, match="multiple values for argument 'x'"):
+        sm.softmax(X, x=X)
 
 
 # ---- axis ----------------------------------------------------------------------------------------
@@ -322,11 +372,20 @@ BAD_LOSSES = [
     ([0, 1, 2], {}, ValueError, ("target", "(3,)", "(2,)")),
     ([[0, 1, 2], [0, 1, 2]], {}, ValueError, ("target", "(2, 3)", "(2,)")),
     (0, {}, ValueError, ("target", "()", "(2,)")),
-    ([0.0, 1.0], {}, ValueError, ("target", "(2,)", "(2, 3)")),
+    ([0.0, 1.0], {}, ValueError, ("target", "(2,)", "(2, 3)", "target.astype(int)")),
+    ([[0.0], [2.0]], {}, ValueError, ("target", "(2, 1)", "target.astype(int).reshape((2,))")),
+    ([[0], [2]], {}, ValueError, ("target", "(2, 1)", "(2,)", "pass target.reshape((2,))")),
+    (
+        [[1, 0, 0], [0, 0, 1]],
+        {},
+        ValueError,
+        ("target", "(2, 3)", "target.astype(float)", "target.argmax(axis)"),
+    ),
+    ([[True, False, False]] * 2, {}, TypeError, ("target", "bool", "target.astype(float)")),
     (np.ones((3, 3)), {}, ValueError, ("target", "(3, 3)", "(2, 3)")),
     (np.ones((2, 4)), {}, ValueError, ("target", "(2, 4)", "(2, 3)")),
     (np.ones((1, 3)), {}, ValueError, ("target", "(1, 3)", "(2, 3)")),
-    ([True, False], {}, TypeError, ("target", "bool", "integer")),
+    ([True, False], {}, TypeError, ("target", "bool", "integer", "target.astype(int)")),
     (["0", "1"], {}, TypeError, ("target", "U1", "integer")),
     ([0j, 1j], {}, TypeError, ("target", "complex128", "integer")),
     (None, {}, TypeError, ("target", "integer")),
@@ -378,6 +437,42 @@ def test_bad_loss(sm, linear, with_grad, target, options, error, parts):
         out = np.full((2, 3), 7.0)
         refused(error, parts, sm.cross_entropy_with_grad, X, target, **options, out=out)
         assert (out == 7).all()
+
+
+@pytest.mark.parametrize("target", [[0.5, 1.0], [NAN, 1.0], [1, 2, 0], np.ones((2, 4), int)])
+def test_targets_without_a_remedy(sm, target):
+    """No advice that would not do."""
+    with pytest.raises(ValueError, match="target") as caught:
+        sm.cross_entropy(X, target)
+    assert "pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "target", [[0.0, 2.0], [[0.0], [2.0]], [[0], [2]], [[1, 0, 0], [0, 0, 1]], [[1, 0, 0]] * 2]
+)
+def test_remedies_for_targets(sm, target):
+    """What the message says to pass is accepted."""
+    target = np.array(target)
+    with pytest.raises(ValueError, match="target") as caught:
+        sm.cross_entropy(X, target)
+    for found in re.findall(r"target\.[^;,]*\)(?:\.reshape\(\(2,\)\))?", str(caught.value)):
+        remedied = eval(found, {"target": target, "axis": -1})
+        assert np.isfinite(sm.cross_entropy(X, remedied)), found
+
+
+@pytest.mark.parametrize("swapped", [(np.zeros(3), Y), (np.zeros(3, np.float32), Y.tolist())])
+def test_labels_and_bias_in_each_others_place(sm, swapped):
+    parts = ("target", "b", "each other's place", "(3,)", "(2,)")
+    for name in ("linear_cross_entropy", "linear_cross_entropy_with_grad"):
+        refused(ValueError, parts, getattr(sm, name), LAYER_X, LAYER_W, *swapped)
+    hvp = sm.linear_cross_entropy_hvp
+    refused(ValueError, parts, hvp, LAYER_X, LAYER_W, LAYER_W, *swapped)
+    parts = ("target", "b", "each other's place", "(3,)", "()")
+    bias, _ = swapped
+    refused(ValueError, parts, sm.linear_cross_entropy, LAYER_X[0], LAYER_W, bias, 1)
+    # a bias of integers beside probabilities is in order
+    soft = np.full(3, 1 / 3)
+    assert np.isfinite(sm.linear_cross_entropy(LAYER_X[0], LAYER_W, soft, np.arange(3)))
 
 
 @pytest.mark.parametrize("with_grad", [False, True])

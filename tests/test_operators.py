@@ -43,6 +43,99 @@ def agree(got, expected, dtype=float):
     np.testing.assert_allclose(got, expected, rtol=0, atol=40 * eps * size)
 
 
+# ---- As arrays, added and scaled -----------------------------------------------------------------
+
+
+@every_operator
+@every_lead
+def test_as_an_array(sm, dtype, rng, make, lead):
+    operator, dense = make(sm, rng, dtype, lead)
+    for got in (operator.toarray(), operator.todense(), np.asarray(operator), np.array(operator)):
+        assert_identical(got, dense)
+    assert len(operator) == len(dense)
+    wide = np.asarray(operator, np.longdouble)
+    assert wide.dtype == np.longdouble
+    assert_identical(wide.astype(dtype), dense)
+    assert_identical(np.add(np.asarray(operator), 1), dense + dtype.type(1))
+
+
+def test_as_an_array_without_a_copy(sm, rng):
+    operator, _ = jacobian(sm, rng)
+    with pytest.raises(ValueError, match="without writing out its matrices"):
+        operator.__array__(copy=False)
+    assert operator.__array__(copy=True).shape == operator.shape
+
+
+@every_operator
+@every_lead
+def test_sums_and_multiples(sm, dtype, rng, make, lead):
+    """They multiply, and are transposed, as the arrays are."""
+    A, a = make(sm, rng, dtype, lead)
+    B, b = make(sm, rng, dtype, lead)
+    a, b = a.astype(np.longdouble), b.astype(np.longdouble)
+    v = rng.standard_normal((*lead, a.shape[-1])).astype(dtype)
+    for operator, dense in [
+        (A + B, a + b),
+        (A - B, a - b),
+        (2 * A, 2 * a),
+        (A * np.float32(2), 2 * a),
+        (A / 2, a / 2),
+        (-A, -a),
+        (A + 3 * (B - A / 4) + A, a + 3 * (b - a / 4) + a),
+    ]:
+        assert operator.shape == dense.shape and operator.dtype == dtype
+        agree(operator.toarray(), dense.astype(dtype), dtype)
+        agree(operator.T.toarray(), np.swapaxes(dense, -1, -2).astype(dtype), dtype)
+        want = (dense @ v.astype(np.longdouble)[..., np.newaxis])[..., 0]
+        agree(operator.matvec(v), want.astype(dtype), dtype)
+        agree(operator @ v[..., np.newaxis], want[..., np.newaxis].astype(dtype), dtype)
+        back = (np.swapaxes(dense, -1, -2) @ want[..., np.newaxis])[..., 0].astype(dtype)
+        agree(operator.rmatvec(want.astype(dtype)), back, dtype)
+
+
+@every_operator
+def test_sums_with_arrays(sm, rng, make):
+    A, a = make(sm, rng)
+    other = rng.standard_normal(a.shape)
+    assert_identical((A + other, other + A), (a + other, a + other))
+    assert_identical((A - other, other - A), (a - other, other - a))
+    assert_identical(A + 1, a + 1)
+
+
+def test_sums_of_a_stack_and_a_single_matrix(sm, rng):
+    A, a = jacobian(sm, rng, np.float32, (4,))
+    B, b = jacobian(sm, rng)
+    v = rng.standard_normal((4, K))
+    total = A + B
+    assert total.shape == (4, K, K) and total.dtype == np.float64
+    agree(total.toarray(), a + b)
+    agree(total.matvec(v), ((a + b) @ v[..., np.newaxis])[..., 0], np.float32)
+
+
+def test_what_cannot_be_added_or_scaled(sm, rng):
+    A, a = jacobian(sm, rng)
+    L, _ = layer_jacobian(sm, rng)
+    with pytest.raises(ValueError, match="cannot be added") as caught:
+        A + L
+    assert str(A.shape) in str(caught.value) and str(L.shape) in str(caught.value)
+    for factor in (a, "2", None, 1j, [2.0]):
+        with pytest.raises(TypeError):
+            A * factor
+        with pytest.raises(TypeError):
+            factor * A
+    with pytest.raises(ValueError, match="factor of an operator must be finite"):
+        A * np.inf
+
+
+def test_sums_in_scipy(sm, rng):
+    linalg = pytest.importorskip("scipy.sparse.linalg")
+    A, a = jacobian(sm, rng)
+    damped = linalg.aslinearoperator(A + 0.5 * A)
+    v = rng.standard_normal(K)
+    agree(damped.matvec(v), 1.5 * a @ v)
+    agree(damped.rmatvec(v), 1.5 * a @ v)
+
+
 # ---- Products are those of the dense arrays ------------------------------------------------------
 
 # the axes of the right operand before its last two; None: it has one axis only

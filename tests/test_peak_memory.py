@@ -54,6 +54,25 @@ def test_layer_jacobian_takes_vectors_only(sm, native_dtype):
         operator.T @ s
 
 
+# ---- Blocks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("rows", [1, 500])
+def test_where_keeps_within_the_block(sm, native_dtype, rng, rows, smoothing):
+    """All that it takes counts, one row of classes for all rows or one for each."""
+    X, W = rng.standard_normal((500, 16)), rng.standard_normal((16, 3000))
+    X, W, y = X.astype(native_dtype), W.astype(native_dtype), rng.integers(3000, size=500)
+    where = rng.random((rows, 3000)) < 0.5
+    results = X.nbytes + W.nbytes + 3000 * 16
+    # the NumPy backend holds some temporaries of a few rows besides
+    spare = (1 << 16) + (0 if sm.backend() == "native" else 1 << 23)
+    with peak_below(results + (1 << 21) + spare):
+        sm.linear_cross_entropy_with_grad(
+            X, W, y, where=where, label_smoothing=smoothing, block_bytes=1 << 21
+        )
+
+
 # ---- Matrices ------------------------------------------------------------------------------------
 
 
@@ -88,7 +107,9 @@ def test_matrices_that_cannot_be_held(sm):
         "softmax_layer_vjp",
     )
     refused(lambda: sm.linear_weight_jacobian(x, 2**12), wide, "x @ dW")
-    refused(lambda: sm.SoftmaxJacobian(np.broadcast_to(s[:1], TOO_MANY)).todense(), str(square))
+    operator = sm.SoftmaxJacobian(np.broadcast_to(s[:1], TOO_MANY))
+    for write_out in (operator.todense, operator.toarray, lambda: np.asarray(operator)):
+        refused(write_out, str(square))
 
 
 def test_size_beyond_the_address_space(sm):

@@ -11,7 +11,8 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -21,7 +22,12 @@ from . import _memory
 
 Array = NDArray[Any]
 DType = np.dtype[Any]
-Axis = int | tuple[int, ...] | None
+Axis = SupportsIndex | tuple[SupportsIndex, ...] | None
+Real = float | np.floating[Any] | np.integer[Any]
+Mask = NDArray[np.bool_]
+F = TypeVar(
+    "F", bound=np.floating[Any]
+)  # what a result's elements have in common with an operand's
 
 _FLOATS = "float16, bfloat16, float32, float64 or longdouble"
 _SURELY_FITS = 1 << 26  # bytes: too few to ask the system about
@@ -72,9 +78,29 @@ def _usable(array: Array) -> bool:
     return array.dtype.isnative and array.flags.aligned
 
 
+def as_array(value: ArrayLike | None, name: str, instead: str = "") -> Array:
+    """Return the argument `name` as an array; refuse a masked one, whose mask that would drop.
+
+    `instead` says what to pass in its place, if not the data and `where`.
+    """
+    # A plain ndarray is none: so numpy.ma is imported only for those who use it.
+    if type(value) is not np.ndarray and isinstance(value, np.ndarray):
+        _check_not_masked(value, name, instead)
+    return np.asarray(value)
+
+
+def _check_not_masked(array: Array, name: str, instead: str) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        instead = instead or f"{name}.data, with where=~{name}.mask if the function takes it"
+        raise TypeError(
+            f"{name} must not be a masked array, as its mask would be lost; "
+            f"found {type(array).__name__}; pass {instead}"
+        )
+
+
 def as_float(value: ArrayLike, name: str, dtype: DType | None = None) -> Array:
     """Return `value` as a native, aligned array of `dtype`, by default the one that serves it."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     own = _float_dtype(array.dtype, name)
     dtype = own if dtype is None else dtype
     if array.dtype == dtype and _usable(array):
@@ -92,11 +118,11 @@ def as_floats(
     the annotation.
     """
     arrays: dict[str, Any] = {
-        name: None if value is None and name in optional else np.asarray(value)
+        name: None if value is None and name in optional else as_array(value, name)
         for name, value in values.items()
     }
     if dtype is None:
-        dtype = _common_dtype(
+        dtype = common_dtype(
             _float_dtype(array.dtype, name)
             for name, array in arrays.items()
             if array is not None and type(values[name]) not in (bool, int, float)
@@ -105,7 +131,8 @@ def as_floats(
     return floats
 
 
-def _common_dtype(dtypes: Iterator[DType]) -> DType:
+def common_dtype(dtypes: Iterator[DType]) -> DType:
+    """Return the dtype that holds them all; float64 for none."""
     distinct = set(dtypes)
     if len(distinct) == 1:
         return distinct.pop()
@@ -138,16 +165,16 @@ def as_like(value: Array, shape: tuple[int, ...], name: str) -> Array:
         ) from None
 
 
-def as_mask(where: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def as_mask(where: ArrayLike, shape: tuple[int, ...]) -> Mask:
     """Return the argument `where`, checked against the shape that it selects from."""
-    mask = np.asarray(where)
+    mask = as_array(where, "where", "where.filled(False)")
     if mask.dtype != np.bool_:
         raise TypeError(f"where must be boolean; found dtype {mask.dtype}")
     as_like(mask, shape, "where")
     return mask
 
 
-def fill_where(array: Array, mask: NDArray[np.bool_], value: float) -> None:
+def fill_where(array: Array, mask: Mask, value: float) -> None:
     """Write `value` into `array` where `mask`, which is broadcast, is true.
 
     ``np.copyto`` and ``np.where`` take a branch for each element, and ten times as long where that
@@ -156,11 +183,65 @@ def fill_where(array: Array, mask: NDArray[np.bool_], value: float) -> None:
     if array.dtype.itemsize not in (2, 4, 8):  # long double
         np.copyto(array, value, where=mask)
         return
-    bits = np.dtype(f"u{array.dtype.itemsize}")
-    chosen = np.array(mask, bits)
-    np.negative(chosen, out=chosen)  # 1 becomes all ones
-    number = array.view(bits)
-    number ^= (number ^ np.array(value, array.dtype).view(bits)) & chosen
+    kept = np.array(mask, f"u{array.dtype.itemsize}")
+    kept -= 1  # 1 becomes 0, and 0 all ones
+    _replace(array, kept, value)
+
+
+def _replace(array: Array, kept: Array, value: float) -> None:
+    """Write `value` into `array` where `kept` is 0, not all ones; without another array."""
+    number = array.view(kept.dtype)
+    bits = np.array(value, array.dtype).view(kept.dtype)
+    if bits:
+        number ^= bits
+    number &= kept
+    if bits:
+        number ^= bits
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The argument `where` beside operands and a result of one shape and dtype.
+
+    It takes its memory before the first write, so that to fill an `out` cannot fail.
+    """
+
+    mask: Mask  # the entries that take part; broadcastable
+    kept: Array  # in the result's bits: all ones for those, else 0; the mask for a long double
+
+    @classmethod
+    def of(cls, where: ArrayLike | None, shape: tuple[int, ...], dtype: DType) -> Selection | None:
+        """Return the selection that `where` makes; None if it is None."""
+        if where is None:
+            return None
+        mask = as_mask(where, shape)
+        if dtype.itemsize not in (2, 4, 8):
+            return cls(mask, mask)
+        kept = np.array(mask, f"u{dtype.itemsize}")
+        return cls(mask, np.negative(kept, out=kept))
+
+    def by_row(self, rows: Rows, shape: tuple[int, ...]) -> Selection:
+        """Return the same for rows ``(*lead, length)`` of an array of `shape`."""
+        mask, kept = (rows.view(np.broadcast_to(a, shape)) for a in (self.mask, self.kept))
+        return Selection(mask, kept)
+
+    def copy(self, array: Array, value: float) -> Array:
+        """Return a copy of `array`, `value` in place of the entries that take no part."""
+        filled = np.array(array, order="K")
+        self.fill(filled, value)
+        return filled
+
+    def fill(self, array: Array, value: float, index: Any = ...) -> None:
+        """Write `value` to the entries that take no part; `index` makes the selection fit."""
+        if self.kept.dtype == np.bool_:
+            np.copyto(array, value, where=~self.kept[index])
+        else:
+            _replace(array, self.kept[index], value)
+
+    def fill_matrices(self, array: Array, value: float) -> None:
+        """Write `value` to their rows and columns in matrices; for a selection `by_row`."""
+        self.fill(array, value, (..., np.newaxis))
+        self.fill(array, value, (..., np.newaxis, slice(None)))
 
 
 def check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
@@ -232,6 +313,7 @@ def check_output(out: Array, shape: tuple[int, ...], dtype: DType) -> None:
     """Raise unless `out` is an array that a result of this shape and dtype may be written into."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray; found {type(out).__name__}")
+    as_array(out, "out", "out.data")
     if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"out must have dtype {dtype}; found {out.dtype}")
     check_shape(out, shape, "out")
@@ -368,8 +450,12 @@ class Rows:
         target = self.view(out)
         self.sweep(kernel, inputs, target, *parameters)
         if not np.may_share_memory(target, out):  # the view of `out` had to be a copy
-            moved = out.transpose(self._order)
-            moved[...] = target.reshape(moved.shape)
+            self.put(out, target)
+
+    def put(self, out: Array, values: Array) -> None:
+        """Write rows ``(*lead, length)`` into an `out` of the shape that is seen as rows."""
+        moved = out.transpose(self._order)
+        moved[...] = values.reshape(moved.shape)
 
     def sweep(
         self, kernel: Callable[..., None], inputs: list[Array], target: Array, *parameters: float

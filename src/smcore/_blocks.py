@@ -34,9 +34,13 @@ class LayerBlocks:
     block_bytes : int or None
         What a block may take, scratch included; one row, if it is less than that. None: 64 MiB, or
         5% of the logits where that is more.
+    scratch : int
+        How many arrays as large as a block's logits are made beside them.
     """
 
-    def __init__(self, X: Array, W: Array, b: Array | None, block_bytes: int | None) -> None:
+    def __init__(
+        self, X: Array, W: Array, b: Array | None, block_bytes: int | None, scratch: int = 0
+    ) -> None:
         self.X, self.W, self.b = np.atleast_2d(X), W, b
         self.dtype = compute_dtype(X.dtype)
         (count, inputs), classes = self.X.shape, W.shape[1]
@@ -47,7 +51,7 @@ class LayerBlocks:
 
         if block_bytes is None:
             block_bytes = max(_GRANTED, size * count * classes // _SHARE)
-        row = size * (classes if self.is_plain else classes + 3 * inputs)
+        row = size * (classes * (1 + scratch) + (0 if self.is_plain else 3 * inputs))
         room = block_bytes - 4 * size * classes  # for the sums of the gradient by b
         chunk = size * inputs * width
         if not self.is_plain:

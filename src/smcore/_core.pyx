@@ -678,7 +678,8 @@ cdef extern from *:
 cdef class _PublicFunction:
     """A public function with a short way before it.
 
-    What is not plain, wrong calls included, goes on to the function as it came.
+    What is not plain, wrong calls included, goes on to the function as it came.  For whoever looks
+    at it, it is the function: all that the function has is found here, too.
     """
 
     cdef vectorcall entry
@@ -690,6 +691,7 @@ cdef class _PublicFunction:
     cdef signed char place[MOST]  # among what the short way takes; -1: has to be the default
     cdef PyObject *initial[MOST]  # what the short way takes, as long as nothing is given
     cdef Py_ssize_t taken, positional, count
+    cdef public object _remedy  # the message for keywords that the function refuses, or None
     cdef dict __dict__
     cdef object __weakref__
 
@@ -698,6 +700,13 @@ cdef class _PublicFunction:
 
     def __get__(self, instance, owner):
         return self if instance is None else types.MethodType(self, instance)
+
+    def __getattr__(self, name):
+        return getattr(self.general, name)
+
+    @property
+    def __class__(self):
+        return types.FunctionType
 
     def __repr__(self):
         return repr(self.general)
@@ -783,7 +792,22 @@ cdef object enter(function, PyObject *const *args, size_t flagged, PyObject *key
         result = self.way(given)
         if result is not None:
             return result
-    return PyObject_Vectorcall(self.general, args, flagged, keywords)
+    return pass_on(self, args, flagged, keywords)
+
+
+cdef object pass_on(
+    _PublicFunction self, PyObject *const *args, size_t flagged, PyObject *keywords
+):
+    """Call the function itself; where that fails by a name, say which is right."""
+    try:
+        return PyObject_Vectorcall(self.general, args, flagged, keywords)
+    except TypeError:
+        if keywords == NULL or self._remedy is None:
+            raise
+        message = self._remedy(self.general, <object>keywords)
+        if message is None:
+            raise
+    raise TypeError(message)
 
 
 # ---- small calls: plain arrays -------------------------------------------------------------------
@@ -1156,6 +1180,24 @@ cdef bint take_numbers(
     return True
 
 
+cdef inline bint are_finite(const cython.floating *x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not x[i] - x[i] == 0:
+            return False
+    return True
+
+
+cdef bint take_finite_lse(loop *work, object lse, cnp.ndarray x, double *room) noexcept:
+    """Take the logsumexp of each row of x as operand 1; False if one is infinite or NaN."""
+    if not take_numbers(work, 1, lse, x, room, False):
+        return False
+    cdef void *values = work.operands[1].data
+    if cnp.PyArray_ITEMSIZE(x) == sizeof(float):
+        return are_finite(<float *>values, row_count(x))
+    return are_finite(<double *>values, row_count(x))
+
+
 cdef object short_logsumexp_vjp(PyObject **given):
     cdef loop work
     cdef double lse, g  # room for either type
@@ -1163,7 +1205,7 @@ cdef object short_logsumexp_vjp(PyObject **given):
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    if not take_numbers(&work, 1, <object>given[1], x, &lse, False):
+    if not take_finite_lse(&work, <object>given[1], x, &lse):
         return None
     if not take_numbers(&work, 2, <object>given[2], x, &g, True):
         return None
@@ -1179,14 +1221,6 @@ cdef object short_logsumexp_vjp(PyObject **given):
     return out
 
 
-cdef inline bint are_finite(const cython.floating *x, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        if not x[i] - x[i] == 0:
-            return False
-    return True
-
-
 cdef object short_softmax_from_lse(PyObject **given):
     cdef loop work
     cdef double lse, one  # room for either type
@@ -1197,11 +1231,7 @@ cdef object short_softmax_from_lse(PyObject **given):
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
     if item == sizeof(float) and type(<object>given[1]) is float:  # which has more digits
         return None
-    if not take_numbers(&work, 1, <object>given[1], x, &lse, False):
-        return None
-    cdef Py_ssize_t n = row_count(x)
-    cdef void *values = work.operands[1].data
-    if not (are_finite(<float *>values, n) if item == 4 else are_finite(<double *>values, n)):
+    if not take_finite_lse(&work, <object>given[1], x, &lse):
         return None
     out = result_like(<object>given[2], x)
     if out is None:

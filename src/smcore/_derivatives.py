@@ -7,13 +7,17 @@ more than the forward pass.
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack, overload
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
     Axis,
+    F,
     Rows,
+    Selection,
     as_float,
     as_floats,
     as_like,
@@ -21,7 +25,8 @@ from ._arrays import (
     as_output,
     deliver,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 
 __all__ = [
     "log_softmax_jacobian",
@@ -34,8 +39,21 @@ __all__ = [
 ]
 
 
-@core.fast_path
-def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+class _Options(TypedDict, total=False):
+    """What all functions here take besides."""
+
+    where: ArrayLike | None
+    out: Array | None
+
+
+@overload
+def softmax_jacobian(s: NDArray[F], axis: Axis = -1, **options: Unpack[_Options]) -> NDArray[F]: ...
+@overload
+def softmax_jacobian(s: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]) -> Array: ...
+@public
+def softmax_jacobian(
+    s: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None, out: Array | None = None
+) -> Array:
     r"""Compute the Jacobian matrix of softmax for each row.
 
     Parameters
@@ -44,6 +62,9 @@ def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None)
         What `softmax` returned.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `softmax` was told, broadcastable to `s`. The others are
+        never looked at, and their rows and columns get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype.
 
@@ -56,9 +77,9 @@ def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None)
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `out` has the wrong shape, or `out` cannot be written.
+        If `where` or `out` has the wrong shape, or `out` cannot be written.
     MemoryError
         If the matrices cannot be held. Nothing is written then.
     numpy.exceptions.AxisError
@@ -88,11 +109,26 @@ def softmax_jacobian(s: ArrayLike, axis: Axis = -1, *, out: Array | None = None)
            [-0.0599, -0.1628,  0.2227]])
     """
     instead = "SoftmaxJacobian(s), or the products softmax_vjp and softmax_jvp"
-    return _jacobian("softmax_jacobian", s, "s", axis, out, instead)
+    return _jacobian("softmax_jacobian", s, "s", axis, where, out, instead)
 
 
-@core.fast_path
-def softmax_vjp(s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+@overload
+def softmax_vjp(
+    s: NDArray[F], g: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def softmax_vjp(
+    s: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
+@public
+def softmax_vjp(
+    s: ArrayLike,
+    g: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
     r"""Multiply an upstream gradient by the Jacobian matrix of softmax: its backward pass.
 
     Parameters
@@ -103,6 +139,9 @@ def softmax_vjp(s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | Non
         The gradient of a scalar by `s`, of the shape of `s` or broadcastable to it.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `softmax` was told, broadcastable to `s`. The others are
+        never looked at, in `g` neither, and get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype. May be `s` or `g` itself, or overlap
         them.
@@ -116,9 +155,9 @@ def softmax_vjp(s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | Non
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `g` or `out` has the wrong shape, or `out` cannot be written.
+        If `g`, `where` or `out` has the wrong shape, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `s` has no such axis.
 
@@ -141,11 +180,26 @@ def softmax_vjp(s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | Non
     >>> softmax_vjp(s, [1.0, 0.0, 0.0]).round(4)
     array([ 0.0819, -0.022 , -0.0599])
     """
-    return _product("softmax_vjp", axis, out, s=s, g=g)
+    return _product("softmax_vjp", axis, where, out, s=s, g=g)
 
 
-@core.fast_path
-def softmax_jvp(s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+@overload
+def softmax_jvp(
+    s: NDArray[F], v: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def softmax_jvp(
+    s: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
+@public
+def softmax_jvp(
+    s: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
     r"""Multiply the Jacobian matrix of softmax by a tangent: its forward derivative.
 
     Parameters
@@ -156,6 +210,9 @@ def softmax_jvp(s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | Non
         A direction in which the input moves, of the shape of `s` or broadcastable to it.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `softmax` was told, broadcastable to `s`. The others are
+        never looked at, in `v` neither, and get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype. May be `s` or `v` itself, or overlap
         them.
@@ -169,9 +226,9 @@ def softmax_jvp(s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | Non
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `v` or `out` has the wrong shape, or `out` cannot be written.
+        If `v`, `where` or `out` has the wrong shape, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `s` has no such axis.
 
@@ -193,11 +250,21 @@ def softmax_jvp(s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | Non
     >>> softmax_jvp(s, [0.0, 0.0, 1.0]).round(4)
     array([-0.0599, -0.1628,  0.2227])
     """
-    return _product("softmax_vjp", axis, out, s=s, v=v)
+    return _product("softmax_vjp", axis, where, out, s=s, v=v)
 
 
-@core.fast_path
-def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Array:
+@overload
+def log_softmax_jacobian(
+    log_s: NDArray[F], axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_jacobian(
+    log_s: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
+@public
+def log_softmax_jacobian(
+    log_s: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None, out: Array | None = None
+) -> Array:
     r"""Compute the Jacobian matrix of log_softmax for each row.
 
     Parameters
@@ -206,6 +273,9 @@ def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None
         What `log_softmax` returned.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `log_softmax` was told, broadcastable to `log_s`. The others are
+        never looked at, and their rows and columns get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype.
 
@@ -218,9 +288,9 @@ def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `out` has the wrong shape, or `out` cannot be written.
+        If `where` or `out` has the wrong shape, or `out` cannot be written.
     MemoryError
         If the matrices cannot be held. Nothing is written then.
     numpy.exceptions.AxisError
@@ -246,12 +316,25 @@ def log_softmax_jacobian(log_s: ArrayLike, axis: Axis = -1, *, out: Array | None
            [-0.09  , -0.2447,  0.3348]])
     """
     instead = "the products log_softmax_vjp and log_softmax_jvp"
-    return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, out, instead)
+    return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, where, out, instead)
 
 
-@core.fast_path
+@overload
 def log_softmax_vjp(
-    log_s: ArrayLike, g: ArrayLike, axis: Axis = -1, *, out: Array | None = None
+    log_s: NDArray[F], g: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_vjp(
+    log_s: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
+@public
+def log_softmax_vjp(
+    log_s: ArrayLike,
+    g: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
 ) -> Array:
     r"""Multiply an upstream gradient by the Jacobian matrix of log_softmax: its backward pass.
 
@@ -263,6 +346,9 @@ def log_softmax_vjp(
         The gradient of a scalar by `log_s`, of the shape of `log_s` or broadcastable to it.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `log_softmax` was told, broadcastable to `log_s`. The others are
+        never looked at, in `g` neither, and get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype. May be `log_s` or `g` itself, or
         overlap them.
@@ -276,9 +362,9 @@ def log_softmax_vjp(
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `g` or `out` has the wrong shape, or `out` cannot be written.
+        If `g`, `where` or `out` has the wrong shape, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `log_s` has no such axis.
 
@@ -291,6 +377,9 @@ def log_softmax_vjp(
     -----
     .. math:: \frac{\partial L}{\partial x_i} = g_i - s_i \sum_k g_k.
 
+    After `log_softmax` with `where`, give it here, too: `log_s` is -inf there, as it is for a logit
+    of -inf, which does take part, whose gradient `g` counts in the sum.
+
     Examples
     --------
     The gradient of the negative log-likelihood of class 0:
@@ -300,12 +389,25 @@ def log_softmax_vjp(
     >>> log_softmax_vjp(log_s, [-1.0, 0.0, 0.0]).round(4)
     array([-0.91  ,  0.2447,  0.6652])
     """
-    return _product("log_softmax_vjp", axis, out, log_s=log_s, g=g)
+    return _product("log_softmax_vjp", axis, where, out, log_s=log_s, g=g)
 
 
-@core.fast_path
+@overload
 def log_softmax_jvp(
-    log_s: ArrayLike, v: ArrayLike, axis: Axis = -1, *, out: Array | None = None
+    log_s: NDArray[F], v: NDArray[F] | float, axis: Axis = -1, **options: Unpack[_Options]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_jvp(
+    log_s: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
+@public
+def log_softmax_jvp(
+    log_s: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
 ) -> Array:
     r"""Multiply the Jacobian matrix of log_softmax by a tangent: its forward derivative.
 
@@ -317,6 +419,9 @@ def log_softmax_jvp(
         A direction in which the input moves, of the shape of `log_s` or broadcastable to it.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `log_softmax` was told, broadcastable to `log_s`. The others are
+        never looked at, in `v` neither, and get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype. May be `log_s` or `v` itself, or
         overlap them.
@@ -330,9 +435,9 @@ def log_softmax_jvp(
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `v` or `out` has the wrong shape, or `out` cannot be written.
+        If `v`, `where` or `out` has the wrong shape, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `log_s` has no such axis.
 
@@ -352,16 +457,29 @@ def log_softmax_jvp(
     >>> log_softmax_jvp(log_s, [0.0, 0.0, 1.0]).round(4)
     array([-0.6652, -0.6652,  0.3348])
     """
-    return _product("log_softmax_jvp", axis, out, log_s=log_s, v=v)
+    return _product("log_softmax_jvp", axis, where, out, log_s=log_s, v=v)
 
 
-@core.fast_path
+@overload
+def logsumexp_vjp(
+    x: NDArray[F],
+    lse: NDArray[F] | F,
+    g: NDArray[F] | F | float,
+    axis: Axis = -1,
+    **options: Unpack[_Options],
+) -> NDArray[F]: ...
+@overload
+def logsumexp_vjp(
+    x: ArrayLike, lse: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
+) -> Array: ...
+@public
 def logsumexp_vjp(
     x: ArrayLike,
     lse: ArrayLike,
     g: ArrayLike,
     axis: Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
     r"""Multiply an upstream gradient by the derivative of logsumexp: its backward pass.
@@ -376,6 +494,9 @@ def logsumexp_vjp(
         The gradient of a scalar by `lse`: of its shape, or one number for all.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, as `logsumexp` was told, broadcastable to `x`. The others are
+        never looked at, and get 0.
     out : ndarray, optional
         Where to write the result, of its shape and dtype. May be `x` itself, or overlap the others.
 
@@ -388,9 +509,9 @@ def logsumexp_vjp(
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `lse`, `g` or `out` has the wrong shape, or `out` cannot be written.
+        If `lse`, `g`, `where` or `out` has the wrong shape, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -402,6 +523,8 @@ def logsumexp_vjp(
     -----
     .. math:: \frac{\partial L}{\partial x_i} = e^{x_i - \mathrm{lse}}\, g
               = \operatorname{softmax}(x)_i\, g.
+
+    A row whose `lse` is -inf gives 0: its sum has no terms, or -inf alone.
 
     Examples
     --------
@@ -415,28 +538,58 @@ def logsumexp_vjp(
     rows = Rows(x.shape, axis)
     lse = rows.reduced(lse, "lse")
     g = np.broadcast_to(g, rows.lead) if g.ndim == 0 else rows.reduced(g, "g")
+    selection = Selection.of(where, x.shape, x.dtype)
     result = as_output(out, x, x.shape)
+    if selection is not None:
+        x = selection.copy(x, -np.inf)
+    empty = np.isneginf(lse)
+    if empty.any():  # exp(x - inf) is 0
+        lse, g = np.where(empty, -lse, lse), np.where(empty, x.dtype.type(0), g)
     rows.map(kernels(x.dtype).logsumexp_vjp, [rows.view(x), lse, g], result)
+    if selection is not None:
+        selection.fill(result, 0.0)
     return deliver(result, out)
 
 
+# What the forward functions return for an entry that takes no part, by what that is called here.
+_NOTHING = {"s": 0.0, "log_s": -np.inf}
+
+
 def _jacobian(
-    kernel: str, s: ArrayLike, name: str, axis: Axis, out: Array | None, instead: str
+    kernel: str,
+    s: ArrayLike,
+    name: str,
+    axis: Axis,
+    where: ArrayLike | None,
+    out: Array | None,
+    instead: str,
 ) -> Array:
     """Run a Jacobian kernel on `s`, the argument `name`."""
     s = as_float(s, name)
     rows = Rows(s.shape, axis)
+    selection = Selection.of(where, s.shape, s.dtype)
     result = as_matrices(out, s, (*rows.lead, rows.length, rows.length), instead)
+    if selection is not None:
+        selection, s = selection.by_row(rows, s.shape), selection.copy(s, _NOTHING[name])
     rows.sweep(getattr(kernels(s.dtype), kernel), [rows.view(s)], result)
+    if selection is not None:
+        selection.fill_matrices(result, 0.0)
     return deliver(result, out)
 
 
-def _product(kernel: str, axis: Axis, out: Array | None, **operands: ArrayLike) -> Array:
+def _product(
+    kernel: str, axis: Axis, where: ArrayLike | None, out: Array | None, **operands: ArrayLike
+) -> Array:
     """Run a kernel of two operands: the forward result, and a vector broadcast to its shape."""
-    (_, name) = operands
+    (forward, name) = operands
     s, vector = as_floats(**operands)
     rows = Rows(s.shape, axis)
     vector = as_like(vector, s.shape, name)
+    selection = Selection.of(where, s.shape, s.dtype)
     result = as_output(out, s, s.shape)
+    if selection is not None:
+        s, vector = selection.copy(s, _NOTHING[forward]), selection.copy(vector, 0.0)
     rows.map(getattr(kernels(s.dtype), kernel), [rows.view(s), rows.view(vector)], result)
+    if selection is not None:
+        selection.fill(result, 0.0)
     return deliver(result, out)

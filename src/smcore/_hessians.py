@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, SupportsIndex, TypedDict, Unpack, overload
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
     Axis,
+    DType,
+    F,
+    Mask,
+    Real,
     Rows,
+    Selection,
     as_floats,
     as_like,
     as_output,
@@ -18,10 +25,11 @@ from ._arrays import (
     sum_dtype,
     widened,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 from ._derivatives import softmax_vjp
 from ._layer import check_layer, linear
-from ._losses import Reduction, _criterion
+from ._losses import Reduction, _Criterion, _criterion, check_order
 from ._softmax import softmax
 
 __all__ = ["cross_entropy_hvp", "linear_cross_entropy_hvp"]
@@ -30,17 +38,41 @@ _BLOCK = 1 << 22  # logits held at once
 _LEAST_ROWS = 128  # of a block all the same, so that the matrix products are worth their while
 
 
-@core.fast_path
+class _Options(TypedDict, total=False):
+    """What the Hessian in the logits takes besides."""
+
+    axis: Axis
+    where: ArrayLike | None
+    weight: ArrayLike | None
+    ignore_index: SupportsIndex
+    reduction: Reduction
+    label_smoothing: Real
+    out: Array | None
+
+
+@overload
+def cross_entropy_hvp(
+    s: NDArray[F],
+    v: NDArray[F] | float,
+    target: ArrayLike | None = None,
+    **options: Unpack[_Options],
+) -> NDArray[F]: ...
+@overload
+def cross_entropy_hvp(
+    s: ArrayLike, v: ArrayLike, target: ArrayLike | None = None, **options: Unpack[_Options]
+) -> Array: ...
+@public
 def cross_entropy_hvp(
     s: ArrayLike,
     v: ArrayLike,
     target: ArrayLike | None = None,
     *,
     axis: Axis = -1,
+    where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: Real = 0.0,
     out: Array | None = None,
 ) -> Array:
     r"""Multiply a direction of the logits by the Hessian matrix of the cross-entropy.
@@ -60,6 +92,9 @@ def cross_entropy_hvp(
         without weights: the Hessian depends on nothing else.
     axis : int, tuple of ints or None, default -1
         The axis of the classes. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which classes take part in each row, as `softmax` was told, broadcastable to `s`. The others
+        are never looked at, in `v` and in a target of probabilities neither, and get 0.
     weight : array_like, shape (K,), optional
         A factor for each class; needs a `target`. The mean divides by the summed weights of the
         labels counted.
@@ -83,8 +118,8 @@ def cross_entropy_hvp(
     Raises
     ------
     TypeError
-        If `s`, `v` or `weight` is not real, `target` neither integers nor floats, or `out` of
-        another dtype.
+        If `s`, `v` or `weight` is not real, `where` not boolean, `target` neither integers nor
+        floats, or `out` of another dtype.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
         `weight` is not finite or given without a target, `reduction` unknown, `label_smoothing`
@@ -130,21 +165,27 @@ def cross_entropy_hvp(
     """
     s, v = as_floats(s=s, v=v)
     rows = Rows(s.shape, axis)
-    factors = _factors(
-        s, rows, target, axis, weight, ignore_index, reduction, label_smoothing
-    ).reshape(rows.kept)
+    criterion = _hessian_of(
+        s.shape, s.dtype, target, axis, where, weight, ignore_index, reduction, label_smoothing
+    )
+    factors = _factors(criterion).reshape(rows.kept)
     v = as_like(v, s.shape, "v")
+    selection = Selection.of(where, s.shape, s.dtype)
     result = as_output(out, s, s.shape)
+    if selection is not None:
+        s, v = selection.copy(s, 0.0), selection.copy(v, 0.0)
     s, v = widened(s, v)
     product = result if result.dtype == s.dtype else np.empty(s.shape, s.dtype)
     rows.map(kernels(s.dtype).softmax_vjp, [rows.view(s), rows.view(v)], product)
     _scale(product, factors)
     if product is not result:
         result[...] = cast(product, result.dtype)
+    if selection is not None:
+        selection.fill(result, 0.0)
     return deliver(result, out)
 
 
-@core.fast_path
+@public
 def linear_cross_entropy_hvp(
     X: ArrayLike,
     W: ArrayLike,
@@ -153,10 +194,11 @@ def linear_cross_entropy_hvp(
     b: ArrayLike | None = None,
     Vb: ArrayLike | None = None,
     *,
+    where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: Real = 0.0,
 ) -> tuple[Array, Array | None]:
     r"""Multiply a direction of the weights and bias by the Hessian of a softmax layer's loss.
 
@@ -178,6 +220,9 @@ def linear_cross_entropy_hvp(
         The bias.
     Vb : array_like, shape (K,) or (..., K), optional
         The direction in which the bias moves, one for each in `V`. None: it does not. Needs `b`.
+    where : array_like of bool, optional
+        Which classes take part in each row, broadcastable to the logits, (K,) or (N, K). The other
+        logits are never looked at.
     weight : array_like, shape (K,), optional
         A factor for each class; needs a `target`. The mean divides by the summed weights of the
         labels counted.
@@ -198,7 +243,7 @@ def linear_cross_entropy_hvp(
     Raises
     ------
     TypeError
-        If an argument is not real, or `target` neither integers nor floats.
+        If an argument is not real, `where` not boolean, or `target` neither integers nor floats.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
         `weight` is not finite or given without a target, `Vb` given without `b`, `reduction`
@@ -234,22 +279,28 @@ def linear_cross_entropy_hvp(
     >>> Hb.round(4)
     array([ 0.0904, -0.0904])
     """
+    check_order(X, W, target, b)
     X, W, V, b, Vb = as_floats(("b", "Vb"), X=X, W=W, V=V, b=b, Vb=Vb)
     check_layer(X, W, b, x_name="X")
     _check_direction(V, Vb, W, b)
-    dtype = X.dtype
+    dtype, shape = X.dtype, (*X.shape[:-1], W.shape[1])
     X, W, V, b, Vb = widened(X, W, V, b, Vb)
-    logits = np.broadcast_to(X.dtype.type(0), (*X.shape[:-1], W.shape[1]))  # for their shape
-    factors = _factors(
-        logits, Rows(logits.shape, -1), target, -1, weight, ignore_index, reduction, label_smoothing
-    ).reshape(-1, 1)
+    criterion = _hessian_of(
+        shape, X.dtype, target, -1, where, weight, ignore_index, reduction, label_smoothing
+    )
+    factors = _factors(criterion).reshape(-1, 1)
+    mask = None if criterion.mask is None else criterion.mask.reshape(-1, W.shape[1])
 
     X = np.atleast_2d(X)
     HW, Hb = (np.zeros(shape, sum_dtype(dtype)) for shape in (V.shape, (*V.shape[:-2], W.shape[1])))
     step = max(_LEAST_ROWS, _BLOCK // W.shape[1])
     for start in range(0, len(X), step):
         block = slice(start, start + step)
-        _add_block(HW, Hb, X[block], _logit_product(X[block], W, b, V, Vb, factors[block]))
+        left = None if mask is None else mask[block]
+        # no name for the product: it would be held while the next one is made
+        _add_block(
+            HW, Hb, X[block], _scale(_logit_product(X[block], W, b, V, Vb, left), factors[block])
+        )
     return cast(HW, dtype), None if b is None else cast(Hb, dtype)
 
 
@@ -263,13 +314,13 @@ def _check_direction(V: Array, Vb: Array | None, W: Array, b: Array | None) -> N
 
 
 def _logit_product(
-    X: Array, W: Array, b: Array | None, V: Array, Vb: Array | None, factors: Array
+    X: Array, W: Array, b: Array | None, V: Array, Vb: Array | None, mask: Mask | None
 ) -> Array:
-    """Return ``(..., N, K)``, how the gradient by the logits moves along the directions."""
+    """Return ``(..., N, K)``, how the softmax of the logits moves along the directions."""
     v = linear(X, V, None if Vb is None else Vb[..., np.newaxis, :])
     s = linear(X, W, b)
-    s = np.broadcast_to(softmax(s, out=s), v.shape)
-    return _scale(softmax_vjp(s, v, out=v), factors)
+    s = np.broadcast_to(softmax(s, where=mask, out=s), v.shape)
+    return softmax_vjp(s, v, where=mask, out=v)
 
 
 def _add_block(HW: Array, Hb: Array, X: Array, delta: Array) -> None:
@@ -278,41 +329,54 @@ def _add_block(HW: Array, Hb: Array, X: Array, delta: Array) -> None:
         Hb += delta.sum(axis=-2, dtype=Hb.dtype)
 
 
-def _factors(
-    s: Array,
-    rows: Rows,
+def _hessian_of(
+    shape: tuple[int, ...],
+    dtype: DType,
     target: ArrayLike | None,
     axis: Axis,
+    where: ArrayLike | None,
     weight: ArrayLike | None,
-    ignore_index: int,
+    ignore_index: SupportsIndex,
     reduction: Reduction,
-    label_smoothing: float,
-) -> Array:
-    """Return ``(*lead)``, the factor A of each row over the divisor of the loss."""
+    label_smoothing: Real,
+) -> _Criterion:
+    """Judge the arguments of a Hessian; without a target any class will do that is not ignored."""
     if target is None:
         if weight is not None:
             raise ValueError("weight must be None where target is None: no row has a class")
-        target = np.zeros(rows.lead, np.int8)  # any class but the one ignored
-        ignore_index = -1
-    z_loss = 0.0
-    criterion = _criterion(
-        s.shape, s.dtype, target, axis, weight, ignore_index, reduction, label_smoothing, z_loss
+        target, ignore_index = np.zeros(Rows(shape, axis).lead, np.int8), -1
+    return _criterion(
+        shape, dtype, target, axis, where, weight, ignore_index, reduction, label_smoothing, 0.0
     )
+
+
+def _factors(criterion: _Criterion) -> Array:
+    """Return ``(*lead)``, the factor A of each row over the divisor of the loss."""
+    target, mask, divisor = criterion.target, criterion.mask, criterion.divisor
     with np.errstate(all="ignore"):
-        on, off = 1 - criterion.smoothing, criterion.smoothing / rows.length
-        weights = np.ones(rows.length) if criterion.weight is None else criterion.weight
-        weights = weights.astype(criterion.divisor.dtype)
-        if criterion.target.dtype == np.int64:
-            counts = criterion.target >= 0
-            ones = np.where(counts, weights[np.maximum(criterion.target, 0)], 0)
-            factors = on * ones + off * weights.sum() * counts
+        K = criterion.rows.length
+        weights = np.ones(K) if criterion.weight is None else criterion.weight
+        weights = weights.astype(divisor.dtype)
+        on, even = 1 - criterion.smoothing, criterion.smoothing * _mean_weights(weights, mask)
+        if criterion.has_labels:
+            counts = target >= 0
+            factors = on * np.where(counts, weights[np.maximum(target, 0)], 0) + even * counts
         else:
-            shares = np.ascontiguousarray(criterion.target)  # so that each row is summed alike
+            shares = np.ascontiguousarray(target)  # so that each row is summed alike
+            if mask is not None:
+                shares = np.where(mask, shares, 0)
             if criterion.weight is not None:
                 shares = shares * weights
-            factors = on * shares.sum(axis=-1, dtype=weights.dtype) + off * weights.sum()
-        divisor = criterion.divisor
+            factors = on * shares.sum(axis=-1, dtype=weights.dtype) + even
         return np.asarray(factors / divisor if divisor else np.zeros_like(factors))
+
+
+def _mean_weights(weights: Array, mask: Mask | None) -> Any:
+    """Return the mean of the weights of the classes that take part, in each row or in all alike."""
+    if mask is None:
+        return weights.sum() / weights.size
+    total = np.sum(np.broadcast_to(weights, mask.shape), axis=-1, where=mask)
+    return total / np.maximum(mask.sum(axis=-1), 1)
 
 
 def _scale(product: Array, factors: Array) -> Array:

@@ -7,13 +7,15 @@ one column per weight, class by class: column ``i*J + j`` belongs to ``W[j, i]``
 from __future__ import annotations
 
 import operator
+from typing import SupportsIndex, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
     DType,
+    F,
     apart,
     as_float,
     as_floats,
@@ -28,7 +30,8 @@ from ._arrays import (
     sum_dtype,
     widened,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 from ._derivatives import softmax_jvp, softmax_vjp
 from ._softmax import softmax
 
@@ -41,7 +44,15 @@ __all__ = [
 ]
 
 
-@core.fast_path
+@overload
+def softmax_layer(
+    x: NDArray[F], W: NDArray[F], b: NDArray[F] | None = None, *, out: NDArray[F] | None = None
+) -> NDArray[F]: ...
+@overload
+def softmax_layer(
+    x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: Array | None = None
+) -> Array: ...
+@public
 def softmax_layer(
     x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: Array | None = None
 ) -> Array:
@@ -101,7 +112,12 @@ def softmax_layer(
     return deliver(result, out)
 
 
-def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
+@overload
+def linear_weight_jacobian(x: NDArray[F], K: SupportsIndex) -> NDArray[F]: ...
+@overload
+def linear_weight_jacobian(x: ArrayLike, K: SupportsIndex) -> Array: ...
+@public
+def linear_weight_jacobian(x: ArrayLike, K: SupportsIndex) -> Array:
     r"""Compute the Jacobian matrix of the logits ``z = x @ W + b`` by the weights.
 
     Parameters
@@ -161,7 +177,13 @@ def linear_weight_jacobian(x: ArrayLike, K: int) -> Array:
     return result
 
 
-@core.fast_path
+@overload
+def softmax_layer_jacobian(
+    s: NDArray[F], x: NDArray[F], *, out: NDArray[F] | None = None
+) -> NDArray[F]: ...
+@overload
+def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array: ...
+@public
 def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""Compute the Jacobian matrix of a softmax layer by its weights.
 
@@ -225,7 +247,15 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
     return deliver(result, out)
 
 
-@core.fast_path
+@overload
+def softmax_layer_vjp(
+    s: NDArray[F], x: NDArray[F], W: NDArray[F], g: NDArray[F] | float
+) -> tuple[NDArray[F], NDArray[F], NDArray[F]]: ...
+@overload
+def softmax_layer_vjp(
+    s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
+) -> tuple[Array, Array, Array]: ...
+@public
 def softmax_layer_vjp(
     s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
 ) -> tuple[Array, Array, Array]:
@@ -291,7 +321,25 @@ def softmax_layer_vjp(
     return linear_vjp(x, W, softmax_vjp(s, g), dtype)
 
 
-@core.fast_path
+@overload
+def softmax_layer_jvp(
+    s: NDArray[F],
+    x: NDArray[F],
+    W: NDArray[F],
+    dW: NDArray[F] | None = None,
+    db: NDArray[F] | None = None,
+    dx: NDArray[F] | None = None,
+) -> NDArray[F]: ...
+@overload
+def softmax_layer_jvp(
+    s: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
+    dW: ArrayLike | None = None,
+    db: ArrayLike | None = None,
+    dx: ArrayLike | None = None,
+) -> Array: ...
+@public
 def softmax_layer_jvp(
     s: ArrayLike,
     x: ArrayLike,

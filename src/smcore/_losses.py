@@ -6,18 +6,24 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
     Axis,
     DType,
+    F,
+    Mask,
+    Real,
     Rows,
+    Selection,
+    as_array,
     as_float,
     as_floats,
+    as_mask,
     as_output,
     as_real,
     cast,
@@ -27,8 +33,9 @@ from ._arrays import (
     is_float,
     sum_dtype,
 )
-from ._backend import core, kernels
+from ._backend import kernels
 from ._blocks import LayerBlocks, LayerGradients
+from ._calls import public
 from ._layer import check_layer
 
 __all__ = [
@@ -41,16 +48,21 @@ __all__ = [
 Reduction = Literal["mean", "sum", "none"]
 
 _IGNORED = -1  # the label by which the kernels know a row that does not count
+_BLOCK = 1 << 22  # logits that `where` is applied to at once
+_MASKED = 4  # arrays as large as these logits that it takes meanwhile
+
+
+Reduced = Literal["mean", "sum"]  # to one number
 
 
 class _Options(TypedDict, total=False):
-    """What every loss takes."""
+    """What every loss takes besides `reduction` and `return_lse`."""
 
+    where: ArrayLike | None
     weight: ArrayLike | None
-    ignore_index: int
-    reduction: Reduction
-    label_smoothing: float
-    z_loss: float
+    ignore_index: SupportsIndex
+    label_smoothing: Real
+    z_loss: Real
 
 
 class _AxisOptions(_Options, total=False):
@@ -62,7 +74,7 @@ class _GradientOptions(_AxisOptions, total=False):
 
 
 class _LayerOptions(_Options, total=False):
-    block_bytes: int | None
+    block_bytes: SupportsIndex | None
 
 
 @overload
@@ -70,24 +82,40 @@ def cross_entropy(
     x: ArrayLike,
     target: ArrayLike,
     *,
+    reduction: Reduced = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_AxisOptions],
-) -> Any: ...
+) -> np.floating[Any]: ...
 @overload
 def cross_entropy(
-    x: ArrayLike, target: ArrayLike, *, return_lse: Literal[True], **options: Unpack[_AxisOptions]
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: Literal[True],
+    **options: Unpack[_AxisOptions],
 ) -> tuple[Any, Any]: ...
-@core.fast_path
+@overload
+def cross_entropy(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: bool = False,
+    **options: Unpack[_AxisOptions],
+) -> Any: ...
+@public
 def cross_entropy(
     x: ArrayLike,
     target: ArrayLike,
     *,
     axis: Axis = -1,
+    where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
     return_lse: bool = False,
 ) -> Any:
     r"""Compute the cross-entropy between the softmax of logits and a target.
@@ -104,6 +132,11 @@ def cross_entropy(
         probabilities, floats in the shape of `x`.
     axis : int, tuple of ints or None, default -1
         The axis of the classes. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which classes take part in each row, broadcastable to `x`. A row is judged as if it had
+        these alone: what `x`, or a target of probabilities, holds for the others is never looked
+        at, and smoothing spreads over those left. A label that is left out has, as one with a logit
+        of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -131,7 +164,8 @@ def cross_entropy(
     Raises
     ------
     TypeError
-        If `x` or `weight` is not real, or `target` neither integers nor floats.
+        If `x` or `weight` is not real, `where` not boolean, or `target` neither integers nor
+        floats.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
         `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
@@ -151,9 +185,10 @@ def cross_entropy(
     .. math:: L = \sum_c a_c \Bigl(\log \sum_k e^{x_k} - x_c\Bigr), \qquad
               a_c = w_c \Bigl((1 - \epsilon)\, t_c + \frac{\epsilon}{K}\Bigr),
 
-    where :math:`t_c` is 1 for :math:`c = y`, else 0, or the probability given. The bracket is
-    computed as a sum of two terms that are not negative, so nothing cancels: a sure prediction
-    keeps its small loss. A class with :math:`a_c = 0` adds nothing, even if its logit is -inf.
+    where :math:`t_c` is 1 for :math:`c = y`, else 0, or the probability given, and K counts the
+    classes that take part. The bracket is computed as a sum of two terms that are not negative, so
+    nothing cancels: a sure prediction keeps its small loss. A class with :math:`a_c = 0` adds
+    nothing, even if its logit is -inf.
 
     Examples
     --------
@@ -169,7 +204,16 @@ def cross_entropy(
     """
     x = as_float(x, "x")
     criterion = _criterion(
-        x.shape, x.dtype, target, axis, weight, ignore_index, reduction, label_smoothing, z_loss
+        x.shape,
+        x.dtype,
+        target,
+        axis,
+        where,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        z_loss,
     )
     loss, lse = criterion.evaluate(x)
     return (loss, lse) if return_lse else loss
@@ -177,9 +221,19 @@ def cross_entropy(
 
 @overload
 def cross_entropy_with_grad(
+    x: NDArray[F],
+    target: ArrayLike,
+    *,
+    reduction: Reduced = "mean",
+    return_lse: Literal[False] = False,
+    **options: Unpack[_GradientOptions],
+) -> tuple[F, NDArray[F]]: ...
+@overload
+def cross_entropy_with_grad(
     x: ArrayLike,
     target: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_GradientOptions],
 ) -> tuple[Any, Array]: ...
@@ -188,20 +242,31 @@ def cross_entropy_with_grad(
     x: ArrayLike,
     target: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_GradientOptions],
 ) -> tuple[Any, Array, Any]: ...
-@core.fast_path
+@overload
+def cross_entropy_with_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_lse: bool,
+    **options: Unpack[_GradientOptions],
+) -> Any: ...
+@public
 def cross_entropy_with_grad(
     x: ArrayLike,
     target: ArrayLike,
     *,
     axis: Axis = -1,
+    where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
     return_lse: bool = False,
     out: Array | None = None,
 ) -> Any:
@@ -219,6 +284,11 @@ def cross_entropy_with_grad(
         probabilities, floats in the shape of `x`.
     axis : int, tuple of ints or None, default -1
         The axis of the classes. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which classes take part in each row, broadcastable to `x`. A row is judged as if it had
+        these alone: what `x`, or a target of probabilities, holds for the others is never looked
+        at, and smoothing spreads over those left. A label that is left out has, as one with a logit
+        of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -244,15 +314,15 @@ def cross_entropy_with_grad(
         over no row at all, as when every target is ignored, is NaN.
     dx : ndarray
         The gradient of the loss by `x`, in its shape and dtype: `out` if given. 0 for a row
-        ignored.
+        ignored, and where `where` is False.
     lse : scalar or ndarray
         The logsumexp of each row's logits, ignored or not. Only with ``return_lse=True``.
 
     Raises
     ------
     TypeError
-        If `x` or `weight` is not real, or `target` neither integers nor floats, or `out` of
-        another dtype.
+        If `x` or `weight` is not real, `where` not boolean, `target` neither integers nor floats,
+        or `out` of another dtype.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
         `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
@@ -298,7 +368,16 @@ def cross_entropy_with_grad(
     """
     x = as_float(x, "x")
     criterion = _criterion(
-        x.shape, x.dtype, target, axis, weight, ignore_index, reduction, label_smoothing, z_loss
+        x.shape,
+        x.dtype,
+        target,
+        axis,
+        where,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        z_loss,
     )
     gradient = as_output(out, x, x.shape)
     loss, lse = criterion.evaluate(x, gradient)
@@ -313,9 +392,10 @@ def linear_cross_entropy(
     target: ArrayLike,
     b: ArrayLike | None = None,
     *,
+    reduction: Reduced = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_LayerOptions],
-) -> Any: ...
+) -> np.floating[Any]: ...
 @overload
 def linear_cross_entropy(
     X: ArrayLike,
@@ -323,23 +403,36 @@ def linear_cross_entropy(
     target: ArrayLike,
     b: ArrayLike | None = None,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, Any]: ...
-@core.fast_path
+@overload
 def linear_cross_entropy(
     X: ArrayLike,
     W: ArrayLike,
     target: ArrayLike,
     b: ArrayLike | None = None,
     *,
-    weight: ArrayLike | None = None,
-    ignore_index: int = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
     return_lse: bool = False,
-    block_bytes: int | None = None,
+    **options: Unpack[_LayerOptions],
+) -> Any: ...
+@public
+def linear_cross_entropy(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
+    return_lse: bool = False,
+    block_bytes: SupportsIndex | None = None,
 ) -> Any:
     r"""Compute the cross-entropy of a softmax layer, from its input: of the logits ``X @ W + b``.
 
@@ -354,6 +447,11 @@ def linear_cross_entropy(
         of shape (K,) or (N, K).
     b : array_like, shape (K,), optional
         The bias.
+    where : array_like of bool, optional
+        Which classes take part in each row, broadcastable to the logits, (K,) or (N, K). A row is
+        judged as if it had these alone: its other logits, and what a target of probabilities holds
+        for them, are never looked at, and smoothing spreads over those left. A label that is left
+        out has, as one with a logit of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -384,8 +482,8 @@ def linear_cross_entropy(
     Raises
     ------
     TypeError
-        If an argument is not real, `target` neither integers nor floats, or `block_bytes` not an
-        integer.
+        If an argument is not real, `where` not boolean, `target` neither integers nor floats, or
+        `block_bytes` not an integer.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
         `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
@@ -404,7 +502,17 @@ def linear_cross_entropy(
     np.float64(0.0486)
     """
     layer, criterion = _layer_loss(
-        X, W, b, block_bytes, target, weight, ignore_index, reduction, label_smoothing, z_loss
+        X,
+        W,
+        b,
+        block_bytes,
+        target,
+        where,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        z_loss,
     )
     loss, lse = _evaluate_layer(layer, criterion)
     return (loss, lse) if return_lse else loss
@@ -417,6 +525,7 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: None = None,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, None]]: ...
@@ -427,6 +536,7 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: None = None,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, None], Any]: ...
@@ -437,6 +547,7 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[False] = False,
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, Array]]: ...
@@ -447,23 +558,36 @@ def linear_cross_entropy_with_grad(
     target: ArrayLike,
     b: ArrayLike,
     *,
+    reduction: Reduction = "mean",
     return_lse: Literal[True],
     **options: Unpack[_LayerOptions],
 ) -> tuple[Any, tuple[Array, Array, Array], Any]: ...
-@core.fast_path
+@overload
 def linear_cross_entropy_with_grad(
     X: ArrayLike,
     W: ArrayLike,
     target: ArrayLike,
     b: ArrayLike | None = None,
     *,
-    weight: ArrayLike | None = None,
-    ignore_index: int = -100,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
     return_lse: bool = False,
-    block_bytes: int | None = None,
+    **options: Unpack[_LayerOptions],
+) -> Any: ...
+@public
+def linear_cross_entropy_with_grad(
+    X: ArrayLike,
+    W: ArrayLike,
+    target: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
+    return_lse: bool = False,
+    block_bytes: SupportsIndex | None = None,
 ) -> Any:
     r"""Compute the cross-entropy of a softmax layer and its gradients by input, weights and bias.
 
@@ -478,6 +602,11 @@ def linear_cross_entropy_with_grad(
         of shape (K,) or (N, K).
     b : array_like, shape (K,), optional
         The bias.
+    where : array_like of bool, optional
+        Which classes take part in each row, broadcastable to the logits, (K,) or (N, K). A row is
+        judged as if it had these alone: its other logits, and what a target of probabilities holds
+        for them, are never looked at, and smoothing spreads over those left. A label that is left
+        out has, as one with a logit of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -511,8 +640,8 @@ def linear_cross_entropy_with_grad(
     Raises
     ------
     TypeError
-        If an argument is not real, `target` neither integers nor floats, or `block_bytes` not an
-        integer.
+        If an argument is not real, `where` not boolean, `target` neither integers nor floats, or
+        `block_bytes` not an integer.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
         `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
@@ -547,7 +676,17 @@ def linear_cross_entropy_with_grad(
     array([ 0.0474, -0.0474])
     """
     layer, criterion = _layer_loss(
-        X, W, b, block_bytes, target, weight, ignore_index, reduction, label_smoothing, z_loss
+        X,
+        W,
+        b,
+        block_bytes,
+        target,
+        where,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        z_loss,
     )
     gradients = LayerGradients(layer)
     loss, lse = _evaluate_layer(layer, criterion, gradients)
@@ -562,16 +701,32 @@ class _Criterion:
 
     rows: Rows
     target: Array  # labels (*lead), int64; or probabilities (*lead, K), of any dtype
+    mask: Mask | None  # (*lead, K), the classes that take part
     weight: Array | None  # (K,)
     smoothing: Any  # a scalar of `sum_dtype`, as the divisor
     z_loss: float
     reduction: Reduction
     divisor: Any  # of the summed losses, and of their gradient
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the target holds labels rather than probabilities."""
+        return self.target.dtype == np.int64
+
     def evaluate(self, x: Array, gradient: Array | None = None) -> tuple[Any, Any]:
         """Return loss and logsumexp of logits `x`, and fill in the gradient, which may be `x`."""
         rows = self.rows
         losses, lse = self.new_values(x.dtype)
+        if self.mask is not None:
+            z = np.array(rows.view(x), compute_dtype(x.dtype), order="C").reshape(-1, rows.length)
+            strip = _Strip(self, z.dtype, losses, lse)
+            step = max(1, _BLOCK // rows.length)
+            for start in range(0, len(z), step):
+                block = slice(start, start + step)
+                strip.evaluate(block, z[block], gradient is not None)
+            if gradient is not None:
+                rows.put(gradient, cast(z, x.dtype))
+            return self.results(losses, lse, x.dtype)
         operands = [rows.view(x), _as_target(self.target, x.dtype), losses]
         kernel = self.kernel(x.dtype)
         if gradient is None:
@@ -591,6 +746,8 @@ class _Criterion:
         with np.errstate(all="ignore"):
             on, off = 1 - self.smoothing, self.smoothing / self.rows.length
             factor = 1 / self.divisor if self.divisor else 0.0
+        if self.mask is not None:  # `_Strip` smooths the target
+            on, off = 1.0, 0.0
         how = (self.weight, on, off, self.z_loss, factor)
 
         def run(
@@ -611,16 +768,81 @@ class _Criterion:
         return loss, deliver(cast(lse, dtype), None)
 
 
+class _Strip:
+    """The rows of a criterion one after the other, to be judged a few at a time.
+
+    What `where` leaves out is done here: kernels get logits of -inf there. So a row is judged as if
+    it had the classes left alone; one that has none is given to them as zeros, and judged here.
+    """
+
+    def __init__(self, criterion: _Criterion, dtype: DType, losses: Array, lse: Array) -> None:
+        K = criterion.rows.length
+        self._criterion, self._kernel = criterion, criterion.kernel(dtype)
+        self._target = criterion.target.reshape((-1,) if criterion.has_labels else (-1, K))
+        self._mask = None if criterion.mask is None else criterion.mask.reshape(-1, K)
+        self._losses, self._lse = losses.reshape(-1), lse.reshape(-1)
+
+    def evaluate(self, rows: slice, z: Array, with_gradient: bool) -> None:
+        """Fill in loss and logsumexp of some rows of logits, and their gradient over `z`."""
+        target, losses, lse = (a[rows] for a in (self._target, self._losses, self._lse))
+        mask = None if self._mask is None else self._mask[rows]
+        selection = Selection.of(mask, z.shape, z.dtype)
+        values = target
+        if selection is not None:
+            selection.fill(z, -np.inf)
+            values = self._left(z, target, selection.mask)
+        operands = [z, _as_target(values, z.dtype), losses, lse, *[z] * with_gradient]
+        self._kernel(*(array[np.newaxis] for array in operands))
+        if selection is None:
+            return
+        empty = ~selection.mask.any(axis=-1)
+        lse[empty] = -np.inf
+        losses[empty] = self._without_classes(target)[empty]
+        ignored = target < 0 if self._criterion.has_labels else np.zeros_like(empty)
+        losses[ignored] = 0
+        if with_gradient:
+            selection.fill(z, 0.0)
+            z[ignored] = 0
+
+    def _left(self, z: Array, target: Array, mask: Mask) -> Array:
+        """Return the target of the classes left; and give rows that have none logits of 0."""
+        left = mask.sum(axis=-1, keepdims=True)
+        z[left[:, 0] == 0] = 0
+        criterion, smoothing = self._criterion, self._criterion.smoothing
+        if criterion.has_labels and not smoothing:
+            return target
+        if criterion.has_labels:
+            values = np.zeros(mask.shape, z.dtype)
+            (counted,) = np.nonzero(target >= 0)
+            values[counted, target[counted]] = 1
+        else:
+            values = np.where(mask, _as_target(target, z.dtype), 0)
+        with np.errstate(all="ignore"):
+            values *= z.dtype.type(1 - smoothing)
+            values += np.where(mask, (smoothing / np.maximum(left, 1)).astype(z.dtype), 0)
+        return values
+
+    def _without_classes(self, target: Array) -> Array:
+        """Return the losses of rows that have no classes left: that of a label is not finite."""
+        criterion, losses = self._criterion, np.zeros(len(target))
+        if criterion.has_labels:
+            on = criterion.smoothing < 1  # or the label has no share
+            share = np.float64(on) if criterion.weight is None else on * criterion.weight[target]
+            losses = np.where(share, np.copysign(np.inf, share), losses)
+        return losses + np.inf if criterion.z_loss else losses
+
+
 def _criterion(
     shape: tuple[int, ...],
     dtype: DType,
     target: ArrayLike,
     axis: Axis,
+    where: ArrayLike | None,
     weight: ArrayLike | None,
-    ignore_index: int,
+    ignore_index: SupportsIndex,
     reduction: Reduction,
-    label_smoothing: float,
-    z_loss: float,
+    label_smoothing: Real,
+    z_loss: Real,
 ) -> _Criterion:
     """Judge the arguments of a loss of logits of this shape and dtype."""
     rows = Rows(shape, axis)
@@ -636,28 +858,69 @@ def _criterion(
         raise ValueError(f"z_loss must be at least 0; found {z_loss!r}")
     weights = None if weight is None else _as_weights(weight, rows.length, dtype)
 
-    values = np.asarray(target)
-    if values.dtype.kind in "iu":
+    values = _checked_target(target, shape, rows)
+    mask = None if where is None else rows.view(np.broadcast_to(as_mask(where, shape), shape))
+    if is_float(values.dtype):
+        values = rows.view(values)
+        divisor: Any = math.prod(rows.lead)
+    else:
         values = _as_labels(values, rows, ignore_index)
         divisor = _counted(values, weights, dtype)
-    elif is_float(values.dtype):
-        check_shape(values, shape, "target (of floats, one for each logit)")
-        values = rows.view(values)
-        divisor = math.prod(rows.lead)
-    else:
-        raise TypeError(
-            f"target must hold integer labels, or probabilities as floats; found {values.dtype}"
-        )
     if reduction != "mean":
         divisor = 1
     exact = sum_dtype(dtype).type
-    return _Criterion(rows, values, weights, exact(smoothing), z_factor, reduction, exact(divisor))
+    return _Criterion(
+        rows, values, mask, weights, exact(smoothing), z_factor, reduction, exact(divisor)
+    )
+
+
+def _checked_target(target: ArrayLike, shape: tuple[int, ...], rows: Rows) -> Array:
+    """Return the argument `target`, of integers or floats and of the shape that goes with them."""
+    values = as_array(target, "target", "target.filled(ignore_index), or target.data")
+    dtype = values.dtype
+    per_logit = values.shape == shape != rows.lead
+    if dtype.kind not in "iu" and not is_float(dtype):
+        hint = ""
+        if dtype == np.bool_:
+            hint = "; pass target.astype(float)" if per_logit else "; pass target.astype(int)"
+        raise TypeError(
+            f"target must hold integer labels, or probabilities as floats; found {dtype}{hint}"
+        )
+    if is_float(dtype):
+        name, expected = "target (of floats, one for each logit)", shape
+    else:
+        name, expected = "target (of integers, one for each row)", rows.lead
+    if values.shape != expected:
+        hint = _hint_for_target(values, per_logit, rows)
+        raise ValueError(f"{name} must have shape {expected}; found {values.shape}{hint}")
+    return values
+
+
+def _hint_for_target(values: Array, per_logit: bool, rows: Rows) -> str:
+    """Return what to do with a target of the wrong shape that is right in another form."""
+    if per_logit:
+        return "; pass one-hot rows as target.astype(float), or labels as target.argmax(axis)"
+    if values.shape not in (rows.lead, rows.kept):
+        return ""
+    form = "" if values.shape == rows.lead else f".reshape({rows.lead})"
+    if values.dtype.kind in "iu":
+        return f"; pass target{form}"
+    with np.errstate(all="ignore"):
+        whole = np.isfinite(values).all() and (values == np.rint(values)).all()
+    return f"; labels are integers: pass target.astype(int){form}" if whole else ""
 
 
 def _layer_loss(
-    X: ArrayLike, W: ArrayLike, b: ArrayLike | None, block_bytes: int | None, *arguments: Any
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None,
+    block_bytes: SupportsIndex | None,
+    target: ArrayLike,
+    where: ArrayLike | None,
+    *others: Any,
 ) -> tuple[LayerBlocks, _Criterion]:
     """Judge a layer, and the arguments of a loss of its logits ``X @ W + b``."""
+    check_order(X, W, target, b)
     X, W, b = as_floats(("b",), X=X, W=W, b=b)
     check_layer(X, W, b, x_name="X")
     if block_bytes is not None:
@@ -669,10 +932,21 @@ def _layer_loss(
             ) from None
         if block_bytes < 1:
             raise ValueError(f"block_bytes must be at least 1; found {block_bytes}")
-    target, *others = arguments
     shape = (*X.shape[:-1], W.shape[1])
-    criterion = _criterion(shape, X.dtype, target, -1, *others)
-    return LayerBlocks(X, W, b, block_bytes), criterion
+    criterion = _criterion(shape, X.dtype, target, -1, where, *others)
+    scratch = 0 if where is None else _MASKED
+    return LayerBlocks(X, W, b, block_bytes, scratch), criterion
+
+
+def check_order(X: ArrayLike, W: ArrayLike, target: ArrayLike | None, b: ArrayLike | None) -> None:
+    """Raise if bias and labels are given in each other's place."""
+    labels, bias = np.asarray(b), np.asarray(target)
+    are_swapped = labels.dtype.kind in "iu" and labels.shape == np.shape(X)[:-1]
+    if are_swapped and bias.dtype.kind == "f" and bias.shape == np.shape(W)[-1:]:
+        raise ValueError(
+            f"target must hold labels, and b the bias; found them in each other's place: "
+            f"floats of shape {bias.shape} as target, and integers of shape {labels.shape} as b"
+        )
 
 
 def _evaluate_layer(
@@ -680,16 +954,11 @@ def _evaluate_layer(
 ) -> tuple[Any, Any]:
     """Return loss and logsumexp of the logits of a layer, and add up its gradients."""
     losses, lse = criterion.new_values(layer.dtype)
-    kernel = criterion.kernel(layer.dtype)
-    by_row = losses.reshape(-1), lse.reshape(-1)
-    target = criterion.target.reshape(len(layer.X), *criterion.target.shape[len(losses.shape) :])
+    strip = _Strip(criterion, layer.dtype, losses, lse)
     with np.errstate(all="ignore"):
         for rows, z in layer:
-            block = [_as_target(target[rows], z.dtype), *(v[rows] for v in by_row)]
-            if gradients is None:
-                kernel(z[np.newaxis], *(array[np.newaxis] for array in block))
-            else:
-                kernel(z[np.newaxis], *(array[np.newaxis] for array in block), z[np.newaxis])
+            strip.evaluate(rows, z, gradients is not None)
+            if gradients is not None:
                 gradients.add(rows, z)
     return criterion.results(losses, lse, layer.X.dtype)
 
@@ -707,9 +976,8 @@ def _as_weights(weight: ArrayLike, count: int, dtype: DType) -> Array:
     return weights.copy()  # contiguous, and out of the way of `out`
 
 
-def _as_labels(values: Array, rows: Rows, ignore_index: int) -> Array:
+def _as_labels(values: Array, rows: Rows, ignore_index: SupportsIndex) -> Array:
     """Return a copy of the labels as the kernels know them, ignored ones as -1."""
-    check_shape(values, rows.lead, "target (of integers, one for each row)")
     try:
         ignored = values == operator.index(ignore_index)
     except TypeError:

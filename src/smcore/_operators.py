@@ -7,11 +7,26 @@ takes ``(..., M, n)``. `matmat` and ``@``, whose vectors are columns, swap the a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Real
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
-from ._arrays import Array, DType, as_float, as_floats, cast, widened
+from ._arrays import (
+    Array,
+    DType,
+    Mask,
+    as_array,
+    as_float,
+    as_floats,
+    as_mask,
+    as_real,
+    cast,
+    common_dtype,
+    compute_dtype,
+    widened,
+)
 from ._derivatives import softmax_jacobian, softmax_vjp
 from ._layer import check_layer_rows, softmax_layer_jacobian
 
@@ -30,6 +45,9 @@ class _Operator(ABC):
     def ndim(self) -> int:
         """The number of axes of the stack: 2 for a single matrix."""
         return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]  # as that of the array; SciPy's annotations ask for it
 
     @property
     @abstractmethod
@@ -96,6 +114,15 @@ class _Operator(ABC):
         self._check(V, "V", V.shape[-2:-1], V.shape[:-2], "(..., {n}, M)")
         return self._images(V.swapaxes(-1, -2)).swapaxes(-1, -2)
 
+    def toarray(self) -> Array:
+        """Return the matrices as an array: `todense`, by SciPy's other name."""
+        return self.todense()
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError(f"{self!r} cannot become an array without writing out its matrices")
+        return self.todense().astype(dtype or self.dtype, copy=False)
+
     def rmatvec(self, g: ArrayLike) -> Array:
         """Multiply vectors by the transposes: `matvec` of `T`."""
         return self.T.matvec(g)
@@ -113,6 +140,45 @@ class _Operator(ABC):
         if V.ndim == 1:
             return self.T.matvec(V)
         return self.T.matmat(V.swapaxes(-1, -2)).swapaxes(-1, -2)
+
+    @overload
+    def __add__(self, other: _Operator) -> _Operator: ...
+    @overload
+    def __add__(self, other: ArrayLike) -> Array: ...
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, _Operator):
+            return _Sum((1.0, self), (1.0, other))
+        return self.todense() + as_array(other, "the array added")
+
+    def __radd__(self, other: ArrayLike) -> Array:
+        return self + other
+
+    @overload
+    def __sub__(self, other: _Operator) -> _Operator: ...
+    @overload
+    def __sub__(self, other: ArrayLike) -> Array: ...
+    def __sub__(self, other: Any) -> Any:
+        if isinstance(other, _Operator):
+            return _Sum((1.0, self), (-1.0, other))
+        return self.todense() - as_array(other, "the array subtracted")
+
+    def __rsub__(self, other: ArrayLike) -> Array:
+        return as_array(other, "the array added") - self.todense()
+
+    def __mul__(self, factor: float | np.number[Any]) -> _Operator:
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return _Sum((as_real(factor, "the factor of an operator"), self))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float | np.number[Any]) -> _Operator:
+        if not isinstance(divisor, Real):
+            return NotImplemented
+        return self * (1 / divisor)
+
+    def __neg__(self) -> _Operator:
+        return self * -1.0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of shape {self.shape} and dtype {self.dtype}>"
@@ -154,6 +220,43 @@ class _Transposed(_Operator):
         return self._operator._transposed_images(v)
 
 
+class _Sum(_Operator):
+    """A sum of operators, each with a factor."""
+
+    def __init__(self, *terms: tuple[float, _Operator]) -> None:
+        operators = [operator for _, operator in terms]
+        matrices = {operator.shape[-2:] for operator in operators}
+        try:
+            (matrix,) = matrices
+            lead = np.broadcast_shapes(*(operator.shape[:-2] for operator in operators))
+        except ValueError:
+            shapes = " and ".join(str(operator.shape) for operator in operators)
+            raise ValueError(f"operators of shapes {shapes} cannot be added") from None
+        self.shape = (*lead, *matrix)
+        self.dtype = common_dtype(operator.dtype for operator in operators)
+        self._terms = terms
+
+    @property
+    def T(self) -> _Operator:
+        return _Sum(*((factor, operator.T) for factor, operator in self._terms))
+
+    def todense(self) -> Array:
+        return self._total([operator.todense() for _, operator in self._terms])
+
+    def _images(self, v: Array) -> Array:
+        return self._total([operator._images(v) for _, operator in self._terms])
+
+    def _total(self, arrays: list[Array]) -> Array:
+        dtype = common_dtype(array.dtype for array in arrays)
+        wide = compute_dtype(dtype)
+        factors = [wide.type(factor) for factor, _ in self._terms]
+        with np.errstate(all="ignore"):
+            total = cast(arrays[0], wide) * factors[0]
+            for array, factor in zip(arrays[1:], factors[1:], strict=True):
+                total = total + cast(array, wide) * factor
+        return cast(total, dtype)
+
+
 class SoftmaxJacobian(_Operator):
     r"""The Jacobian matrix of softmax as a linear operator, one for each row.
 
@@ -161,6 +264,9 @@ class SoftmaxJacobian(_Operator):
     ----------
     s : array_like, shape (..., K)
         What `softmax` returned, rows along the last axis. Kept as it is, not copied.
+    where : array_like of bool, optional
+        Which entries take part, as `softmax` was told, broadcastable to `s`. The others are never
+        looked at, in the vectors multiplied neither; their rows and columns are 0.
 
     Attributes
     ----------
@@ -176,9 +282,9 @@ class SoftmaxJacobian(_Operator):
     Raises
     ------
     TypeError
-        If `s` is not real.
+        If `s` is not real, or `where` not boolean.
     ValueError
-        If `s` has no axis.
+        If `s` has no axis, or `where` the wrong shape.
 
     See Also
     --------
@@ -196,7 +302,9 @@ class SoftmaxJacobian(_Operator):
       broadcast against those of `s`; so a 2-D `V` is one matrix, the same for every row.
     - ``matvec(v)`` takes a vector for each row: `v` is ``(..., K)``, broadcast in the same way.
       `rmatvec`, `matmat` and `rmatmat` are as in SciPy.
-    - ``todense()`` returns the array.
+    - ``todense()``, ``toarray()`` and `numpy.asarray` return the array.
+    - Sums of operators, and products with a number, are operators again; the sum with an array is
+      an array.
 
     The products are those of `softmax_jvp`,
 
@@ -227,10 +335,11 @@ class SoftmaxJacobian(_Operator):
            [-1.    , -1.    ,  2.    ]])
     """
 
-    def __init__(self, s: ArrayLike) -> None:
+    def __init__(self, s: ArrayLike, *, where: ArrayLike | None = None) -> None:
         self._s = as_float(s, "s")
         if self._s.ndim == 0:
             raise ValueError("s must have at least one axis; found shape ()")
+        self._mask = None if where is None else as_mask(where, self._s.shape)
         self.shape: tuple[int, ...] = (*self._s.shape, self._s.shape[-1])
         self.dtype: DType = self._s.dtype
 
@@ -241,15 +350,16 @@ class SoftmaxJacobian(_Operator):
 
     def todense(self) -> Array:
         """Return ``softmax_jacobian(s)``, of shape ``(..., K, K)``."""
-        return softmax_jacobian(self._s)
+        return softmax_jacobian(self._s, where=self._mask)
 
     def matvec(self, v: ArrayLike) -> Array:
         if type(v) is np.ndarray and v.shape == self._s.shape and v.dtype == self.dtype:
-            return softmax_vjp(self._s, v)  # nothing to broadcast
+            return softmax_vjp(self._s, v, where=self._mask)  # nothing to broadcast
         return super().matvec(v)
 
     def _images(self, v: Array) -> Array:
-        return _product(*as_floats(s=self._s, v=v))
+        s, v = as_floats(s=self._s, v=v)
+        return _product(s, v, self._mask)
 
 
 class SoftmaxLayerJacobian(_Operator):
@@ -349,9 +459,11 @@ class SoftmaxLayerJacobian(_Operator):
         return s, x, v, operands[0].dtype
 
 
-def _product(s: Array, v: Array) -> Array:
+def _product(s: Array, v: Array, mask: Mask | None = None) -> Array:
     """Multiply vectors ``(..., M, K)`` by the Jacobians of rows `s` of shape ``(..., K)``."""
+    if mask is not None:
+        mask = np.broadcast_to(mask, s.shape)[..., np.newaxis, :]
     s = s[..., np.newaxis, :]
     shape = np.broadcast_shapes(s.shape, v.shape)
     s, v = np.broadcast_to(s, shape), np.broadcast_to(v, shape)
-    return softmax_vjp(s, v, out=np.empty(shape, s.dtype))
+    return softmax_vjp(s, v, where=mask, out=np.empty(shape, s.dtype))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._arrays import (
     Array,
     Axis,
+    F,
+    Real,
     Rows,
+    as_array,
     as_dtype,
     as_float,
     as_floats,
@@ -21,18 +24,54 @@ from ._arrays import (
     fill_where,
     sum_dtype,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
-@core.fast_path
+class _Options(TypedDict, total=False):
+    """What both functions of all entries take besides."""
+
+    where: ArrayLike | None
+    scale: Real
+
+
+class _SumOptions(TypedDict, total=False):
+    """What logsumexp takes besides."""
+
+    b: ArrayLike | None
+    where: ArrayLike | None
+    keepdims: bool
+    dtype: DTypeLike | None
+    out: Array | None
+
+
+@overload
+def softmax(
+    x: NDArray[F],
+    axis: Axis = -1,
+    *,
+    dtype: None = None,
+    out: NDArray[F] | None = None,
+    **options: Unpack[_Options],
+) -> NDArray[F]: ...
+@overload
+def softmax(
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    dtype: DTypeLike | None = None,
+    out: Array | None = None,
+    **options: Unpack[_Options],
+) -> Array: ...
+@public
 def softmax(
     x: ArrayLike,
     axis: Axis = -1,
     *,
     where: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: Real = 1.0,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -113,13 +152,31 @@ def softmax(
     return _normalized("softmax", x, axis, where, scale, dtype, out, masked=0.0)
 
 
-@core.fast_path
+@overload
+def log_softmax(
+    x: NDArray[F],
+    axis: Axis = -1,
+    *,
+    dtype: None = None,
+    out: NDArray[F] | None = None,
+    **options: Unpack[_Options],
+) -> NDArray[F]: ...
+@overload
+def log_softmax(
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    dtype: DTypeLike | None = None,
+    out: Array | None = None,
+    **options: Unpack[_Options],
+) -> Array: ...
+@public
 def log_softmax(
     x: ArrayLike,
     axis: Axis = -1,
     *,
     where: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: Real = 1.0,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -195,28 +252,20 @@ def log_softmax(
 @overload
 def logsumexp(
     x: ArrayLike,
-    axis: Axis = ...,
+    axis: Axis = -1,
     *,
-    b: ArrayLike | None = ...,
-    where: ArrayLike | None = ...,
-    keepdims: bool = ...,
-    return_sign: Literal[False] = ...,
-    dtype: DTypeLike | None = ...,
-    out: Array | None = ...,
+    return_sign: Literal[False] = False,
+    **options: Unpack[_SumOptions],
 ) -> Any: ...
 @overload
 def logsumexp(
-    x: ArrayLike,
-    axis: Axis = ...,
-    *,
-    b: ArrayLike | None = ...,
-    where: ArrayLike | None = ...,
-    keepdims: bool = ...,
-    return_sign: Literal[True],
-    dtype: DTypeLike | None = ...,
-    out: Array | None = ...,
+    x: ArrayLike, axis: Axis = -1, *, return_sign: Literal[True], **options: Unpack[_SumOptions]
 ) -> tuple[Any, Any]: ...
-@core.fast_path
+@overload
+def logsumexp(
+    x: ArrayLike, axis: Axis = -1, *, return_sign: bool, **options: Unpack[_SumOptions]
+) -> Any: ...
+@public
 def logsumexp(
     x: ArrayLike,
     axis: Axis = -1,
@@ -327,13 +376,13 @@ def _normalized(
     x: ArrayLike,
     axis: Axis,
     where: ArrayLike | None,
-    scale: float,
+    scale: Real,
     dtype: DTypeLike | None,
     out: Array | None,
     masked: float,
 ) -> Array:
     """Run the kernel `name`; `masked` is the result where `where` is False."""
-    given = np.asarray(x)
+    given = as_array(x, "x")
     x = as_float(given, "x", as_dtype(dtype))
     rows = Rows(x.shape, axis)
     scale = as_real(scale, "scale")

@@ -11,16 +11,18 @@ The pair is at no place scaled by its size: 1e-22 beside a peak of 0 keeps its d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _reference
 from ._arrays import (
     Array,
     Axis,
+    F,
     Rows,
+    Selection,
     as_float,
     as_floats,
     as_like,
@@ -30,13 +32,16 @@ from ._arrays import (
     deliver,
     sum_dtype,
 )
-from ._backend import core, kernels
+from ._backend import kernels
+from ._calls import public
 
 __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softmax_from_lse"]
 
 
-@core.fast_path
-def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
+@public
+def logsumexp_partial(
+    x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None
+) -> tuple[Any, Any]:
     r"""Compute the logsumexp of a part of each row, to be merged with that of other parts.
 
     Parameters
@@ -45,6 +50,8 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
         Real numbers, of any shape: the part at hand.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, broadcastable to `x`. The others are never looked at.
 
     Returns
     -------
@@ -57,9 +64,9 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     Raises
     ------
     TypeError
-        If `x` is not real.
+        If `x` is not real, or `where` not boolean.
     ValueError
-        If `axis` names an axis twice.
+        If `where` has the wrong shape, or `axis` names an axis twice.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -89,13 +96,16 @@ def logsumexp_partial(x: ArrayLike, axis: Axis = -1) -> tuple[Any, Any]:
     """
     x = as_float(x, "x")
     rows = Rows(x.shape, axis)
+    selection = Selection.of(where, x.shape, x.dtype)
+    if selection is not None:
+        x = selection.copy(x, -np.inf)
     m = np.full(rows.lead, -np.inf, compute_dtype(x.dtype))
     s = np.zeros_like(m)
     rows.sweep(kernels(x.dtype).logsumexp_partial, [rows.view(x), m], s)
     return deliver(m, None), deliver(s, None)
 
 
-@core.fast_path
+@public
 def logsumexp_merge(
     p: tuple[ArrayLike, ArrayLike], q: tuple[ArrayLike, ArrayLike]
 ) -> tuple[Any, Any]:
@@ -164,6 +174,7 @@ def logsumexp_merge(
     return deliver(m, None), deliver(s, None)
 
 
+@public
 def logsumexp_finalize(m: ArrayLike, s: ArrayLike) -> Any:
     r"""Return the logsumexp of rows whose parts have been merged.
 
@@ -201,12 +212,33 @@ def logsumexp_finalize(m: ArrayLike, s: ArrayLike) -> Any:
         return deliver(np.asarray(m + s), None)
 
 
-@core.fast_path
+@overload
+def softmax_from_lse(
+    x: NDArray[F],
+    lse: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    rest: ArrayLike | None = None,
+    out: NDArray[F] | None = None,
+) -> NDArray[F]: ...
+@overload
 def softmax_from_lse(
     x: ArrayLike,
     lse: ArrayLike,
     axis: Axis = -1,
     *,
+    where: ArrayLike | None = None,
+    rest: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array: ...
+@public
+def softmax_from_lse(
+    x: ArrayLike,
+    lse: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
     rest: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -221,6 +253,8 @@ def softmax_from_lse(
         length 1. It may have more digits than `x`, which are used.
     axis : int, tuple of ints or None, default -1
         The axis along which a row lies. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which entries take part, broadcastable to `x`. The others are never looked at, and get 0.
     rest : array_like, optional
         What rounding took from `lse`, in the same shape: the second of the pair of which `lse` is
         the first.
@@ -236,9 +270,9 @@ def softmax_from_lse(
     Raises
     ------
     TypeError
-        If an argument is not real, or `out` of another dtype.
+        If an argument is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `lse`, `rest` or `out` has the wrong shape, or `out` cannot be written.
+        If `lse`, `where`, `rest` or `out` has the wrong shape, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -254,7 +288,8 @@ def softmax_from_lse(
     ``abs(lse) / 2`` ulp of the result. With `rest` it costs nothing, and the result is as right as
     that of `softmax`.
 
-    Where `lse` is infinite or NaN, so is NaN in the whole row, as in `softmax`.
+    Where `lse` is infinite or NaN, so is NaN in the whole row, as in `softmax`, but not at
+    entries that `where` leaves out.
 
     Examples
     --------
@@ -274,12 +309,17 @@ def softmax_from_lse(
     with np.errstate(all="ignore"):
         m, s = _reference.as_pair(cast(m, wide), cast(s, wide), dtype)
         factor = np.where(np.isfinite(m), np.exp(-s), np.nan)
+    selection = Selection.of(where, x.shape, x.dtype)
     result = as_output(out, x, x.shape)
+    if selection is not None:
+        x = selection.copy(x, -np.inf)
     product = result if dtype == x.dtype else np.empty(x.shape, dtype)
     operands = [rows.view(cast(x, dtype)), m, cast(factor, dtype)]
     rows.map(kernels(dtype).logsumexp_vjp, operands, product)
     if product is not result:
         result[...] = cast(product, x.dtype)
+    if selection is not None:
+        selection.fill(result, 0.0)
     return deliver(result, out)
 
 
