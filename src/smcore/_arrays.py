@@ -147,20 +147,37 @@ def as_mask(where: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return mask
 
 
-def fill_where(array: Array, mask: NDArray[np.bool_], value: float) -> None:
-    """Write `value` into `array` where `mask`, which is broadcast, is true.
+class Masked:
+    """Where an array is filled; to fill it takes no more memory than this has from the start.
 
     ``np.copyto`` and ``np.where`` take a branch for each element, and ten times as long where that
     cannot be foretold.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        What is kept; the rest is filled. It is broadcast.
+    dtype : dtype
+        That of the arrays to fill.
     """
-    if array.dtype.itemsize not in (2, 4, 8):  # long double
-        np.copyto(array, value, where=mask)
-        return
-    bits = np.dtype(f"u{array.dtype.itemsize}")
-    chosen = np.array(mask, bits)
-    np.negative(chosen, out=chosen)  # 1 becomes all ones
-    number = array.view(bits)
-    number ^= (number ^ np.array(value, array.dtype).view(bits)) & chosen
+
+    def __init__(self, mask: NDArray[np.bool_], dtype: DType) -> None:
+        if dtype.itemsize not in (2, 4, 8):  # long double
+            self._mask, self._bits = ~mask, None
+            return
+        self._mask = np.array(mask, f"u{dtype.itemsize}")
+        self._bits = self._mask.dtype
+        np.negative(self._mask, out=self._mask)  # 1 becomes all ones
+
+    def fill(self, array: Array, value: float) -> None:
+        """Write `value` into `array` where the mask is False."""
+        if self._bits is None:
+            np.copyto(array, value, where=self._mask)
+            return
+        number, filling = array.view(self._bits), np.array(value, array.dtype).view(self._bits)
+        number ^= filling
+        number &= self._mask
+        number ^= filling
 
 
 def check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
@@ -318,7 +335,7 @@ class Rows:
     def __init__(self, shape: tuple[int, ...], axis: Axis) -> None:
         axes = _normalized_axes(axis, len(shape))
         others = tuple(i for i in range(len(shape)) if i not in axes)
-        self._order = others + axes
+        self._shape, self._order = shape, others + axes
         self.lead = tuple(shape[i] for i in others)
         self.length = math.prod(shape[i] for i in axes)
         self.kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -326,6 +343,11 @@ class Rows:
     def view(self, array: Array) -> Array:
         """Return ``(*lead, length)``: a view, or a copy if the strides of several axes ask it."""
         return array.transpose(self._order).reshape(*self.lead, self.length)
+
+    def empty(self, dtype: DType) -> Array:
+        """Return a new array of the shape that is seen as rows, whose rows are a view."""
+        inverse = np.argsort(self._order)
+        return np.empty([self._shape[i] for i in self._order], dtype).transpose(inverse)
 
     def reduced(self, array: Array, name: str) -> Array:
         """Return ``lead`` from an array of one element per row, the axes dropped or kept at 1."""

@@ -427,7 +427,8 @@ def _jacobian(
     s = as_float(s, name)
     rows = Rows(s.shape, axis)
     result = as_matrices(out, s, (*rows.lead, rows.length, rows.length), instead)
-    rows.sweep(getattr(kernels(s.dtype), kernel), [rows.view(s)], result)
+    s = np.ascontiguousarray(rows.view(s))  # K numbers, read K times
+    rows.sweep(getattr(kernels(s.dtype), kernel), [s], result)
     return deliver(result, out)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from ._arrays import (
     Array,
     Axis,
+    DType,
     Rows,
     as_floats,
     as_like,
@@ -137,8 +138,9 @@ def cross_entropy_hvp(
     result = as_output(out, s, s.shape)
     s, v = widened(s, v)
     product = result if result.dtype == s.dtype else np.empty(s.shape, s.dtype)
+    by_row = _Factors(factors, s.dtype)
     rows.map(kernels(s.dtype).softmax_vjp, [rows.view(s), rows.view(v)], product)
-    _scale(product, factors)
+    by_row.scale(product)
     if product is not result:
         result[...] = cast(product, result.dtype)
     return deliver(result, out)
@@ -269,7 +271,7 @@ def _logit_product(
     v = linear(X, V, None if Vb is None else Vb[..., np.newaxis, :])
     s = linear(X, W, b)
     s = np.broadcast_to(softmax(s, out=s), v.shape)
-    return _scale(softmax_vjp(s, v, out=v), factors)
+    return _Factors(factors, v.dtype).scale(softmax_vjp(s, v, out=v))
 
 
 def _add_block(HW: Array, Hb: Array, X: Array, delta: Array) -> None:
@@ -315,10 +317,18 @@ def _factors(
         return np.asarray(factors / divisor if divisor else np.zeros_like(factors))
 
 
-def _scale(product: Array, factors: Array) -> Array:
-    """Multiply rows in place; a factor of 0 hides what the row holds."""
-    if not (factors == 1).all():
-        with np.errstate(all="ignore"):
-            np.multiply(product, cast(factors, product.dtype), out=product)
-        np.copyto(product, 0, where=factors == 0)
-    return product
+class _Factors:
+    """What rows are multiplied by, in the dtype of their product; scaling needs no more memory."""
+
+    def __init__(self, factors: Array, dtype: DType) -> None:
+        self._are_one = (factors == 1).all()
+        self._are_zero = factors == 0
+        self._factors = cast(factors, dtype)
+
+    def scale(self, product: Array) -> Array:
+        """Multiply rows in place; a factor of 0 hides what the row holds."""
+        if not self._are_one:
+            with np.errstate(all="ignore"):
+                np.multiply(product, self._factors, out=product)
+            np.copyto(product, 0, where=self._are_zero)
+        return product

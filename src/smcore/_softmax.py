@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ._arrays import (
     Array,
     Axis,
+    Masked,
     Rows,
     as_dtype,
     as_float,
@@ -18,7 +19,6 @@ from ._arrays import (
     as_output,
     as_real,
     deliver,
-    fill_where,
     sum_dtype,
 )
 from ._backend import core, kernels
@@ -309,17 +309,23 @@ def logsumexp(
     rows = Rows(x.shape, axis)
     mask = None if where is None else as_mask(where, x.shape)
     result = as_output(out, x, rows.kept if keepdims else rows.lead)
+    if b is not None or return_sign:
+        result = np.empty_like(result)  # there is more to do before `out` may be written
     totals = result.reshape(rows.lead)
 
     if mask is not None:
         x = x.copy()
-        fill_where(x, ~mask, -np.inf)
+        Masked(mask, x.dtype).fill(x, -np.inf)
     if b is None:
-        signs = _fill_logsumexp(rows, x, totals)
+        _fill_logsumexp(rows, x, totals)
     else:
         signs = _fill_weighted(rows.view(x), rows.view(b), totals, negative=return_sign)
-    value = deliver(result, out)
-    return (value, deliver(signs.reshape(result.shape), None)) if return_sign else value
+    if not return_sign:
+        return deliver(result, out)
+    if b is None:
+        signs = np.where(np.isnan(totals), totals, totals > -np.inf)
+    signs = signs.reshape(result.shape)
+    return deliver(result, out), deliver(signs, None)
 
 
 def _normalized(
@@ -337,18 +343,21 @@ def _normalized(
     x = as_float(given, "x", as_dtype(dtype))
     rows = Rows(x.shape, axis)
     scale = as_real(scale, "scale")
-    mask = None if where is None else ~as_mask(where, x.shape)
+    mask = None if where is None else Masked(as_mask(where, x.shape), x.dtype)
     # what had to be converted is ours
     result = x if out is None and x is not given else as_output(out, x, x.shape)
-    if mask is not None:
-        # The scale's sign (-1, 0 or 1) goes into x, which is exact; -inf must meet a scale above 0.
-        with np.errstate(all="ignore"):
-            np.multiply(x, x.dtype.type(np.sign(scale)), out=result)
-        fill_where(result, mask, -np.inf)
-        x, scale = result, abs(scale) or 1.0
-    rows.map(getattr(kernels(x.dtype), name), [rows.view(x)], result, scale)
-    if mask is not None and np.isnan(result).any():  # other rows have made this of -inf
-        fill_where(result, mask, masked)
+    kernel = getattr(kernels(x.dtype), name)
+    if mask is None:
+        rows.map(kernel, [rows.view(x)], result, scale)
+        return deliver(result, out)
+    if not np.may_share_memory(rows.view(result), result):
+        result = rows.empty(x.dtype)  # rows of several axes, which make one in a copy alone
+    # The scale's sign (-1, 0 or 1) goes into x, which is exact; -inf must meet a scale above 0.
+    with np.errstate(all="ignore"):
+        np.multiply(x, x.dtype.type(np.sign(scale)), out=result)
+    mask.fill(result, -np.inf)
+    rows.map(kernel, [rows.view(result)], result, abs(scale) or 1.0)
+    mask.fill(result, masked)  # other rows have made NaN of -inf
     return deliver(result, out)
 
 
@@ -360,17 +369,18 @@ def _broadcast(x: Array, b: Array) -> tuple[Array, Array]:
     return np.broadcast_to(x, shape), np.broadcast_to(b, shape)
 
 
-def _fill_logsumexp(rows: Rows, x: Array, totals: Array) -> Array:
-    """Write the sums' logarithms into `totals`; return the sums' signs."""
+def _fill_logsumexp(rows: Rows, x: Array, totals: Array) -> None:
+    """Write the sums' logarithms into `totals`."""
     if rows.length == 0:
         totals.fill(-np.inf)
     rows.sweep(kernels(x.dtype).logsumexp, [rows.view(x)], totals)
-    signs: Array = np.where(np.isnan(totals), totals, totals > -np.inf)
-    return signs
 
 
 def _fill_weighted(x: Array, b: Array, totals: Array, *, negative: bool) -> Array:
-    """Do the same for sums of ``b * exp(x)``; one below 0 is NaN unless `negative` is allowed."""
+    """Write the logarithms of the sums of ``b * exp(x)``, NaN below 0 unless `negative`.
+
+    Return the sums' signs.
+    """
     wide = sum_dtype(x.dtype)
     x = np.where(b == 0, -np.inf, x.astype(wide))
     log, sign = _weighted_logsumexp(x, b.astype(wide)) if x.shape[-1] else (-np.inf, 0.0)
