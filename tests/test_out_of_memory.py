@@ -18,8 +18,11 @@ from cases import OPERATIONS, WITH_OUT, assert_identical, every, results
 ROWS = 40  # of 16-bit floats, one each, more than what is never refused
 
 OPTIONS = {
-    "softmax": {"where": {"where": np.arange(5) != 2}, "scale": {"scale": -2.0}},
-    "log_softmax": {"where": {"where": np.arange(5) != 2}, "scale": {"scale": -2.0}},
+    "softmax": {"where": {"where": np.arange(5) != 2}, "scales": {"scale": np.arange(-20.0, 20)}},
+    "log_softmax": {
+        "scale": {"scale": -2.0},
+        "scales": {"where": np.arange(5) != 2, "scale": np.arange(-20.0, 20)},
+    },
     "logsumexp": {
         "where": {"where": np.arange(5) != 2},
         "b": {"b": np.linspace(-1, 2, 5)},

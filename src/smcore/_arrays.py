@@ -349,6 +349,24 @@ class Rows:
         inverse = np.argsort(self._order)
         return np.empty([self._shape[i] for i in self._order], dtype).transpose(inverse)
 
+    def numbers(self, value: ArrayLike, name: str) -> Array:
+        """Return finite numbers in float64: one, 0-d, or one for each row, ``kept``."""
+        if np.ndim(value) == 0:
+            return np.asarray(as_real(value, name))
+        array = as_float(value, name, np.dtype(np.float64)).copy()  # out of the way of `out`
+        lead = array.ndim <= len(self.lead)
+        try:
+            array = np.broadcast_to(array, self.lead if lead else self.kept)
+        except ValueError:
+            raise ValueError(
+                f"{name} must be one number, or one for each row: of shape {self.lead} "
+                f"(or {self.kept}), or broadcast to it; found {array.shape}"
+            ) from None
+        if not np.isfinite(array).all():
+            found = array[~np.isfinite(array)][0]
+            raise ValueError(f"{name} must be finite; found {found} among them")
+        return np.ascontiguousarray(array).reshape(self.kept)
+
     def reduced(self, array: Array, name: str) -> Array:
         """Return ``lead`` from an array of one element per row, the axes dropped or kept at 1."""
         if array.shape not in (self.lead, self.kept):

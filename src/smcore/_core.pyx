@@ -19,7 +19,7 @@ from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool, PyTypeObj
 from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint16_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 import numpy as np
 
@@ -310,6 +310,35 @@ cdef void run_scaled(loop *self, scaled_kernel kernel, double scale) noexcept:
     run_divisible(self)
 
 
+cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    """The same with a scale for each row: rows that follow each other and share one go together."""
+    cdef const operand *scales = &self.operands[2]
+    cdef const char *scale
+    cdef size_t end = row + n, first = row
+    while first < end:
+        scale = scales.data + <ptrdiff_t>block * scales.block + <ptrdiff_t>first * scales.row
+        row = first + 1
+        while row < end and not memcmp(
+            scale, scale + <ptrdiff_t>(row - first) * scales.row, sizeof(double)
+        ):
+            row += 1
+        (<scaled_kernel>self.kernel)(
+            at(self, 0, block, first),
+            at(self, 1, block, first),
+            row - first,
+            self.k,
+            (<const double *>scale)[0],
+            self.spread,
+        )
+        first = row
+
+
+cdef void run_scaled_rows(loop *self, scaled_kernel kernel) noexcept:
+    """Operands: x, out, scales."""
+    self.part, self.kernel, self.work = scaled_rows_part, <any_kernel>kernel, ROW + self.k
+    run_divisible(self)
+
+
 cdef void reducing_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     (<reducing_kernel>self.kernel)(
         at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.spread)
@@ -546,11 +575,16 @@ cdef int take(loop *work, int i, object array) except -1:
     return 0
 
 
-cdef fill_scaled(scaled_kernel kernel, x, out, double scale):
+cdef fill_scaled(scaled_kernel kernel, x, out, scale):
+    """The scale is a number, or an array of one for each row."""
     cdef loop work
     take(&work, 0, x)
     take(&work, 1, out)
-    run_scaled(&work, kernel, scale)
+    if isinstance(scale, np.ndarray):
+        take(&work, 2, scale)
+        run_scaled_rows(&work, kernel)
+    else:
+        run_scaled(&work, kernel, scale)
 
 
 cdef fill_product(product_kernel kernel, s, g, out):

@@ -17,7 +17,6 @@ from ._arrays import (
     as_floats,
     as_mask,
     as_output,
-    as_real,
     deliver,
     sum_dtype,
 )
@@ -32,7 +31,7 @@ def softmax(
     axis: Axis = -1,
     *,
     where: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: ArrayLike = 1.0,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -49,9 +48,11 @@ def softmax(
         The axis along which a row lies. Several axes make one row together; None takes all.
     where : array_like of bool, optional
         Which entries take part, broadcastable to `x`. The others are never looked at, and get 0.
-    scale : float, default 1.0
+    scale : float or array_like, default 1.0
         Compute ``softmax(scale * x)``: the inverse of a temperature. It is applied after the shift
-        by the row's maximum, so it cannot overflow. May be zero or negative.
+        by the row's maximum, so it cannot overflow. May be zero or negative. An array has one
+        number for each row: it is broadcast to the shape of `x` without `axis`, or, if it has as
+        many axes as `x`, to that with `axis` kept at length 1.
     dtype : dtype, optional
         The floating-point dtype to compute in and return. The default is that of `x`, or float64
         where `x` holds integers or booleans.
@@ -67,9 +68,10 @@ def softmax(
     Raises
     ------
     TypeError
-        If `x` is not real, `where` not boolean, or `out` of another dtype.
+        If `x` or `scale` is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `where` or `out` has the wrong shape, `out` cannot be written, or `scale` is not finite.
+        If `where`, `out` or `scale` has the wrong shape, `out` cannot be written, or `scale` is not
+        finite.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -109,6 +111,12 @@ def softmax(
            [0.5, 0.5]])
     >>> softmax([5.0, 5.0, np.nan], where=[True, True, False])
     array([0.5, 0.5, 0. ])
+
+    A temperature for each row:
+
+    >>> softmax([[0.0, 1.0], [0.0, 1.0]], scale=[1.0, 0.0]).round(4)
+    array([[0.2689, 0.7311],
+           [0.5   , 0.5   ]])
     """
     return _normalized("softmax", x, axis, where, scale, dtype, out, masked=0.0)
 
@@ -119,7 +127,7 @@ def log_softmax(
     axis: Axis = -1,
     *,
     where: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: ArrayLike = 1.0,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -136,9 +144,11 @@ def log_softmax(
         The axis along which a row lies. Several axes make one row together; None takes all.
     where : array_like of bool, optional
         Which entries take part, broadcastable to `x`. The others are never looked at, and get -inf.
-    scale : float, default 1.0
+    scale : float or array_like, default 1.0
         Compute ``log_softmax(scale * x)``: the inverse of a temperature. It is applied after the
-        shift by the row's maximum, so it cannot overflow. May be zero or negative.
+        shift by the row's maximum, so it cannot overflow. May be zero or negative. An array has one
+        number for each row: it is broadcast to the shape of `x` without `axis`, or, if it has as
+        many axes as `x`, to that with `axis` kept at length 1.
     dtype : dtype, optional
         The floating-point dtype to compute in and return. The default is that of `x`, or float64
         where `x` holds integers or booleans.
@@ -154,9 +164,10 @@ def log_softmax(
     Raises
     ------
     TypeError
-        If `x` is not real, `where` not boolean, or `out` of another dtype.
+        If `x` or `scale` is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `where` or `out` has the wrong shape, `out` cannot be written, or `scale` is not finite.
+        If `where`, `out` or `scale` has the wrong shape, `out` cannot be written, or `scale` is not
+        finite.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -333,7 +344,7 @@ def _normalized(
     x: ArrayLike,
     axis: Axis,
     where: ArrayLike | None,
-    scale: float,
+    scale: ArrayLike,
     dtype: DTypeLike | None,
     out: Array | None,
     masked: float,
@@ -342,23 +353,39 @@ def _normalized(
     given = np.asarray(x)
     x = as_float(given, "x", as_dtype(dtype))
     rows = Rows(x.shape, axis)
-    scale = as_real(scale, "scale")
+    factor = rows.numbers(scale, "scale")
     mask = None if where is None else Masked(as_mask(where, x.shape), x.dtype)
     # what had to be converted is ours
     result = x if out is None and x is not given else as_output(out, x, x.shape)
-    kernel = getattr(kernels(x.dtype), name)
     if mask is None:
-        rows.map(kernel, [rows.view(x)], result, scale)
+        _fill_scaled(name, rows, x, factor, result)
         return deliver(result, out)
     if not np.may_share_memory(rows.view(result), result):
         result = rows.empty(x.dtype)  # rows of several axes, which make one in a copy alone
     # The scale's sign (-1, 0 or 1) goes into x, which is exact; -inf must meet a scale above 0.
+    sign, size = np.sign(factor).astype(x.dtype), np.abs(factor)
+    size = np.where(size == 0, 1.0, size)
     with np.errstate(all="ignore"):
-        np.multiply(x, x.dtype.type(np.sign(scale)), out=result)
+        np.multiply(x, sign if sign.ndim == 0 else sign.reshape(rows.kept), out=result)
     mask.fill(result, -np.inf)
-    rows.map(kernel, [rows.view(result)], result, abs(scale) or 1.0)
+    _fill_scaled(name, rows, result, size, result)
     mask.fill(result, masked)  # other rows have made NaN of -inf
     return deliver(result, out)
+
+
+def _fill_scaled(
+    name: Literal["softmax", "log_softmax"], rows: Rows, x: Array, scale: Array, result: Array
+) -> None:
+    """Run the kernel `name` with one scale, or one for each row."""
+    kernel = getattr(kernels(x.dtype), name)
+    if scale.ndim == 0:
+        rows.map(kernel, [rows.view(x)], result, float(scale))
+    else:
+        rows.map(
+            lambda x, scale, out: kernel(x, out, scale),
+            [rows.view(x), scale.reshape(rows.lead)],
+            result,
+        )
 
 
 def _broadcast(x: Array, b: Array) -> tuple[Array, Array]:
