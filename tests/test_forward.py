@@ -235,6 +235,39 @@ B_CASES = [
 ]
 
 
+@pytest.mark.parametrize("peak", [0, 4095, 4096, 9999])
+def test_b_of_long_rows(sm, dtype, rng, peak):
+    """Wherever the largest term is, and what is not finite."""
+    x = rng.standard_normal((3, 10_000)).astype(dtype)
+    b = rng.uniform(0.5, 2, x.shape).astype(dtype)
+    b[1] *= np.where(np.arange(10_000) % 3, 1, -1).astype(dtype)
+    x[:2, peak] = 40
+    x[2] = -40
+    x[2, peak], b[2, peak] = 0, 1  # whose logarithm is that of the rest alone
+    exact, exact_sign = weighted(x, b)
+    log, sign = sm.logsumexp(x, b=b, return_sign=True)
+    np.testing.assert_array_equal(sign, exact_sign)
+    size = np.abs(exact.astype(float)) + np.array([40, 40, 0])
+    truth.assert_within(log, exact, 4 * truth.eps(dtype) * size, "log")
+    x[0, peak], b[1, peak] = np.nan, np.inf
+    x[2, peak], b[2, peak] = np.inf, -1
+    log, sign = sm.logsumexp(x, b=b, return_sign=True)
+    np.testing.assert_array_equal(log.astype(float), [np.nan, np.inf, np.inf])
+    np.testing.assert_array_equal(sign.astype(float), [np.nan, 1, -1])
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 16, 17, 100, 5000, 10_000])
+def test_b_of_a_row_alone(sm, native_dtype, rng, k):
+    """To the bit what it is in a batch, along a row or down a column."""
+    x, b = rng.standard_normal((2, 7, k)).astype(native_dtype)
+    expected = sm.logsumexp(x, b=b, return_sign=True)
+    for i in range(len(x)):
+        alone = sm.logsumexp(x[i], b=b[i], return_sign=True)
+        assert_identical(alone, tuple(part[i] for part in expected))
+    columns = np.ascontiguousarray(x.T), np.ascontiguousarray(b.T)
+    assert_identical(sm.logsumexp(columns[0], 0, b=columns[1], return_sign=True), expected)
+
+
 def test_b_that_outweigh_the_exponentials(sm):
     """The largest term need not be that of the largest x."""
     x, b = (
@@ -357,7 +390,9 @@ def test_scale_of_each_row_along_any_axis(sm, native_dtype, rng, name, axis):
     function = getattr(sm, name)
     expected = np.empty_like(x)
     for index in np.ndindex(kept):
-        row = tuple(slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, kept))
+        row = tuple(
+            slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, kept, strict=True)
+        )
         expected[row] = function(x[row].copy(), axis, scale=float(scale[index]))
     for given in (scale, scale.reshape(sm.logsumexp(x, axis).shape), scale.tolist()):
         np.testing.assert_array_equal(function(x, axis, scale=given), expected)
@@ -421,7 +456,7 @@ def test_scale_of_each_row_over_threads(sm, native_dtype, rng, name):
 def test_bad_scale_of_each_row(sm, name, scale, error, part):
     x = np.arange(20.0).reshape(4, 5)
     out = x.copy()
-    with pytest.raises(error, match="^scale must") as caught:
+    with pytest.raises(error, match=r"^scale must") as caught:
         getattr(sm, name)(x, scale=scale, out=out)
     assert part in str(caught.value)
     np.testing.assert_array_equal(out, x)

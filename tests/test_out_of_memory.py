@@ -95,7 +95,7 @@ def test_every_request_may_fail(sm, dtype, rng, variant, layout):
 @pytest.mark.parametrize("in_place", [False, True])
 def test_out_is_kept(sm, dtype, rng, variant, layout, in_place):
     operation, keywords = variant
-    if not strict(sm, dtype) or in_place and not operation.like:
+    if not strict(sm, dtype) or (in_place and not operation.like):
         pytest.skip("the NumPy backend, or no input has the place of its result")
     operands = operation.draw(rng, dtype, (ROWS,))
     found = results(operation(sm, operands, **keywords))

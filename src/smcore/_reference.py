@@ -34,7 +34,6 @@ References
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypeVar
 
@@ -343,8 +342,8 @@ def quiet(function: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
     return wrapper
 
 
-def blocks(rows: tuple[int, ...], size: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the indices of blocks of rows of some `_BLOCK` elements, at least one row each.
+def blocks(rows: tuple[int, ...], size: int, most: int = _BLOCK) -> Iterator[tuple[slice, slice]]:
+    """Yield the indices of blocks of rows of some `most` elements, at least one row each.
 
     Parameters
     ----------
@@ -352,9 +351,11 @@ def blocks(rows: tuple[int, ...], size: int) -> Iterator[tuple[slice, slice]]:
         The two numbers of rows, ``(A, B)``.
     size : int
         The number of elements that one row needs.
+    most : int
+        The number of elements in a block.
     """
     outer, inner = rows
-    count = max(1, _BLOCK // max(1, size))
+    count = max(1, most // max(1, size))
     inner_step = max(1, min(inner, count))
     outer_step = max(1, count // inner_step)
     for a in range(0, outer, outer_step):
@@ -387,7 +388,7 @@ class Exponentials(NamedTuple):
 
     @classmethod
     def of(cls, x: Extended, scale: float | Array = 1.0) -> Exponentials:
-        """Return the exponentials of ``scale * x``, shifted; a scale for each row is ``(..., 1)``."""
+        """Return the exponentials of ``scale * x``, shifted; scales of rows are ``(..., 1)``."""
         below = np.less(scale, 0)
         rising = np.where(below, -x.hi, x.hi) if np.any(below) else x.hi
         k = np.argmax(rising, axis=-1, keepdims=True)
@@ -445,8 +446,8 @@ def softmax(x: Array, out: Array, scale: float | Array) -> None:
     x, out : ndarray, (A, B, K)
         Logits and result.
     scale : float or ndarray, (A, B)
-        A finite factor, of any sign, or one for each row.  Zero gives the uniform distribution where `x` is finite, and
-        NaN where it is not, as ``0 * inf`` is.
+        A finite factor, of any sign, or one for each row.  Zero gives the uniform distribution
+        where `x` is finite, and NaN where it is not, as ``0 * inf`` is.
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
         out[rows] = Exponentials.of(Extended.of(x[rows]), scale_of(scale, rows)).softmax().rounded()
@@ -463,8 +464,8 @@ def log_softmax(x: Array, out: Array, scale: float | Array) -> None:
     x, out : ndarray, (A, B, K)
         Logits and result.
     scale : float or ndarray, (A, B)
-        A finite factor, of any sign, or one for each row.  Zero gives the uniform distribution where `x` is finite, and
-        NaN where it is not, as ``0 * inf`` is.
+        A finite factor, of any sign, or one for each row.  Zero gives the uniform distribution
+        where `x` is finite, and NaN where it is not, as ``0 * inf`` is.
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
         row = Exponentials.of(Extended.of(x[rows]), scale_of(scale, rows))

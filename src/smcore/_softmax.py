@@ -18,9 +18,9 @@ from ._arrays import (
     as_mask,
     as_output,
     deliver,
-    sum_dtype,
 )
 from ._backend import core, kernels
+from ._weighted import weighted_logsumexp
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
@@ -330,7 +330,7 @@ def logsumexp(
     if b is None:
         _fill_logsumexp(rows, x, totals)
     else:
-        signs = _fill_weighted(rows.view(x), rows.view(b), totals, negative=return_sign)
+        signs = _fill_weighted(rows, x, b, totals, negative=return_sign)
     if not return_sign:
         return deliver(result, out)
     if b is None:
@@ -403,48 +403,15 @@ def _fill_logsumexp(rows: Rows, x: Array, totals: Array) -> None:
     rows.sweep(kernels(x.dtype).logsumexp, [rows.view(x)], totals)
 
 
-def _fill_weighted(x: Array, b: Array, totals: Array, *, negative: bool) -> Array:
+def _fill_weighted(rows: Rows, x: Array, b: Array, totals: Array, *, negative: bool) -> Array:
     """Write the logarithms of the sums of ``b * exp(x)``, NaN below 0 unless `negative`.
 
     Return the sums' signs.
     """
-    wide = sum_dtype(x.dtype)
-    x = np.where(b == 0, -np.inf, x.astype(wide))
-    log, sign = _weighted_logsumexp(x, b.astype(wide)) if x.shape[-1] else (-np.inf, 0.0)
-    with np.errstate(all="ignore"):
-        totals[...] = log if negative else np.where(np.less(sign, 0), np.nan, log)
-    return np.full_like(totals, sign)
-
-
-def _weighted_logsumexp(x: Array, b: Array) -> tuple[Array, Array]:
-    with np.errstate(all="ignore"):
-        peak = np.argmax(x + np.log(np.abs(b)), axis=-1, keepdims=True)
-        shift = np.take_along_axis(x, peak, -1)
-        shift = np.where(np.isfinite(shift), shift, 0)
-        terms = _weighted_exp(b, x, shift)
-        top = np.take_along_axis(terms, peak, -1)[..., 0]
-        np.put_along_axis(terms, peak, 0, -1)
-        rest = np.sum(terms, axis=-1) * np.sign(top)
-        total = np.abs(top) + rest
-        beyond = (np.abs(top) - 1) + rest  # total - 1, but without the rounding of the total
-        log = np.where(np.abs(beyond) < 0.5, np.log1p(beyond), np.log(np.abs(total)))
-        log, sign = log + shift[..., 0], np.sign(top) * np.sign(total)
-
-        # Rows that hold NaN or an infinity (but -inf in x is only a term of 0).
-        special = ~np.all(np.isfinite(b) & (x < np.inf), axis=-1)
-        total = np.sum(b * np.where(np.isfinite(x), 1, np.exp(x)), axis=-1)
-        return (
-            np.where(special, np.log(np.abs(total)), log),
-            np.where(special, np.sign(total), sign),
-        )
-
-
-def _weighted_exp(b: Array, x: Array, shift: Array) -> Array:
-    """Return ``b * exp(x - shift)``, with the rounding error of the difference made good."""
-    difference = x - shift
-    back = difference - x
-    error = (x - (difference - back)) - (shift + back)
-    root = np.exp(difference / 2)  # its square may overflow, where a tiny b makes up for it
-    value = b * root * root
-    value += value * np.where(np.isfinite(error), error, 0)
-    return value
+    totals.fill(-np.inf)
+    signs = np.zeros_like(totals)
+    for block in rows.blocks(rows.view(x), rows.view(b), totals, signs):
+        weighted_logsumexp(*block)
+    if not negative:
+        totals[signs < 0] = np.nan
+    return signs
