@@ -9,6 +9,7 @@ import os
 import runpy
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -175,12 +176,114 @@ BAD_EXPLAIN = [
     (["--W", "missing.npy"], "--W", "missing.npy"),
     (["--x", "missing.npz"], "--x", "missing.npz"),
     (["--x"], "--x"),
+    (["--W", "1,2;3,4"], "--x", "is wanted with --W", "2 numbers"),
 ]
 
 
 @pytest.mark.parametrize("arguments, parts", [(a, p) for a, *p in BAD_EXPLAIN])
 def test_explain_refuses(run, arguments, parts):
     refuses(run("explain", *arguments), *parts)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A layer with all that train stores beside it, and what is made of a row."""
+    arrays = {
+        "W": np.array([[1.0, -1, 0], [0, 2, -2]]),
+        "b": np.array([0.5, 0, -0.5]),
+        "mean": np.array([5.0, -3]),
+        "scale": np.array([0.5, 4]),
+        "features": np.array(["length of the petal", "width"]),
+        "classes": np.array(["rose", "lily", "iris"]),
+    }
+    np.savez(tmp_path / "model.npz", **arrays)
+    return arrays
+
+
+def test_explain_standardises_as_train_did(run, model):
+    row = [5.5, 1.0]
+    h = smcore.softmax_layer((row - model["mean"]) / model["scale"], model["W"], model["b"])
+    out = succeeds(run("explain", "--W", "model.npz", "--x", "5.5,1"))
+    for i, name in enumerate(model["classes"]):
+        assert f"S[{i}] {name} {h[i]:.8f}" in out
+    assert f"most probable class is {model['classes'][h.argmax()]}, at {h.max():.1%}" in out
+    assert "x[0] length of the petal 5.5 5.0 0.5 1.0" in " ".join(out.split())
+    assert "(rose)" in out  # the class that the loss takes for the right one
+
+
+@pytest.mark.parametrize(
+    "name, value, parts",
+    [
+        ("mean", np.zeros(3), ("'mean'", "3", "2")),
+        ("scale", np.array([1.0, 0]), ("'scale'", "0")),
+        ("scale", np.array([1.0, np.nan]), ("'scale'", "nan")),
+        ("b", np.zeros(2), ("'b'", "2", "3")),
+        ("classes", np.array(["rose"]), ("'classes'", "(1,)", "(3,)")),
+        ("features", np.array([["a", "b"]]), ("'features'", "(1, 2)", "(2,)")),
+        ("mean", np.array(["a", "b"]), ("'mean'", "U1")),
+    ],
+)
+def test_explain_refuses_what_does_not_fit_the_weights(run, model, tmp_path, name, value, parts):
+    np.savez(tmp_path / "model.npz", **{**model, name: value})
+    refuses(run("explain", "--W", "model.npz", "--x", "1,2"), "model.npz", *parts)
+
+
+@pytest.mark.usefixtures("demo")
+def test_explain_a_row_of_the_data(run, tmp_path):
+    """From the table to the class, by the files alone: what the model itself says."""
+    from sklearn.datasets import load_iris
+
+    iris = load_iris()
+    lines = [",".join([*iris.feature_names, "species"])]
+    names = iris.target_names[iris.target]
+    lines += [f"{','.join(map(str, r))},{c}" for r, c in zip(iris.data, names, strict=True)]
+    (tmp_path / "iris.csv").write_text("\n".join(lines))
+    succeeds(run("train", "--data", "iris.csv", "--target", "species", "--epochs", "5"))
+    with np.load(tmp_path / "smcore-train/weights.npz") as model:
+        standardised = (iris.data - model["mean"]) / model["scale"]
+        s = smcore.softmax_layer(standardised, *(model[name].astype(float) for name in "Wb"))
+        classes = model["classes"]
+    for row in (0, 60, 140):
+        text = ",".join(map(str, iris.data[row]))
+        out = succeeds(run("explain", "--W", "smcore-train/weights.npz", "--x", text))
+        best = s[row].argmax()
+        assert f"The most probable class is {classes[best]}, at {s[row, best]:.1%}." in out
+        for name in iris.feature_names:
+            assert name in out
+
+
+DAMAGED = {
+    "larger than the memory": "{'descr': '<f8', 'fortran_order': False, 'shape': (2**46,), }",
+    "larger than addresses": "{'descr': '<f8', 'fortran_order': False, 'shape': (2**62, 9), }",
+    "a negative length": "{'descr': '<f8', 'fortran_order': False, 'shape': (-5,), }",
+    "no such dtype": "{'descr': 'what', 'fortran_order': False, 'shape': (5,), }",
+    "cut off": "{'descr': '<f8', 'fortran_order': False, 'shape': (5,), }",
+    "half a header": "{'descr': (",
+}
+
+
+def write_damaged(path: Path, header: str) -> None:
+    """An archive of arrays W, X and y with that header, and four bytes of data."""
+    for power in (46, 62):
+        header = header.replace(f"2**{power}", str(2**power))
+    line = header.ljust(117).encode() + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line + b"1234"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in "WXy":
+            archive.writestr(f"{name}.npy", content)
+
+
+@pytest.mark.parametrize("header", DAMAGED.values(), ids=DAMAGED)
+def test_explain_refuses_a_damaged_file(run, tmp_path, header):
+    write_damaged(tmp_path / "bad.npz", header)
+    refuses(run("explain", "--W", "bad.npz", "--x", "1"), "--W", "bad.npz")
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize("header", DAMAGED.values(), ids=DAMAGED)
+def test_train_refuses_a_damaged_file(run, tmp_path, header):
+    write_damaged(tmp_path / "bad.npz", header)
+    refuses(run("train", "--data", "bad.npz", "--target", "y"), "bad.npz")
 
 
 # ---- train ---------------------------------------------------------------------------------------
@@ -371,6 +474,11 @@ BAD_TRAIN = {
         ["--data", "lengths.npz", "--target", "y"],
         ("lengths.npz", "'y'", "(5,)", "6"),
     ),
+    "labels that are no integers any more": (
+        {},
+        ["--data", "labels.npz", "--target", "y"],
+        ("labels.npz", "'y'", "[1]", "1e+19"),
+    ),
     "no epochs": ({}, [*DATA, "--epochs", "0"], ("--epochs", "'0'")),
     "half an epoch": ({}, [*DATA, "--epochs", "0.5"], ("--epochs", "'0.5'")),
     "rate of zero": ({}, [*DATA, "--lr", "0"], ("--lr", "'0'")),
@@ -396,6 +504,7 @@ def write_bad_files(directory: Path) -> None:
     np.savez(directory / "nan.npz", X=np.where(np.arange(6)[:, None] == 1, np.nan, X), y=y)
     np.savez(directory / "letters.npz", X=np.full((6, 2), "a"), y=y)
     np.savez(directory / "lengths.npz", X=X, y=y[:5])
+    np.savez(directory / "labels.npz", X=X, y=np.array([1.0, 1e19, 2e19] * 2))
 
 
 @pytest.mark.usefixtures("demo")

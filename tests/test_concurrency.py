@@ -6,7 +6,8 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -47,6 +48,51 @@ def test_threads_share_input(sm, native_dtype, rng):
 
     with ThreadPoolExecutor(THREADS) as pool:
         assert all(pool.map(work, range(THREADS)))
+
+
+@contextmanager
+def scribbled(labels, wild):
+    """Let another thread write `wild` and 0 over all labels, without the GIL, again and again."""
+    stop, started = Event(), Event()
+
+    def scribble():
+        while not stop.is_set():
+            labels.fill(wild)
+            labels.fill(0)
+            started.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(scribble)
+        started.wait()
+        try:
+            yield
+        finally:
+            stop.set()
+    done.result()
+
+
+@pytest.mark.parametrize("wild", [2**40, -(2**40)])
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_labels_written_meanwhile(sm, native_dtype, wild, axis):
+    """A label that was judged is the one that is used: no wild read, and no error but that."""
+    classes, rows = 3, 100_000
+    x = np.zeros((rows, classes) if axis else (classes, rows), native_dtype)
+    weight = np.ones(classes, native_dtype)
+    labels = np.zeros(rows, np.int64)
+    X, W = np.zeros((rows, 1), native_dtype), np.zeros((1, classes), native_dtype)
+    calls = (
+        lambda: sm.cross_entropy(x, labels, axis=axis, weight=weight),
+        lambda: sm.cross_entropy_with_grad(x, labels, axis=axis, weight=weight),
+        lambda: sm.cross_entropy_hvp(x, x, labels, axis=axis, weight=weight),
+        lambda: sm.cross_entropy_hvp(x, x, labels, axis=axis),
+        lambda: sm.linear_cross_entropy_with_grad(X, W, labels, weight=weight),
+    )
+    with scribbled(labels, wild):
+        for call in calls * 10:
+            try:
+                call()
+            except ValueError as error:
+                assert str(error).startswith("target must hold labels 0 to 2")
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="a Python with a GIL")

@@ -143,8 +143,8 @@ def restored():
 def test_use_target_as_a_context_manager(restored):
     before = active()
     for name in smcore.targets():
-        with smcore.use_target(name):
-            assert active() == name
+        with smcore.use_target(name) as given:
+            assert active() == given == name
             for inner in smcore.targets():
                 with smcore.use_target(inner):
                     assert active() == inner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -235,6 +236,47 @@ B_CASES = [
 ]
 
 
+@functools.cache
+def long_rows(dtype, peak):
+    """Rows in two parts, their factors, and the truth: the same for every implementation."""
+    rng = np.random.default_rng(peak)
+    x = rng.standard_normal((3, 5000)).astype(dtype)
+    b = rng.uniform(0.5, 2, x.shape).astype(dtype)
+    b[1] *= np.where(np.arange(5000) % 3, 1, -1).astype(dtype)
+    x[:2, peak] = 40
+    x[2] = -40
+    x[2, peak], b[2, peak] = 0, 1  # whose logarithm is that of the rest alone
+    return x, b, *weighted(x, b)
+
+
+@pytest.mark.parametrize("peak", [4095, 4999])
+def test_b_of_long_rows(sm, dtype, peak):
+    """Wherever the largest term is, and what is not finite."""
+    x, b, exact, exact_sign = long_rows(dtype, peak)
+    x, b = x.copy(), b.copy()
+    log, sign = sm.logsumexp(x, b=b, return_sign=True)
+    np.testing.assert_array_equal(sign, exact_sign)
+    size = np.abs(exact.astype(float)) + np.array([40, 40, 0])
+    truth.assert_within(log, exact, 4 * truth.eps(dtype) * size, "log")
+    x[0, peak], b[1, peak] = np.nan, np.inf
+    x[2, peak], b[2, peak] = np.inf, -1
+    log, sign = sm.logsumexp(x, b=b, return_sign=True)
+    np.testing.assert_array_equal(log.astype(float), [np.nan, np.inf, np.inf])
+    np.testing.assert_array_equal(sign.astype(float), [np.nan, 1, -1])
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 16, 17, 100, 5000, 5000])
+def test_b_of_a_row_alone(sm, native_dtype, rng, k):
+    """To the bit what it is in a batch, along a row or down a column."""
+    x, b = rng.standard_normal((2, 7, k)).astype(native_dtype)
+    expected = sm.logsumexp(x, b=b, return_sign=True)
+    for i in range(len(x)):
+        alone = sm.logsumexp(x[i], b=b[i], return_sign=True)
+        assert_identical(alone, tuple(part[i] for part in expected))
+    columns = np.ascontiguousarray(x.T), np.ascontiguousarray(b.T)
+    assert_identical(sm.logsumexp(columns[0], 0, b=columns[1], return_sign=True), expected)
+
+
 def test_b_that_outweigh_the_exponentials(sm):
     """The largest term need not be that of the largest x."""
     x, b = (
@@ -322,3 +364,108 @@ def test_agrees_with_scipy(sm, rng, axis):
         got, expected = sm.logsumexp(x, axis, **options), special.logsumexp(x, axis, **options)
         np.testing.assert_allclose(got, expected, rtol=1e-11)
         assert np.shape(got) == np.shape(expected)
+
+
+# ---- a scale for each row ------------------------------------------------------------------------
+
+SCALES = np.array([1.0, 1.0, 1.0, -2.0, 0.0, -0.0, 0.5, 1e-3, 30.0, 30.0, -1.0, 3.7])
+
+
+@LIKE_X
+@pytest.mark.parametrize("k", [1, 5, 17, 64, 129, 1000])
+@pytest.mark.parametrize("masked", [False, True])
+def test_scale_of_each_row(sm, dtype, rng, name, k, masked):
+    """To the bit what the row alone gets with that number."""
+    x = rng.standard_normal((len(SCALES), k)).astype(dtype)
+    where = {"where": rng.random(x.shape) < 0.7} if masked else {}
+    function = getattr(sm, name)
+    expected = np.stack(
+        [
+            function(row, scale=float(scale), **{key: m[i] for key, m in where.items()})
+            for i, (row, scale) in enumerate(zip(x, SCALES, strict=True))
+        ]
+    )
+    assert_identical(function(x, scale=SCALES, **where), expected)
+    assert_identical(function(x, scale=SCALES[:, np.newaxis], **where), expected)
+    assert_identical(function(x, scale=SCALES, out=x, **where), expected)
+
+
+@LIKE_X
+@pytest.mark.parametrize("axis", [0, 1, -1, (0, 2), (1, 2), None], ids=str)
+def test_scale_of_each_row_along_any_axis(sm, native_dtype, rng, name, axis):
+    x = rng.standard_normal((3, 4, 5)).astype(native_dtype)
+    kept = sm.logsumexp(x, axis, keepdims=True).shape
+    scale = rng.uniform(-2, 2, kept)
+    function = getattr(sm, name)
+    expected = np.empty_like(x)
+    for index in np.ndindex(kept):
+        row = tuple(
+            slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, kept, strict=True)
+        )
+        expected[row] = function(x[row].copy(), axis, scale=float(scale[index]))
+    for given in (scale, scale.reshape(sm.logsumexp(x, axis).shape), scale.tolist()):
+        np.testing.assert_array_equal(function(x, axis, scale=given), expected)
+        out = np.asfortranarray(np.zeros_like(x))
+        np.testing.assert_array_equal(function(x, axis, scale=given, out=out), expected)
+
+
+@LIKE_X
+def test_scale_of_each_row_is_broadcast(sm, rng, name):
+    """To the shape without the class axis; with as many axes as x has, to that with it kept."""
+    x = rng.standard_normal((3, 3, 5))
+    function = getattr(sm, name)
+    for scale, whole in (
+        ([2.0], np.full((3, 3), 2.0)),
+        ([1.0, 2, 3], np.broadcast_to([1.0, 2, 3], (3, 3))),
+        ([[1.0], [2], [3]], np.repeat([[1.0], [2], [3]], 3, 1)),
+        ([[[1.0], [2], [3]]], np.broadcast_to([1.0, 2, 3], (3, 3))),
+        (np.arange(3), np.broadcast_to(np.arange(3), (3, 3))),
+    ):
+        assert_identical(function(x, scale=scale), function(x, scale=whole))
+        assert_identical(function(x, scale=np.float32(2)), function(x, scale=2.0))
+    assert function(np.zeros((0, 5)), scale=np.zeros(0)).shape == (0, 5)
+    assert function(np.zeros((2, 0)), scale=np.zeros(2)).shape == (2, 0)
+
+
+@LIKE_X
+def test_scale_of_each_row_may_overlap_out(sm, rng, name):
+    x, scale = rng.standard_normal((6, 5)), rng.uniform(-2, 2, 6)
+    space = np.zeros((6, 5))
+    space.reshape(-1)[:6] = scale
+    expected = getattr(sm, name)(x, scale=scale)
+    getattr(sm, name)(x, scale=space.reshape(-1)[:6], out=space)
+    assert_identical(space, expected)
+
+
+@LIKE_X
+def test_scale_of_each_row_over_threads(sm, native_dtype, rng, name):
+    """More rows than one thread takes, and rows so long that they are shared."""
+    for shape in ((3000, 400), (3, 700_000)):
+        x = rng.standard_normal(shape).astype(native_dtype)
+        scale = np.round(rng.uniform(1, 3, len(x)))
+        with sm.set_num_threads(2):
+            got = getattr(sm, name)(x, scale=scale)
+        for i in {0, 1, len(x) // 2, len(x) - 1}:
+            assert_identical(got[i], getattr(sm, name)(x[i], scale=float(scale[i])))
+
+
+@LIKE_X
+@pytest.mark.parametrize(
+    "scale, error, part",
+    [
+        (np.ones(3), ValueError, "(4,)"),
+        (np.ones((4, 5)), ValueError, "(4, 5)"),
+        (np.ones((1, 4, 1)), ValueError, "(1, 4, 1)"),
+        ([1, 2, np.nan, 4], ValueError, "nan"),
+        ([1, np.inf, 3, 4], ValueError, "inf"),
+        ([1j] * 4, TypeError, "complex"),
+        (["a"] * 4, TypeError, "U1"),
+    ],
+)
+def test_bad_scale_of_each_row(sm, name, scale, error, part):
+    x = np.arange(20.0).reshape(4, 5)
+    out = x.copy()
+    with pytest.raises(error, match=r"^scale must") as caught:
+        getattr(sm, name)(x, scale=scale, out=out)
+    assert part in str(caught.value)
+    np.testing.assert_array_equal(out, x)

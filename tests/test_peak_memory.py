@@ -43,6 +43,17 @@ def test_softmax_jacobian_takes_vectors_only(sm, native_dtype, k):
         v.T @ operator
 
 
+@pytest.mark.parametrize("shape", [(1024, 1024), (16, 2**16), (2**17, 8), (1, 2**20)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_logsumexp_with_factors_takes_blocks(sm, dtype, shape, axis):
+    """Besides its results: one number in float64 for each row, or two."""
+    x = np.ones(shape, dtype)
+    b = np.ones(shape, dtype)
+    rows = x.size // shape[axis]
+    with peak_below(2**21 + 40 * rows):
+        sm.logsumexp(x, axis, b=b, return_sign=True)
+
+
 def test_layer_jacobian_takes_vectors_only(sm, native_dtype):
     k, j = 2000, 500
     s, x = np.full(k, 1 / k, native_dtype), np.ones(j, native_dtype)

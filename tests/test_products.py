@@ -1,6 +1,6 @@
-"""Products with the Jacobians, judged from the logits on: what a sure prediction leaves is not lost.
+"""Products with the Jacobians, judged from the logits: a sure prediction keeps what it leaves.
 
-Where the peak has all but 1e-17, its probability rounds to one, and ``s * (g - sum(g * s))`` is 0 or
+Where the peak has all but 1e-17, its probability rounds to 1, and ``s * (g - sum(g * s))`` to 0 or
 noise. Each product must be within 4 epsilon of its terms, with `g` relative to the peak
 (docs/accuracy.md).
 """

@@ -275,9 +275,7 @@ def log_softmax_vjp(z: Array, g: Array) -> Product:
     """g (I - 1 sᵀ); at the peak (1 - s) g - s Σ other g, which is as exact as its terms."""
     log_s, (peak, _), exact = mp_log_softmax(z), _about_peak(z, g), mpf(g)
     s = exp(log_s)
-    others, missing = (
-        np.asarray((a * ~peak).sum(-1, keepdims=True)) for a in (abs(exact), s)
-    )
+    others, missing = (np.asarray((a * ~peak).sum(-1, keepdims=True)) for a in (abs(exact), s))
     weights = s * (1 + abs(log_s))
     total, size = exact.sum(-1, keepdims=True), abs(exact).sum(-1, keepdims=True)
     rest = (exact * ~peak).sum(-1, keepdims=True)

@@ -174,22 +174,12 @@ def as_mask(where: ArrayLike, shape: tuple[int, ...]) -> Mask:
     return mask
 
 
-def fill_where(array: Array, mask: Mask, value: float) -> None:
-    """Write `value` into `array` where `mask`, which is broadcast, is true.
+def _replace(array: Array, kept: Array, value: float) -> None:
+    """Write `value` into `array` where `kept` is 0, not all ones; without another array.
 
     ``np.copyto`` and ``np.where`` take a branch for each element, and ten times as long where that
     cannot be foretold.
     """
-    if array.dtype.itemsize not in (2, 4, 8):  # long double
-        np.copyto(array, value, where=mask)
-        return
-    kept = np.array(mask, f"u{array.dtype.itemsize}")
-    kept -= 1  # 1 becomes 0, and 0 all ones
-    _replace(array, kept, value)
-
-
-def _replace(array: Array, kept: Array, value: float) -> None:
-    """Write `value` into `array` where `kept` is 0, not all ones; without another array."""
     number = array.view(kept.dtype)
     bits = np.array(value, array.dtype).view(kept.dtype)
     if bits:
@@ -400,7 +390,7 @@ class Rows:
     def __init__(self, shape: tuple[int, ...], axis: Axis) -> None:
         axes = _normalized_axes(axis, len(shape))
         others = tuple(i for i in range(len(shape)) if i not in axes)
-        self._order = others + axes
+        self._shape, self._order = shape, others + axes
         self.lead = tuple(shape[i] for i in others)
         self.length = math.prod(shape[i] for i in axes)
         self.kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -408,6 +398,29 @@ class Rows:
     def view(self, array: Array) -> Array:
         """Return ``(*lead, length)``: a view, or a copy if the strides of several axes ask it."""
         return array.transpose(self._order).reshape(*self.lead, self.length)
+
+    def empty(self, dtype: DType) -> Array:
+        """Return a new array of the shape that is seen as rows, whose rows are a view."""
+        inverse = np.argsort(self._order)
+        return np.empty([self._shape[i] for i in self._order], dtype).transpose(inverse)
+
+    def numbers(self, value: ArrayLike, name: str) -> Array:
+        """Return finite numbers in float64: one, 0-d, or one for each row, ``kept``."""
+        if np.ndim(value) == 0:
+            return np.asarray(as_real(value, name))
+        array = as_float(value, name, np.dtype(np.float64)).copy()  # out of the way of `out`
+        lead = array.ndim <= len(self.lead)
+        try:
+            array = np.broadcast_to(array, self.lead if lead else self.kept)
+        except ValueError:
+            raise ValueError(
+                f"{name} must be one number, or one for each row: of shape {self.lead} "
+                f"(or {self.kept}), or broadcast to it; found {array.shape}"
+            ) from None
+        if not np.isfinite(array).all():
+            found = array[~np.isfinite(array)][0]
+            raise ValueError(f"{name} must be finite; found {found} among them")
+        return np.ascontiguousarray(array).reshape(self.kept)
 
     def reduced(self, array: Array, name: str) -> Array:
         """Return ``lead`` from an array of one element per row, the axes dropped or kept at 1."""

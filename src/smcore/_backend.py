@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, SupportsIndex, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ __all__ = [
 
 Array = NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
+Value = TypeVar("Value")
 
 _MAX_THREADS = 1024  # more than cores, and no more than a system gives a process
 
@@ -43,13 +44,14 @@ class Kernels(Protocol):
 
     Operands are ``(A, B, K)`` with the class axis last, any strides, and share one native, aligned
     dtype. Outputs are written in place: an output is either exactly the same memory as an input of
-    its shape, or does not overlap it.
+    its shape, or does not overlap it. A scale is one number, or an array ``(A, B)`` of float64, one
+    for each row.
     """
 
     NAME: str
 
-    def softmax(self, x: Array, out: Array, scale: float, /) -> None: ...
-    def log_softmax(self, x: Array, out: Array, scale: float, /) -> None: ...
+    def softmax(self, x: Array, out: Array, scale: float | Array, /) -> None: ...
+    def log_softmax(self, x: Array, out: Array, scale: float | Array, /) -> None: ...
     def logsumexp(self, x: Array, out: Array, /) -> None: ...
     def logsumexp_partial(self, x: Array, m: Array, s: Array, /) -> None: ...
     def softmax_jacobian(self, s: Array, out: Array, /) -> None: ...
@@ -141,11 +143,12 @@ def _default_num_threads() -> int:
         except ValueError:
             raise ImportError(
                 f"SMCORE_NUM_THREADS must be an integer from 1 to {_MAX_THREADS} (or unset), "
-                f"found {forced!r}"
+                f"found {forced if len(forced) <= 40 else forced[:40] + '...'!r}"
             ) from None
     # Not our own: a list has a number for each level of nesting, and the rest is left to OpenMP.
     shared = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    count = int(shared) if shared.isascii() and shared.isdigit() else 0
+    digits = shared.lstrip("0") if shared.isascii() and shared.isdigit() else ""
+    count = int(digits[:9] or 0)  # all of them may be more than Python converts
     return min(count or _cores(), _MAX_THREADS)
 
 
@@ -208,7 +211,22 @@ def targets() -> tuple[str, ...]:
     return core.targets()
 
 
-def use_target(name: str) -> AbstractContextManager[object]:
+class _Restoring(AbstractContextManager[Value]):
+    """Gives what was chosen, and restores what was before, once."""
+
+    def __init__(self, chosen: Value, restore: Callable[[], object]) -> None:
+        self._chosen = chosen
+        self._stack = ExitStack()
+        self._stack.callback(restore)
+
+    def __enter__(self) -> Value:
+        return self._chosen
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+
+def use_target(name: str) -> AbstractContextManager[str]:
     """Compute with one instruction set from now on, or within a ``with`` block.
 
     The choice holds for the whole process. The environment variable ``SMCORE_TARGET`` makes it at
@@ -222,7 +240,7 @@ def use_target(name: str) -> AbstractContextManager[object]:
     Returns
     -------
     context manager
-        Restores the former target on exit. To keep `name`, ignore it.
+        Gives `name`, and restores the former target on exit. To keep `name`, ignore it.
 
     Raises
     ------
@@ -232,19 +250,19 @@ def use_target(name: str) -> AbstractContextManager[object]:
     Examples
     --------
     >>> import smcore
-    >>> for name in smcore.targets():
-    ...     with smcore.use_target(name):
+    >>> for target in smcore.targets():
+    ...     with smcore.use_target(target) as name:
+    ...         assert name == target
     ...         assert smcore.softmax([1.0, 1.0]).tolist() == [0.5, 0.5]
     """
     if name not in core.targets():
         raise ValueError(f"name: {name!r} {_not_a_target()}")
-    stack = ExitStack()
-    stack.callback(core.set_target, core.active_target())
+    former = core.active_target()
     core.set_target(name)
-    return stack
+    return _Restoring(name, lambda: core.set_target(former))
 
 
-def set_num_threads(n: int) -> AbstractContextManager[object]:
+def set_num_threads(n: SupportsIndex) -> AbstractContextManager[int]:
     """Let a call use so many threads from now on, or within a ``with`` block.
 
     The number holds for the whole process. Its default is the environment variable
@@ -259,7 +277,7 @@ def set_num_threads(n: int) -> AbstractContextManager[object]:
     Returns
     -------
     context manager
-        Restores the former number on exit. To keep `n`, ignore it.
+        Gives `n`, and restores the former number on exit. To keep `n`, ignore it.
 
     Raises
     ------
@@ -282,19 +300,18 @@ def set_num_threads(n: int) -> AbstractContextManager[object]:
     Examples
     --------
     >>> import smcore
-    >>> with smcore.set_num_threads(2):
-    ...     smcore.get_num_threads()
-    2
+    >>> with smcore.set_num_threads(2) as n:
+    ...     n, smcore.get_num_threads()
+    (2, 2)
     """
     try:
         count = operator.index(n)
     except TypeError:
         raise TypeError(f"n must be an integer; found {n!r}") from None
     _as_num_threads(count, "n")
-    stack = ExitStack()
-    stack.callback(core.set_num_threads, core.get_num_threads())
+    former = core.get_num_threads()
     core.set_num_threads(count)
-    return stack
+    return _Restoring(count, lambda: core.set_num_threads(former))
 
 
 def get_num_threads() -> int:

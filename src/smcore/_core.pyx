@@ -19,7 +19,7 @@ from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool, PyTypeObj
 from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint16_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 import numpy as np
 
@@ -114,6 +114,17 @@ cdef extern from "pool.h" nogil:
 cdef extern from "numpy/arrayobject.h":
     PyObject *PyArray_EMPTY(int ndim, cnp.npy_intp *shape, int number, int fortran)
     object PyArray_Scalar(void *data, cnp.PyArray_Descr *descr, object base)
+
+
+cdef extern from *:
+    """
+    /* A label, read from memory once: another thread may be writing it, and what was judged must be
+     * what is used. */
+    static inline int64_t read_once(const int64_t *label) {
+      return *(const volatile int64_t *)label;
+    }
+    """
+    int64_t read_once(const int64_t *label) noexcept nogil
 
 
 # An element as it lies in memory; the 16-bit floats have no C type of their own.
@@ -296,6 +307,35 @@ cdef void scaled_part(const loop *self, size_t block, size_t row, size_t n) noex
 cdef void run_scaled(loop *self, scaled_kernel kernel, double scale) noexcept:
     self.part, self.kernel, self.scale = scaled_part, <any_kernel>kernel, scale
     self.work = ROW + self.k
+    run_divisible(self)
+
+
+cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
+    """The same with a scale for each row: rows that follow each other and share one go together."""
+    cdef const operand *scales = &self.operands[2]
+    cdef const char *scale
+    cdef size_t end = row + n, first = row
+    while first < end:
+        scale = scales.data + <ptrdiff_t>block * scales.block + <ptrdiff_t>first * scales.row
+        row = first + 1
+        while row < end and not memcmp(
+            scale, scale + <ptrdiff_t>(row - first) * scales.row, sizeof(double)
+        ):
+            row += 1
+        (<scaled_kernel>self.kernel)(
+            at(self, 0, block, first),
+            at(self, 1, block, first),
+            row - first,
+            self.k,
+            (<const double *>scale)[0],
+            self.spread,
+        )
+        first = row
+
+
+cdef void run_scaled_rows(loop *self, scaled_kernel kernel) noexcept:
+    """Operands: x, out, scales."""
+    self.part, self.kernel, self.work = scaled_rows_part, <any_kernel>kernel, ROW + self.k
     run_divisible(self)
 
 
@@ -535,11 +575,16 @@ cdef int take(loop *work, int i, object array) except -1:
     return 0
 
 
-cdef fill_scaled(scaled_kernel kernel, x, out, double scale):
+cdef fill_scaled(scaled_kernel kernel, x, out, scale):
+    """The scale is a number, or an array of one for each row."""
     cdef loop work
     take(&work, 0, x)
     take(&work, 1, out)
-    run_scaled(&work, kernel, scale)
+    if isinstance(scale, np.ndarray):
+        take(&work, 2, scale)
+        run_scaled_rows(&work, kernel)
+    else:
+        run_scaled(&work, kernel, scale)
 
 
 cdef fill_product(product_kernel kernel, s, g, out):
@@ -552,7 +597,6 @@ cdef fill_product(product_kernel kernel, s, g, out):
 
 cdef fill_jacobian(jacobian_kernel kernel, s, out):
     cdef loop work
-    s = np.ascontiguousarray(s)  # K numbers, read K times
     take(&work, 0, s)
     take(&work, 1, out)
     run_jacobian(&work, kernel)
@@ -946,6 +990,11 @@ cdef object result_like(object out, cnp.ndarray x):
     return None
 
 
+cdef inline cnp.ndarray new_like(cnp.ndarray x):
+    return cnp.PyArray_EMPTY(
+        cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+
+
 cdef inline cnp.ndarray new_by_row(cnp.ndarray x):
     return cnp.PyArray_EMPTY(
         cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
@@ -1277,7 +1326,7 @@ cdef object short_merge(PyObject **given):
     if kernel == NULL:
         return merged_numbers(members)
     cdef cnp.ndarray first = <cnp.ndarray>p[0]
-    members += [result_like(None, first), result_like(None, first)]
+    members += [new_like(first), new_like(first)]
     for i in range(6):
         if not is_like(members[i], first):
             return None
@@ -1352,16 +1401,19 @@ cdef enum:
 
 cdef Py_ssize_t count_labels(const int64_t *labels, Py_ssize_t n, int64_t k) noexcept nogil:
     """How many labels are classes; -1 if one is neither a class nor the ignored -100."""
-    cdef Py_ssize_t i, counted = 0, ignored = 0
+    cdef Py_ssize_t i, counted = 0
     cdef uint64_t signs = 0, last = <uint64_t>k - 1
+    cdef int64_t label
     for i in range(n):  # most often all are classes, and no difference is negative
         signs |= <uint64_t>labels[i] | (last - <uint64_t>labels[i])
     if signs < <uint64_t>1 << 63:
         return n
     for i in range(n):
-        counted += 0 <= labels[i] < k
-        ignored += labels[i] == -100
-    return counted if counted + ignored == n else -1
+        label = read_once(labels + i)
+        if not 0 <= label < k and label != -100:
+            return -1
+        counted += label != -100
+    return counted
 
 
 cdef double add_to(double *total, double term) noexcept nogil:
@@ -1404,48 +1456,56 @@ cdef object plain_labels(object target, cnp.ndarray x):
     return cnp.PyArray_FROM_OTF(labels, cnp.NPY_INT64, cnp.NPY_ARRAY_CARRAY_RO)
 
 
-cdef double sum_of_weights(
+cdef double weigh_labels(
     const cython.floating *weight, Py_ssize_t k, const int64_t *labels, Py_ssize_t n
 ) noexcept nogil:
-    """Those of the labels that count; NaN if there is one of them all that is not finite."""
+    """The summed weights of the labels; NaN if one is wrong, none counts or one is not finite."""
     cdef double total = 0, error = 0
-    cdef Py_ssize_t i
-    for i in range(k):
-        total += weight[i] * 0
+    cdef Py_ssize_t i, counted = 0
+    cdef int64_t label
     for i in range(n):
-        if labels[i] >= 0:
-            error += add_to(&total, weight[labels[i]])
-    return total + error
+        label = read_once(labels + i)
+        if 0 <= label < k:
+            counted += 1
+            error += add_to(&total, weight[label])
+        elif label != -100:
+            return NAN
+    return total + error if counted else NAN
 
 
-cdef double take_target(loop *work, cnp.ndarray target, object weight) noexcept:
-    """Labels or probabilities, after the logits; and the weights.
+cdef double counted_rows(const loop *work, ptrdiff_t item) noexcept:
+    """The summed weights of the rows whose labels, or probabilities, and weights are taken.
 
-    The sum of the rows' weights, or NaN if a label is wrong, none counts or a weight is not finite.
+    NaN if a label is wrong, none counts or a weight is not finite.
     """
-    cdef bint soft = not cnp.PyArray_ISINTEGER(target)
-    cdef const int64_t *labels = <int64_t *>cnp.PyArray_DATA(target)
-    cdef Py_ssize_t counted = work.rows
-    cdef double total
+    cdef const int64_t *labels = <const int64_t *>work.operands[3].data
+    cdef const void *weight = work.targets.weight
+    cdef Py_ssize_t counted
+    if weight != NULL and not (
+        are_finite(<const float *>weight, work.k) if item == sizeof(float)
+        else are_finite(<const double *>weight, work.k)
+    ):
+        return NAN
+    if labels == NULL:
+        return work.rows
+    if weight == NULL:
+        counted = count_labels(labels, work.rows, work.k)
+        return counted if counted > 0 else NAN
+    if item == sizeof(float):
+        return weigh_labels(<const float *>weight, work.k, labels, work.rows)
+    return weigh_labels(<const double *>weight, work.k, labels, work.rows)
+
+
+cdef double take_target(loop *work, cnp.ndarray target, object weight, ptrdiff_t item) noexcept:
+    """Take labels or probabilities, after the logits, and the weights; return `counted_rows`."""
     take_values(work, 1, NULL, 0)
     take_values(work, 3, NULL, 0)
-    if soft:
+    if cnp.PyArray_ISINTEGER(target):
+        take_values(work, 3, cnp.PyArray_DATA(target), sizeof(int64_t))
+    else:
         take_plain(work, 1, target)
-    else:
-        take_values(work, 3, <void *>labels, sizeof(int64_t))
-        counted = count_labels(labels, work.rows, work.k)
     work.targets.weight = NULL if weight is None else cnp.PyArray_DATA(<cnp.ndarray>weight)
-    if counted <= 0:
-        return NAN
-    if weight is None:
-        return counted
-    if cnp.PyArray_ITEMSIZE(<cnp.ndarray>weight) == 4:
-        total = sum_of_weights(
-            <const float *>work.targets.weight, work.k, labels, 0 if soft else work.rows)
-    else:
-        total = sum_of_weights(
-            <const double *>work.targets.weight, work.k, labels, 0 if soft else work.rows)
-    return counted + total if soft else total
+    return counted_rows(work, item)
 
 
 cdef object number_like(cnp.ndarray x, double value):
@@ -1494,7 +1554,7 @@ cdef object reduced_loss(
     cdef cnp.npy_intp n = work.rows, classes = work.k
     if weight is not None and not is_plain(weight, cnp.PyArray_TYPE(x), 1, &classes):
         return None
-    cdef double counted = take_target(&work, <cnp.ndarray>values, weight)
+    cdef double counted = take_target(&work, <cnp.ndarray>values, weight, item)
     cdef double divisor = divisor_of(reduction, counted)
     if counted != counted or divisor != divisor:
         return None
@@ -1884,7 +1944,7 @@ cdef object short_layer_vjp(PyObject **given):
     cdef const cnp.npy_intp *shape = shape_of(&self, self.outputs)
     if not is_plain(s, self.number, self.ndim, shape) or not is_like(g, s):
         return None
-    dz = result_like(None, s)
+    dz = new_like(s)
     through_softmax(&self, s, g, dz)
     dW, dx = layer_gradients(&self, x, W, dz)
     return dW, column_sums(dz), dx
@@ -1907,7 +1967,7 @@ cdef object short_layer_jvp(PyObject **given):
     if db is not None:
         add_rows(dz, db)
     if dx is not None:
-        more = result_like(None, dz)
+        more = new_like(dz)
         multiply(matrix_of(dx), matrix_of(W), more)
         add_rows(dz, more)
     through_softmax(&self, s, dz, dz)

@@ -571,7 +571,8 @@ def _jacobian(
     result = as_matrices(out, s, (*rows.lead, rows.length, rows.length), instead)
     if selection is not None:
         selection, s = selection.by_row(rows, s.shape), selection.copy(s, _NOTHING[name])
-    rows.sweep(getattr(kernels(s.dtype), kernel), [rows.view(s)], result)
+    s = np.ascontiguousarray(rows.view(s))  # K numbers, read K times
+    rows.sweep(getattr(kernels(s.dtype), kernel), [s], result)
     if selection is not None:
         selection.fill_matrices(result, 0.0)
     return deliver(result, out)

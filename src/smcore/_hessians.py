@@ -176,8 +176,9 @@ def cross_entropy_hvp(
         s, v = selection.copy(s, 0.0), selection.copy(v, 0.0)
     s, v = widened(s, v)
     product = result if result.dtype == s.dtype else np.empty(s.shape, s.dtype)
+    by_row = _Factors(factors, s.dtype)
     rows.map(kernels(s.dtype).softmax_vjp, [rows.view(s), rows.view(v)], product)
-    _scale(product, factors)
+    by_row.scale(product)
     if product is not result:
         result[...] = cast(product, result.dtype)
     if selection is not None:
@@ -297,10 +298,9 @@ def linear_cross_entropy_hvp(
     for start in range(0, len(X), step):
         block = slice(start, start + step)
         left = None if mask is None else mask[block]
+        by_row = _Factors(factors[block], X.dtype)
         # no name for the product: it would be held while the next one is made
-        _add_block(
-            HW, Hb, X[block], _scale(_logit_product(X[block], W, b, V, Vb, left), factors[block])
-        )
+        _add_block(HW, Hb, X[block], by_row.scale(_logit_product(X[block], W, b, V, Vb, left)))
     return cast(HW, dtype), None if b is None else cast(Hb, dtype)
 
 
@@ -379,10 +379,18 @@ def _mean_weights(weights: Array, mask: Mask | None) -> Any:
     return total / np.maximum(mask.sum(axis=-1), 1)
 
 
-def _scale(product: Array, factors: Array) -> Array:
-    """Multiply rows in place; a factor of 0 hides what the row holds."""
-    if not (factors == 1).all():
-        with np.errstate(all="ignore"):
-            np.multiply(product, cast(factors, product.dtype), out=product)
-        np.copyto(product, 0, where=factors == 0)
-    return product
+class _Factors:
+    """What rows are multiplied by, in the dtype of their product; scaling needs no more memory."""
+
+    def __init__(self, factors: Array, dtype: DType) -> None:
+        self._are_one = (factors == 1).all()
+        self._are_zero = factors == 0
+        self._factors = cast(factors, dtype)
+
+    def scale(self, product: Array) -> Array:
+        """Multiply rows in place; a factor of 0 hides what the row holds."""
+        if not self._are_one:
+            with np.errstate(all="ignore"):
+                np.multiply(product, self._factors, out=product)
+            np.copyto(product, 0, where=self._are_zero)
+        return product

@@ -717,6 +717,7 @@ class _Criterion:
         """Return loss and logsumexp of logits `x`, and fill in the gradient, which may be `x`."""
         rows = self.rows
         losses, lse = self.new_values(x.dtype)
+        room = self.room(losses, lse, x.dtype)
         if self.mask is not None:
             z = np.array(rows.view(x), compute_dtype(x.dtype), order="C").reshape(-1, rows.length)
             strip = _Strip(self, z.dtype, losses, lse)
@@ -726,14 +727,14 @@ class _Criterion:
                 strip.evaluate(block, z[block], gradient is not None)
             if gradient is not None:
                 rows.put(gradient, cast(z, x.dtype))
-            return self.results(losses, lse, x.dtype)
+            return self.results(losses, lse, room)
         operands = [rows.view(x), _as_target(self.target, x.dtype), losses]
         kernel = self.kernel(x.dtype)
         if gradient is None:
             rows.sweep(kernel, operands, lse)
         else:
             rows.map(kernel, [*operands, lse], gradient)
-        return self.results(losses, lse, x.dtype)
+        return self.results(losses, lse, room)
 
     def new_values(self, dtype: DType) -> tuple[Array, Array]:
         """Return where the kernels put each row's loss, and its logsumexp."""
@@ -758,14 +759,21 @@ class _Criterion:
 
         return run
 
-    def results(self, losses: Array, lse: Array, dtype: DType) -> tuple[Any, Any]:
-        """Return the loss, reduced, and the logsumexp, in `dtype`."""
-        if self.reduction == "none":
-            loss = deliver(cast(losses, dtype), None)
-        else:
-            with np.errstate(all="ignore"):
-                loss = dtype.type(losses.sum(dtype=sum_dtype(dtype)) / self.divisor)
-        return loss, deliver(cast(lse, dtype), None)
+    def room(self, losses: Array, lse: Array, dtype: DType) -> tuple[Array, Array]:
+        """Return where `results` converts to: had before the gradient is written, or not at all."""
+        of_losses = dtype if self.reduction == "none" else sum_dtype(dtype)
+        return cast(losses, of_losses), cast(lse, dtype)
+
+    def results(self, losses: Array, lse: Array, room: tuple[Array, Array]) -> tuple[Any, Any]:
+        """Return the loss, reduced, and the logsumexp, in the dtype of the logits."""
+        with np.errstate(all="ignore"):
+            for values, converted in zip((losses, lse), room, strict=True):
+                if converted is not values:
+                    converted[...] = values
+            losses, lse = room
+            if self.reduction == "none":
+                return deliver(losses, None), deliver(lse, None)
+            return lse.dtype.type(losses.sum() / self.divisor), deliver(lse, None)
 
 
 class _Strip:
@@ -960,7 +968,7 @@ def _evaluate_layer(
             strip.evaluate(rows, z, gradients is not None)
             if gradients is not None:
                 gradients.add(rows, z)
-    return criterion.results(losses, lse, layer.X.dtype)
+    return criterion.results(losses, lse, criterion.room(losses, lse, layer.X.dtype))
 
 
 def _as_target(values: Array, dtype: DType) -> Array:
@@ -971,13 +979,19 @@ def _as_target(values: Array, dtype: DType) -> Array:
 def _as_weights(weight: ArrayLike, count: int, dtype: DType) -> Array:
     weights = as_float(weight, "weight", compute_dtype(dtype))
     check_shape(weights, (count,), "weight")
+    weights = weights.copy()  # contiguous, out of the way of `out`, and of other threads
     if not np.isfinite(weights).all():
         raise ValueError(f"weight must be finite in {weights.dtype}; found {weight!r}")
-    return weights.copy()  # contiguous, and out of the way of `out`
+    return weights
 
 
 def _as_labels(values: Array, rows: Rows, ignore_index: SupportsIndex) -> Array:
-    """Return a copy of the labels as the kernels know them, ignored ones as -1."""
+    """Return a copy of the labels as the kernels know them, ignored ones as -1.
+
+    It is the copy that is judged: another thread may be writing the array itself.
+    """
+    check_shape(values, rows.lead, "target (of integers, one for each row)")
+    values = values.copy()
     try:
         ignored = values == operator.index(ignore_index)
     except TypeError:
@@ -989,7 +1003,7 @@ def _as_labels(values: Array, rows: Rows, ignore_index: SupportsIndex) -> Array:
             f"target must hold labels 0 to {rows.length - 1}, or ignore_index ({ignore_index}); "
             f"found {values[position]} at index {position}"
         )
-    labels = values.astype(np.int64)
+    labels = values.astype(np.int64, copy=False)
     labels[ignored] = _IGNORED
     return labels
 

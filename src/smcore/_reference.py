@@ -34,7 +34,6 @@ References
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypeVar
 
@@ -210,8 +209,8 @@ class Extended:
         hi = np.ascontiguousarray(x)
         return cls(hi, np.broadcast_to(hi.dtype.type(0), hi.shape))
 
-    def number(self, value: float) -> Extended:
-        """Return one number of this kind."""
+    def number(self, value: float | Array) -> Extended:
+        """Return one number of this kind, or an array of them."""
         constant = np.asarray(value, dtype=self.hi.dtype)
         return Extended(constant, None if self.lo is None else np.zeros_like(constant))
 
@@ -314,6 +313,13 @@ class Extended:
         """Return the numbers where `condition` holds, else zero."""
         return self._each(lambda part: np.where(condition, part, 0))
 
+    def or_where(self, condition: Array, other: Extended) -> Extended:
+        """Return the numbers of `other` where `condition` holds, else these."""
+        hi = np.where(condition, other.hi, self.hi)
+        if self.lo is None or other.lo is None:
+            return Extended(hi)
+        return Extended(hi, np.where(condition, other.lo, self.lo))
+
     def _each(self, function: Callable[[Array], Array]) -> Extended:
         return Extended(function(self.hi), None if self.lo is None else function(self.lo))
 
@@ -341,8 +347,8 @@ def quiet(function: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
     return wrapper
 
 
-def blocks(rows: tuple[int, ...], size: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the indices of blocks of rows of some `_BLOCK` elements, at least one row each.
+def blocks(rows: tuple[int, ...], size: int, most: int = _BLOCK) -> Iterator[tuple[slice, slice]]:
+    """Yield the indices of blocks of rows of some `most` elements, at least one row each.
 
     Parameters
     ----------
@@ -350,9 +356,11 @@ def blocks(rows: tuple[int, ...], size: int) -> Iterator[tuple[slice, slice]]:
         The two numbers of rows, ``(A, B)``.
     size : int
         The number of elements that one row needs.
+    most : int
+        The number of elements in a block.
     """
     outer, inner = rows
-    count = max(1, _BLOCK // max(1, size))
+    count = max(1, most // max(1, size))
     inner_step = max(1, min(inner, count))
     outer_step = max(1, count // inner_step)
     for a in range(0, outer, outer_step):
@@ -384,9 +392,11 @@ class Exponentials(NamedTuple):
     tail: Extended
 
     @classmethod
-    def of(cls, x: Extended, scale: float = 1.0) -> Exponentials:
-        """Return the exponentials of ``scale * x``, shifted."""
-        k = (np.argmax if scale >= 0 else np.argmin)(x.hi, axis=-1, keepdims=True)
+    def of(cls, x: Extended, scale: float | Array = 1.0) -> Exponentials:
+        """Return the exponentials of ``scale * x``, shifted; scales of rows are ``(..., 1)``."""
+        below = np.less(scale, 0)
+        rising = np.where(below, -x.hi, x.hi) if np.any(below) else x.hi
+        k = np.argmax(rising, axis=-1, keepdims=True)
         d = scaled_difference(x, k, scale)
         e = d.exp()
         return cls(k, d, e, e.at(k), e.without(k).sum())
@@ -406,42 +416,50 @@ class Exponentials(NamedTuple):
         return Extended(np.where(np.isinf(peak.hi), peak.hi, lse.hi), lse.lo)
 
 
-def scaled_difference(x: Extended, k: Array, scale: float) -> Extended:
+def scaled_difference(x: Extended, k: Array, scale: float | Array) -> Extended:
     """Return ``scale * (x - x[k])``, which overflows only where the result itself does.
 
     The power of two in `scale` is taken out: it rounds nothing.  Where it shrinks, it is applied
     before the difference, else after it.
     """
-    if scale == 1:
+    if np.all(np.equal(scale, 1)):
         return x - x.at(k)
-    fraction, exponent = math.frexp(scale)
-    before, after = 2.0 ** min(0, exponent - 1), 2.0 ** max(0, exponent - 1)
+    fraction, exponent = np.frexp(scale)
+    before = np.ldexp(1.0, np.minimum(0, exponent - 1))
+    after = np.ldexp(1.0, np.maximum(0, exponent - 1))
     x = x._each(lambda part: part * before)
     d = (x - x.at(k))._each(lambda part: part * after)
-    return d * d.number(2 * fraction)
+    product = d * d.number(2 * fraction)
+    # a power of two is done with, so that rows of scale 1 are the same beside any others
+    return d.or_where(fraction != 0.5, product)
 
 
 # --- Forward --------------------------------------------------------------------------------
 
 
+def scale_of(scale: float | Array, rows: tuple[slice, slice]) -> float | Array:
+    """Return the scale of a block of rows: one for all, or ``(..., 1)``."""
+    return scale[rows][..., np.newaxis] if isinstance(scale, np.ndarray) else scale
+
+
 @quiet
-def softmax(x: Array, out: Array, scale: float) -> None:
+def softmax(x: Array, out: Array, scale: float | Array) -> None:
     """Write ``softmax(scale * x)``.
 
     Parameters
     ----------
     x, out : ndarray, (A, B, K)
         Logits and result.
-    scale : float
-        A finite factor, of any sign.  Zero gives the uniform distribution where `x` is finite, and
-        NaN where it is not, as ``0 * inf`` is.
+    scale : float or ndarray, (A, B)
+        A finite factor, of any sign, or one for each row.  Zero gives the uniform distribution
+        where `x` is finite, and NaN where it is not, as ``0 * inf`` is.
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
-        out[rows] = Exponentials.of(Extended.of(x[rows]), scale).softmax().rounded()
+        out[rows] = Exponentials.of(Extended.of(x[rows]), scale_of(scale, rows)).softmax().rounded()
 
 
 @quiet
-def log_softmax(x: Array, out: Array, scale: float) -> None:
+def log_softmax(x: Array, out: Array, scale: float | Array) -> None:
     """Write the logarithm of ``softmax(scale * x)``.
 
     Both terms of ``scale * (x - x[k]) - log1p(tail)`` have one sign: nothing cancels.
@@ -450,12 +468,12 @@ def log_softmax(x: Array, out: Array, scale: float) -> None:
     ----------
     x, out : ndarray, (A, B, K)
         Logits and result.
-    scale : float
-        A finite factor, of any sign.  Zero gives the uniform distribution where `x` is finite, and
-        NaN where it is not, as ``0 * inf`` is.
+    scale : float or ndarray, (A, B)
+        A finite factor, of any sign, or one for each row.  Zero gives the uniform distribution
+        where `x` is finite, and NaN where it is not, as ``0 * inf`` is.
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
-        row = Exponentials.of(Extended.of(x[rows]), scale)
+        row = Exponentials.of(Extended.of(x[rows]), scale_of(scale, rows))
         out[rows] = (row.d - row.log_total()).rounded()
 
 

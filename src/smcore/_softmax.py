@@ -11,21 +11,18 @@ from ._arrays import (
     Array,
     Axis,
     F,
-    Real,
     Rows,
+    Selection,
     as_array,
     as_dtype,
     as_float,
     as_floats,
-    as_mask,
     as_output,
-    as_real,
     deliver,
-    fill_where,
-    sum_dtype,
 )
 from ._backend import kernels
 from ._calls import public
+from ._weighted import weighted_logsumexp
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
@@ -34,7 +31,7 @@ class _Options(TypedDict, total=False):
     """What both functions of all entries take besides."""
 
     where: ArrayLike | None
-    scale: Real
+    scale: ArrayLike
 
 
 class _SumOptions(TypedDict, total=False):
@@ -71,7 +68,7 @@ def softmax(
     axis: Axis = -1,
     *,
     where: ArrayLike | None = None,
-    scale: Real = 1.0,
+    scale: ArrayLike = 1.0,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -88,9 +85,11 @@ def softmax(
         The axis along which a row lies. Several axes make one row together; None takes all.
     where : array_like of bool, optional
         Which entries take part, broadcastable to `x`. The others are never looked at, and get 0.
-    scale : float, default 1.0
+    scale : float or array_like, default 1.0
         Compute ``softmax(scale * x)``: the inverse of a temperature. It is applied after the shift
-        by the row's maximum, so it cannot overflow. May be zero or negative.
+        by the row's maximum, so it cannot overflow. May be zero or negative. An array has one
+        number for each row: it is broadcast to the shape of `x` without `axis`, or, if it has as
+        many axes as `x`, to that with `axis` kept at length 1.
     dtype : dtype, optional
         The floating-point dtype to compute in and return. The default is that of `x`, or float64
         where `x` holds integers or booleans.
@@ -106,9 +105,10 @@ def softmax(
     Raises
     ------
     TypeError
-        If `x` is not real, `where` not boolean, or `out` of another dtype.
+        If `x` or `scale` is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `where` or `out` has the wrong shape, `out` cannot be written, or `scale` is not finite.
+        If `where`, `out` or `scale` has the wrong shape, `out` cannot be written, or `scale` is not
+        finite.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -148,6 +148,12 @@ def softmax(
            [0.5, 0.5]])
     >>> softmax([5.0, 5.0, np.nan], where=[True, True, False])
     array([0.5, 0.5, 0. ])
+
+    A temperature for each row:
+
+    >>> softmax([[0.0, 1.0], [0.0, 1.0]], scale=[1.0, 0.0]).round(4)
+    array([[0.2689, 0.7311],
+           [0.5   , 0.5   ]])
     """
     return _normalized("softmax", x, axis, where, scale, dtype, out, masked=0.0)
 
@@ -176,7 +182,7 @@ def log_softmax(
     axis: Axis = -1,
     *,
     where: ArrayLike | None = None,
-    scale: Real = 1.0,
+    scale: ArrayLike = 1.0,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -193,9 +199,11 @@ def log_softmax(
         The axis along which a row lies. Several axes make one row together; None takes all.
     where : array_like of bool, optional
         Which entries take part, broadcastable to `x`. The others are never looked at, and get -inf.
-    scale : float, default 1.0
+    scale : float or array_like, default 1.0
         Compute ``log_softmax(scale * x)``: the inverse of a temperature. It is applied after the
-        shift by the row's maximum, so it cannot overflow. May be zero or negative.
+        shift by the row's maximum, so it cannot overflow. May be zero or negative. An array has one
+        number for each row: it is broadcast to the shape of `x` without `axis`, or, if it has as
+        many axes as `x`, to that with `axis` kept at length 1.
     dtype : dtype, optional
         The floating-point dtype to compute in and return. The default is that of `x`, or float64
         where `x` holds integers or booleans.
@@ -211,9 +219,10 @@ def log_softmax(
     Raises
     ------
     TypeError
-        If `x` is not real, `where` not boolean, or `out` of another dtype.
+        If `x` or `scale` is not real, `where` not boolean, or `out` of another dtype.
     ValueError
-        If `where` or `out` has the wrong shape, `out` cannot be written, or `scale` is not finite.
+        If `where`, `out` or `scale` has the wrong shape, `out` cannot be written, or `scale` is not
+        finite.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -356,19 +365,24 @@ def logsumexp(
     terms = as_floats(("b",), as_dtype(dtype), x=x, b=b)
     x, b = terms if b is None else _broadcast(*terms)
     rows = Rows(x.shape, axis)
-    mask = None if where is None else as_mask(where, x.shape)
+    selection = Selection.of(where, x.shape, x.dtype)
     result = as_output(out, x, rows.kept if keepdims else rows.lead)
+    if b is not None or return_sign:
+        result = np.empty_like(result)  # there is more to do before `out` may be written
     totals = result.reshape(rows.lead)
 
-    if mask is not None:
-        x = x.copy()
-        fill_where(x, ~mask, -np.inf)
+    if selection is not None:
+        x = selection.copy(x, -np.inf)
     if b is None:
-        signs = _fill_logsumexp(rows, x, totals)
+        _fill_logsumexp(rows, x, totals)
     else:
-        signs = _fill_weighted(rows.view(x), rows.view(b), totals, negative=return_sign)
-    value = deliver(result, out)
-    return (value, deliver(signs.reshape(result.shape), None)) if return_sign else value
+        signs = _fill_weighted(rows, x, b, totals, negative=return_sign)
+    if not return_sign:
+        return deliver(result, out)
+    if b is None:
+        signs = np.where(np.isnan(totals), totals, totals > -np.inf)
+    signs = signs.reshape(result.shape)
+    return deliver(result, out), deliver(signs, None)
 
 
 def _normalized(
@@ -376,7 +390,7 @@ def _normalized(
     x: ArrayLike,
     axis: Axis,
     where: ArrayLike | None,
-    scale: Real,
+    scale: ArrayLike,
     dtype: DTypeLike | None,
     out: Array | None,
     masked: float,
@@ -385,20 +399,39 @@ def _normalized(
     given = as_array(x, "x")
     x = as_float(given, "x", as_dtype(dtype))
     rows = Rows(x.shape, axis)
-    scale = as_real(scale, "scale")
-    mask = None if where is None else ~as_mask(where, x.shape)
+    factor = rows.numbers(scale, "scale")
+    selection = Selection.of(where, x.shape, x.dtype)
     # what had to be converted is ours
     result = x if out is None and x is not given else as_output(out, x, x.shape)
-    if mask is not None:
-        # The scale's sign (-1, 0 or 1) goes into x, which is exact; -inf must meet a scale above 0.
-        with np.errstate(all="ignore"):
-            np.multiply(x, x.dtype.type(np.sign(scale)), out=result)
-        fill_where(result, mask, -np.inf)
-        x, scale = result, abs(scale) or 1.0
-    rows.map(getattr(kernels(x.dtype), name), [rows.view(x)], result, scale)
-    if mask is not None and np.isnan(result).any():  # other rows have made this of -inf
-        fill_where(result, mask, masked)
+    if selection is None:
+        _fill_scaled(name, rows, x, factor, result)
+        return deliver(result, out)
+    if not np.may_share_memory(rows.view(result), result):
+        result = rows.empty(x.dtype)  # rows of several axes, which make one in a copy alone
+    # The scale's sign (-1, 0 or 1) goes into x, which is exact; -inf must meet a scale above 0.
+    sign, size = np.sign(factor).astype(x.dtype), np.abs(factor)
+    size = np.where(size == 0, 1.0, size)
+    with np.errstate(all="ignore"):
+        np.multiply(x, sign if sign.ndim == 0 else sign.reshape(rows.kept), out=result)
+    selection.fill(result, -np.inf)
+    _fill_scaled(name, rows, result, size, result)
+    selection.fill(result, masked)  # other rows have made NaN of -inf
     return deliver(result, out)
+
+
+def _fill_scaled(
+    name: Literal["softmax", "log_softmax"], rows: Rows, x: Array, scale: Array, result: Array
+) -> None:
+    """Run the kernel `name` with one scale, or one for each row."""
+    kernel = getattr(kernels(x.dtype), name)
+    if scale.ndim == 0:
+        rows.map(kernel, [rows.view(x)], result, float(scale))
+    else:
+        rows.map(
+            lambda x, scale, out: kernel(x, out, scale),
+            [rows.view(x), scale.reshape(rows.lead)],
+            result,
+        )
 
 
 def _broadcast(x: Array, b: Array) -> tuple[Array, Array]:
@@ -409,54 +442,22 @@ def _broadcast(x: Array, b: Array) -> tuple[Array, Array]:
     return np.broadcast_to(x, shape), np.broadcast_to(b, shape)
 
 
-def _fill_logsumexp(rows: Rows, x: Array, totals: Array) -> Array:
-    """Write the sums' logarithms into `totals`; return the sums' signs."""
+def _fill_logsumexp(rows: Rows, x: Array, totals: Array) -> None:
+    """Write the sums' logarithms into `totals`."""
     if rows.length == 0:
         totals.fill(-np.inf)
     rows.sweep(kernels(x.dtype).logsumexp, [rows.view(x)], totals)
-    signs: Array = np.where(np.isnan(totals), totals, totals > -np.inf)
+
+
+def _fill_weighted(rows: Rows, x: Array, b: Array, totals: Array, *, negative: bool) -> Array:
+    """Write the logarithms of the sums of ``b * exp(x)``, NaN below 0 unless `negative`.
+
+    Return the sums' signs.
+    """
+    totals.fill(-np.inf)
+    signs = np.zeros_like(totals)
+    for block in rows.blocks(rows.view(x), rows.view(b), totals, signs):
+        weighted_logsumexp(*block)
+    if not negative:
+        totals[signs < 0] = np.nan
     return signs
-
-
-def _fill_weighted(x: Array, b: Array, totals: Array, *, negative: bool) -> Array:
-    """Do the same for sums of ``b * exp(x)``; one below 0 is NaN unless `negative` is allowed."""
-    wide = sum_dtype(x.dtype)
-    x = np.where(b == 0, -np.inf, x.astype(wide))
-    log, sign = _weighted_logsumexp(x, b.astype(wide)) if x.shape[-1] else (-np.inf, 0.0)
-    with np.errstate(all="ignore"):
-        totals[...] = log if negative else np.where(np.less(sign, 0), np.nan, log)
-    return np.full_like(totals, sign)
-
-
-def _weighted_logsumexp(x: Array, b: Array) -> tuple[Array, Array]:
-    with np.errstate(all="ignore"):
-        peak = np.argmax(x + np.log(np.abs(b)), axis=-1, keepdims=True)
-        shift = np.take_along_axis(x, peak, -1)
-        shift = np.where(np.isfinite(shift), shift, 0)
-        terms = _weighted_exp(b, x, shift)
-        top = np.take_along_axis(terms, peak, -1)[..., 0]
-        np.put_along_axis(terms, peak, 0, -1)
-        rest = np.sum(terms, axis=-1) * np.sign(top)
-        total = np.abs(top) + rest
-        beyond = (np.abs(top) - 1) + rest  # total - 1, but without the rounding of the total
-        log = np.where(np.abs(beyond) < 0.5, np.log1p(beyond), np.log(np.abs(total)))
-        log, sign = log + shift[..., 0], np.sign(top) * np.sign(total)
-
-        # Rows that hold NaN or an infinity (but -inf in x is only a term of 0).
-        special = ~np.all(np.isfinite(b) & (x < np.inf), axis=-1)
-        total = np.sum(b * np.where(np.isfinite(x), 1, np.exp(x)), axis=-1)
-        return (
-            np.where(special, np.log(np.abs(total)), log),
-            np.where(special, np.sign(total), sign),
-        )
-
-
-def _weighted_exp(b: Array, x: Array, shift: Array) -> Array:
-    """Return ``b * exp(x - shift)``, with the rounding error of the difference made good."""
-    difference = x - shift
-    back = difference - x
-    error = (x - (difference - back)) - (shift + back)
-    root = np.exp(difference / 2)  # its square may overflow, where a tiny b makes up for it
-    value = b * root * root
-    value += value * np.where(np.isfinite(error), error, 0)
-    return value

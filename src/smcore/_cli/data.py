@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .errors import CliError
+from .errors import CliError, reading
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.int64]
@@ -243,14 +241,11 @@ def _read_npz(path: Path, target: str) -> Dataset:
 
 
 def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
+    with reading(str(path), "an .npz archive"):
         archive = np.load(path)
         if isinstance(archive, np.lib.npyio.NpzFile):
             with archive:
                 return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ValueError) and "Object arrays" in str(error):
-            raise CliError(f"{path}: holds an array of Python objects") from None
     raise CliError(f"{path}: is not an .npz archive")
 
 
@@ -272,6 +267,11 @@ def _npz_labels(labels: NDArray[Any], place: str) -> NDArray[Any]:
     if labels.dtype.kind == "f":
         _check_finite(labels, place)
         if np.array_equal(labels, np.rint(labels)):
+            beyond = np.flatnonzero(np.abs(labels) >= 2.0**63)
+            if len(beyond):
+                raise CliError(
+                    f"{place}, index [{beyond[0]}]: {labels[beyond[0]]} is too large for a label"
+                )
             return labels.astype(np.int64)
     raise CliError(f"{place}: holds {labels.dtype} values, neither text nor whole numbers")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import smcore
 
 from .errors import CliError
-from .matrices import DECIMALS, Floats, holds, print_matrix, read_matrix, read_vector
+from .matrices import DECIMALS, Floats, judge, print_matrix, read_beside, read_matrix, read_vector
 
 EXAMPLE_X = (0.1, 0.5, 0.4)
 EXAMPLE_W = (
@@ -18,45 +21,117 @@ EXAMPLE_W = (
     (0.6, 0.7, 0.8, 0.9, 0.1),
     (0.11, 0.12, 0.13, 0.14, 0.15),
 )
+LONGEST = 30  # name
 MOST_ENTRIES = 10**7  # of dS/dW: more cannot be looked at
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is explained: a row, standardised as the weights expect it, and a layer."""
+
+    row: Floats  # as it was given
+    mean: Floats
+    scale: Floats
+    W: Floats
+    b: Floats
+    features: Sequence[str]  # their names, or none
+    classes: Sequence[str]
+
+    @property
+    def x(self) -> Floats:
+        """The input of the layer."""
+        return (self.row - self.mean) / self.scale
+
+    @property
+    def is_standardised(self) -> bool:
+        """Tell whether the input is another than the row."""
+        return bool(self.mean.any() or (self.scale != 1).any())
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the command: read the arrays, then print every step."""
-    x, W, b = _operands(arguments)
-    h = _explain_forward(x, W, b)
-    product = _explain_first_principles(x, h)
-    _explain_shortcut(x, h, product)
-    _explain_loss(x, W, b)
+    layer = _layer(arguments)
+    h = _explain_forward(layer)
+    product = _explain_first_principles(layer.x, h)
+    _explain_shortcut(layer.x, h, product)
+    _explain_loss(layer)
 
 
-def _operands(arguments: argparse.Namespace) -> tuple[Floats, Floats, Floats]:
+def _layer(arguments: argparse.Namespace) -> Layer:
     W = np.array(EXAMPLE_W) if arguments.W is None else read_matrix("W", arguments.W)
-    x = np.array(EXAMPLE_X) if arguments.x is None else read_vector("x", arguments.x)
     n_inputs, n_outputs = W.shape
-    if arguments.b is not None:
-        b = read_vector("b", arguments.b)
-    elif arguments.W is not None and holds(arguments.W, "b"):
-        b = read_vector("b", arguments.W)
-    else:
-        b = np.zeros(n_outputs)
-    if len(x) != n_inputs:
-        raise CliError(f"argument --x: has length {len(x)}, W has {n_inputs} rows")
-    if len(b) != n_outputs:
-        raise CliError(f"argument --b: has length {len(b)}, W has {n_outputs} columns")
     if n_inputs * n_outputs**2 > MOST_ENTRIES:
         raise CliError(
             f"argument --W: {n_inputs} x {n_outputs} is too large to be explained: dS/dW would "
             f"hold {n_inputs * n_outputs**2} numbers, more than {MOST_ENTRIES}"
         )
-    return x, W, b
+    if arguments.x is not None:
+        row = read_vector("x", arguments.x)
+    elif arguments.W is None:
+        row = np.array(EXAMPLE_X)
+    else:
+        raise CliError(f"argument --x: is wanted with --W: {n_inputs} numbers, one per row of W")
+    if len(row) != n_inputs:
+        raise CliError(f"argument --x: has length {len(row)}, W has {n_inputs} rows")
+    beside = {} if arguments.W is None else read_beside("W", arguments.W)
+    place = f"argument --W: {arguments.W}"
+    if arguments.b is not None:
+        b = read_vector("b", arguments.b)
+        if len(b) != n_outputs:
+            raise CliError(f"argument --b: has length {len(b)}, W has {n_outputs} columns")
+    else:
+        b = _numbers_beside(beside, "b", np.zeros(n_outputs), place)
+    layer = Layer(
+        row=row,
+        mean=_numbers_beside(beside, "mean", np.zeros(n_inputs), place),
+        scale=_numbers_beside(beside, "scale", np.ones(n_inputs), place),
+        W=W,
+        b=b,
+        features=_names_beside(beside, "features", n_inputs, place),
+        classes=_names_beside(beside, "classes", n_outputs, place),
+    )
+    if not layer.scale.all():
+        raise CliError(f"{place}, array 'scale': holds 0")
+    return layer
 
 
-def _explain_forward(x: Floats, W: Floats, b: Floats) -> Floats:
+def _numbers_beside(
+    beside: Mapping[str, NDArray[Any]], name: str, default: Floats, place: str
+) -> Floats:
+    """Return an array that lies beside W, as long as `default`, which stands for none."""
+    if name not in beside:
+        return default
+    array = judge(beside[name], f"{place}, array {name!r}").ravel()
+    if array.shape != default.shape:
+        raise CliError(
+            f"{place}, array {name!r}: has length {array.size}, the layer needs {default.size}"
+        )
+    return array
+
+
+def _names_beside(
+    beside: Mapping[str, NDArray[Any]], name: str, count: int, place: str
+) -> Sequence[str]:
+    if name not in beside:
+        return []
+    names = beside[name]
+    if names.shape != (count,):
+        raise CliError(
+            f"{place}, array {name!r}: has shape {names.shape}, the layer needs ({count},)"
+        )
+    return [str(value) for value in names.tolist()]
+
+
+def _explain_forward(layer: Layer) -> Floats:
     """Print the operands, Z and h; return h."""
+    x, W, b = layer.x, layer.W, layer.b
     n_inputs, n_outputs = W.shape
     inputs, scores = _names("x", n_inputs), _names("Z", n_outputs)
     print(f"The softmax layer h = softmax(W^T x + b): {n_inputs} inputs, {n_outputs} outputs")
+    if layer.features or layer.is_standardised:
+        columns = np.stack([layer.row, layer.mean, layer.scale, x], axis=1)
+        named = _named("x", layer.features, n_inputs)
+        _show("x = (row - mean) / scale", columns, named, ["row", "mean", "scale", "x"])
     _show("x, the input", x, [""], inputs)
     _show("W, the weights", W, inputs, scores)
     if b.any():
@@ -73,6 +148,10 @@ def _explain_forward(x: Floats, W: Floats, b: Floats) -> Floats:
     )
     _show("h = softmax_layer(x, W, b)", h, [""], _names("S", n_outputs))
     print(f"  They sum to {h.sum():.12g}.")
+    if layer.classes:
+        _show("The same by class", h[:, np.newaxis], _named("S", layer.classes, n_outputs), ["h"])
+        best = int(h.argmax())
+        print(f"  The most probable class is {layer.classes[best]}, at {h[best]:.1%}.")
     return h
 
 
@@ -133,13 +212,15 @@ def _explain_shortcut(x: Floats, h: Floats, product: Floats) -> None:
     print("  alike moves no weight. It takes a loss, which tells the outputs apart.")
 
 
-def _explain_loss(x: Floats, W: Floats, b: Floats) -> None:
+def _explain_loss(layer: Layer) -> None:
     """Print the gradient that a loss sends to the weights."""
+    x, W, b = layer.x, layer.W, layer.b
     target = np.zeros(1, dtype=np.int64)
+    first = f" ({layer.classes[0]})" if layer.classes else ""
     loss, (_, dL_dW, _) = smcore.linear_cross_entropy_with_grad(x[np.newaxis], W, target, b)
     _step(
         9,
-        "A loss: the cross-entropy L = -log S[0], where class 0 is the right one",
+        f"A loss: the cross-entropy L = -log S[0], where class 0{first} is the right one",
         "dL/dW[j,i] = (S[i] - (1 if i == 0 else 0)) * x[j]",
     )
     print(f"  L = {float(loss):.{DECIMALS}f}")
@@ -150,6 +231,12 @@ def _explain_loss(x: Floats, W: Floats, b: Floats) -> None:
 
 def _names(letter: str, count: int) -> list[str]:
     return [f"{letter}[{i}]" for i in range(count)]
+
+
+def _named(letter: str, names: Sequence[str], count: int) -> list[str]:
+    """Name the numbers by what they stand for, too, if that is known."""
+    short = [name if len(name) <= LONGEST else name[: LONGEST - 3] + "..." for name in names]
+    return [f"{letter}[{i}] {short[i] if short else ''}".rstrip() for i in range(count)]
 
 
 def _weight_names(n_inputs: int, n_outputs: int) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CliError
+from .errors import CliError, reading
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -31,14 +29,14 @@ def read_matrix(option: str, text: str) -> Floats:
     try:
         if suffix == ".csv":
             return _parse(path.read_text("utf-8-sig").splitlines(), str(path))
-        array = _load(path, option)
+        array = _load(path, option, f"argument --{option}: {path}")
     except FileNotFoundError:
         raise CliError(f"argument --{option}: {path}: no such file") from None
     except OSError as error:
         raise CliError(f"argument --{option}: {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise CliError(f"argument --{option}: {path}: is not UTF-8 text") from None
-    return _judge(array, f"argument --{option}: {path}")
+    return judge(array, f"argument --{option}: {path}")
 
 
 def read_vector(option: str, text: str) -> Floats:
@@ -49,12 +47,13 @@ def read_vector(option: str, text: str) -> Floats:
     return matrix.ravel()
 
 
-def holds(text: str, name: str) -> bool:
-    """Tell whether `text` is an .npz file with an array of that name."""
-    if Path(text).suffix.lower() != ".npz":
-        return False
-    with np.load(text) as archive:
-        return name in archive
+def read_beside(option: str, text: str) -> dict[str, NDArray[Any]]:
+    """Read all arrays of the file given as ``--option text``, if it is an .npz."""
+    path = Path(text)
+    if path.suffix.lower() != ".npz":
+        return {}
+    with reading(f"argument --{option}: {path}", "a NumPy file of numbers"), np.load(path) as found:
+        return dict(found)
 
 
 def _parse(lines: Sequence[str], place: str) -> Floats:
@@ -75,11 +74,11 @@ def _parse(lines: Sequence[str], place: str) -> Floats:
                 raise CliError(f"{spot}, column {column}: {field!r} is not a number") from None
     if not rows:
         raise CliError(f"{place}: holds no numbers")
-    return _judge(np.array(rows), place)
+    return judge(np.array(rows), place)
 
 
-def _load(path: Path, name: str) -> NDArray[Any]:
-    try:
+def _load(path: Path, name: str, place: str) -> NDArray[Any]:
+    with reading(place, "a NumPy file of numbers"):
         loaded = np.load(path)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             return np.asarray(loaded)
@@ -87,12 +86,11 @@ def _load(path: Path, name: str) -> NDArray[Any]:
             if name in loaded:
                 return np.asarray(loaded[name])
             names = ", ".join(map(repr, loaded)) or "none"
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise CliError(f"argument --{name}: {path}: is not a NumPy file of numbers") from None
-    raise CliError(f"argument --{name}: {path}: no array {name!r}; there are {names}")
+    raise CliError(f"{place}: no array {name!r}; there are {names}")
 
 
-def _judge(array: NDArray[Any], place: str) -> Floats:
+def judge(array: NDArray[Any], place: str) -> Floats:
+    """Return a matrix of finite numbers, a vector as one row."""
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or not array.size:
         raise CliError(f"{place}: is {array.dtype} of shape {array.shape}, not a matrix of numbers")
     matrix = np.atleast_2d(array.astype(np.float64))

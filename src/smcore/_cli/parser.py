@@ -56,9 +56,13 @@ EXPLAIN_EPILOG = """\
 An ARRAY is written out, rows separated by semicolons ("1,2;3,4"), or is a file: .csv (numbers
 only, no header), .npy, or .npz (the array of that name: W, x or b).
 
+What else is in the .npz given as --W is used, as train writes it: b, mean and scale, by which x is
+standardised, and the names of features and classes.
+
 examples:
   python -m smcore explain
-  python -m smcore explain --W "1,2,0;0,1,1" --x=-1,0.5"""
+  python -m smcore explain --W "1,2,0;0,1,1" --x=-1,0.5
+  python -m smcore explain --W smcore-train/weights.npz --x row.csv"""
 
 BENCH_DESCRIPTION = """\
 Time smcore beside every peer that is installed, on the same work: in one process, on as many
@@ -189,7 +193,7 @@ def _add_train_arguments(parser: Parser) -> None:
 def _add_explain_arguments(parser: Parser) -> None:
     for name, text in (
         ("--W", "weights, one row per input and one column per output (default: built in, 3 x 5)"),
-        ("--x", "input, one number per row of W (default: built in)"),
+        ("--x", "input, one number per row of W (default: built in, if W is)"),
         ("--b", "bias, one number per column of W (default: that of the .npz given as --W, or 0)"),
     ):
         parser.add_argument(name, metavar="ARRAY", help=text)
