@@ -216,14 +216,15 @@ static slope slope_by(double factor) {
 static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
                            const smc_targets *how, slope *d) {
   const scaling scale = scaling_by(1, is_across(t));
-  const vec zero = v_set1(0), one = v_set1(1);
-  const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
+  const vec zero = v_set1(0), one = v_set1(1), infinity = v_set1((real)INFINITY);
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
   vec excess = log1p_of_pair(pair_quotient(s->sum, e, v_div(one, e.hi))).hi;
-  vec log = v_add(excess, undefined);
-  vec lse = v_add(s->m, v_select(v_eq(undefined, zero), excess, s->nan));
+  vec lse = v_add(s->m, v_select(v_lt(v_abs(s->m), infinity), excess, s->nan));
   pair others = a->others;
   vec mass = pair_value(pair_add(others, a->peak));
+  /* NaN if the maximum is infinite, or the mass */
+  const vec undefined = v_add(v_sub(s->m, s->m), v_sub(mass, mass));
+  vec log = v_add(excess, undefined);
   vec far = v_mul(a->at_label, v_sub(s->m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
   vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
@@ -245,7 +246,7 @@ static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const
   const vec raised = v_select(small, v_set1(SMC_C(LIFTED)), one);
   d->per_exp = pair_quotient(all, pair_times_power(total, d->lowered), v_mul(inverse, raised));
   d->tail = pair_value(pair_quotient(s->sum, total, inverse));
-  d->peak = v_select(v_lt(d->tail, v_set1(SMC_TAIL_MAX)), e.hi, v_set1((real)INFINITY));
+  d->peak = v_select(v_lt(d->tail, v_set1(SMC_TAIL_MAX)), e.hi, infinity);
   d->at_peak = v_mul(times_factor(pair_value(others), d), v_sub(one, d->tail));
 }
 

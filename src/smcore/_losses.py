@@ -154,6 +154,7 @@ def cross_entropy(
     where :math:`t_c` is 1 for :math:`c = y`, else 0, or the probability given. The bracket is
     computed as a sum of two terms that are not negative, so nothing cancels: a sure prediction
     keeps its small loss. A class with :math:`a_c = 0` adds nothing, even if its logit is -inf.
+    A probability that is infinite or NaN makes the loss of its row NaN.
 
     Examples
     --------
@@ -590,7 +591,7 @@ class _Criterion:
         backend = kernels(dtype)
         with np.errstate(all="ignore"):
             on, off = 1 - self.smoothing, self.smoothing / self.rows.length
-            factor = 1 / self.divisor if self.divisor else 0.0
+            factor = 1 / self.divisor if self.divisor else 1.0
         how = (self.weight, on, off, self.z_loss, factor)
 
         def run(
@@ -598,8 +599,17 @@ class _Criterion:
         ) -> None:
             labels, soft = (target, None) if target.dtype == np.int64 else (None, target)
             backend.cross_entropy(x, labels, soft, *how, losses, lse, gradient)
+            if gradient is not None and not self.divisor:
+                self.divide_by_zero(gradient, labels)
 
         return run
+
+    def divide_by_zero(self, gradient: Array, labels: Array | None) -> None:
+        """Do to a gradient what becomes of the loss; rows that are ignored still have none."""
+        counted = True if labels is None else (labels != _IGNORED)[..., np.newaxis]
+        with np.errstate(all="ignore"):
+            zero = gradient.dtype.type(self.divisor)
+            np.divide(gradient, zero, out=gradient, where=counted)
 
     def results(self, losses: Array, lse: Array, dtype: DType) -> tuple[Any, Any]:
         """Return the loss, reduced, and the logsumexp, in `dtype`."""
