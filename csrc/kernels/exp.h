@@ -95,10 +95,11 @@ typedef struct {
   vec origin; /* ROUNDER + OCTAVE (BIAS + LIFT - N): n is rounded, and found, relative to it */
 } shift;
 
-/* Of a scale of at least 2^LARGE no argument is finite but 0; one of less than the square of the least normal number
- * changes no result. */
+/* Of a scale of at least 2^LARGE no argument is finite but 0; and of one of less than 2^(LEAST + SMALL) none changes a
+ * result but that of -inf, for which the reach is a float. */
 SMC_INLINE scaling scaling_by(double factor, int across) {
-  enum { LEAST = 1 - SMC_C(BIAS), MOST = SMC_C(BIAS) - 1, LARGE = 2 * SMC_C(BIAS) + 30 };
+  enum { LEAST = 1 - SMC_C(BIAS), MOST = SMC_C(BIAS) - 1 };
+  enum { SMALL = LEAST + 16, LARGE = 2 * SMC_C(BIAS) + 30 };
   const double sign = factor < 0 ? -1 : 1;
   int exponent = 1, first = 0, twice = 0;
   double fraction = 0.5;
@@ -107,8 +108,7 @@ SMC_INLINE scaling scaling_by(double factor, int across) {
   if (exponent < 0) first = exponent > LEAST ? exponent : LEAST;
   if (exponent > MOST) twice = (exponent - MOST + 1) / 2;
   const int left = exponent - first - 2 * twice;
-  const double size = ldexp(2 * fraction, left > LEAST ? left : LEAST);
-  const double reach = 2 * SMC_C(SHIFT_LIMIT) / size;
+  const double size = ldexp(2 * fraction, left > SMALL ? left : SMALL);
   const real magnitude = (real)size, infinity = (real)INFINITY;
   return (scaling){.active = factor != 1,
                    .grows = twice > 0,
@@ -116,7 +116,7 @@ SMC_INLINE scaling scaling_by(double factor, int across) {
                    .grow = v_set1((real)ldexp(1, twice)),
                    .magnitude = v_set1(magnitude),
                    .rest = v_set1((real)(size - magnitude)),
-                   .reach = v_set1(-(real)(reach < SMC_C(MAX) ? reach : SMC_C(MAX))),
+                   .reach = v_set1((real)(-2 * SMC_C(SHIFT_LIMIT) / size)),
                    .vacant = v_set1(across ? 0 : (real)-sign * infinity)};
 }
 
@@ -210,7 +210,7 @@ SMC_INLINE int is_general(const scaling *scale, const shift *s) {
 /* What exp is taken of, for x - center: its product with the scale, and the error of that product.  Nothing here
  * overflows or is infinite, as infinity less infinity would be NaN. */
 SMC_INLINE pair scaled_argument(vec x, vec center, const scaling *scale) {
-  const vec least = v_sub(v_max(v_set1(0), center), v_set1(SMC_C(MAX) / 2));
+  const vec least = v_sub(v_max(v_set1(0), center), v_set1(SMC_C(MAX)));
   const vec distance = v_max(scale->reach, grown(v_sub(v_max(least, x), center), scale));
   const vec product = v_mul(distance, scale->magnitude);
   const vec error = v_mul_err(distance, scale->magnitude, product);
