@@ -65,7 +65,7 @@ typedef struct {
  * first is either. */
 typedef struct {
   vec unit, factor;
-  vec lowered;  /* a power of two, by which exponentials are multiplied before: 1, or where A is so small that per_exp
+  vec lowered; /* a power of two, by which exponentials are multiplied before: 1, or where A is so small that per_exp
                  * would be no normal number, 2^-LIFT, for those that lose digits make no results */
   pair per_exp; /* factor A/(S lowered): the gradient's part for each unit of an exponential */
   vec tail;     /* S'/S, which is 1 - s_k at the peak */
@@ -197,9 +197,7 @@ SMC_INLINE void add_label(targets *a, vec m) {
   a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
 }
 
-SMC_INLINE vec times_factor(vec a, const slope *g) {
-  return v_mul(v_mul(a, g->unit), g->factor);
-}
+SMC_INLINE vec times_factor(vec a, const slope *g) { return v_mul(v_mul(a, g->unit), g->factor); }
 
 static slope slope_by(double factor) {
   enum { LARGEST = SMC_C(BIAS) - 1 };
@@ -251,9 +249,9 @@ static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const
 }
 
 SMC_INLINE slope slope_of_strand(const tile *t, size_t u, const slope *g) {
-  return (slope){of_strand(t, u, &g->unit),         of_strand(t, u, &g->factor),
-                 of_strand(t, u, &g->lowered),      pair_of_strand(t, u, &g->per_exp),
-                 of_strand(t, u, &g->tail),         of_strand(t, u, &g->peak),
+  return (slope){of_strand(t, u, &g->unit),    of_strand(t, u, &g->factor),
+                 of_strand(t, u, &g->lowered), pair_of_strand(t, u, &g->per_exp),
+                 of_strand(t, u, &g->tail),    of_strand(t, u, &g->peak),
                  of_strand(t, u, &g->at_peak)};
 }
 

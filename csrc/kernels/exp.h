@@ -83,7 +83,7 @@ typedef struct {
   int active; /* scale is not 1 */
   int grows;  /* nor is grow */
   vec unit, grow, magnitude, rest;
-  vec reach;  /* what is below it, of a difference multiplied by grow, is no term that counts */
+  vec reach; /* what is below it, of a difference multiplied by grow, is no term that counts */
   vec vacant; /* what stands for x in a lane without data: nothing beside a row's maximum, along; across,
                * where it would be the maximum, a harmless number */
 } scaling;
