@@ -187,6 +187,26 @@ def test_peak_of_log_softmax_is_exact_in_the_tail(sm, native_dtype):
     truth.assert_ulps(log_s, truth.mp_log_softmax(x)[:, 9 // 2], 3)
 
 
+def test_tails_of_many_subnormal_terms(sm, dtype):
+    """Terms that have few digits left, or none, add up to one that has more."""
+    deepest = float(np.log(2.0) * truth.format_of(dtype).lowest)
+    x = np.full((4, 10_001), -np.inf).astype(dtype)
+    for row, depth in zip(x, (0.3, -0.2, -2.0, -5.0), strict=True):
+        row[:], row[0] = deepest + depth, 0
+    e = truth.exp(truth.mpf(x[:, 1]))
+    tail = 10_000 * e
+    share, log = e / (1 + tail), truth.log1p(tail)
+    s, log_s = sm.softmax(x), sm.log_softmax(x)
+    assert (s[:, 2:] == s[:, 1:2]).all()
+    truth.assert_ulps(s[:, 1], share, limit(dtype), "softmax")
+    truth.assert_ulps(log_s[:, 0], -log, limit(dtype), "log_softmax")
+    loss, gradient = sm.cross_entropy_with_grad(x, [0] * 4, reduction="none")
+    assert (gradient[:, 2:] == gradient[:, 1:2]).all()
+    truth.assert_ulps(loss, log, limit(dtype), "loss")
+    truth.assert_ulps(gradient[:, 0], -tail / (1 + tail), limit(dtype), "gradient")
+    truth.assert_ulps(gradient[:, 1], share, limit(dtype), "gradient")
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5, -1.0, float(np.float32(0.1)), 1000.0, -37.5, 2.0**-30])
 def test_scale_argument(sm, dtype, scale):
     """softmax(scale·x) as if the product were exact."""
@@ -200,6 +220,91 @@ def test_scale_argument(sm, dtype, scale):
     truth.assert_ulps(
         sm.log_softmax(x, scale=scale), scaled - truth.log(total), limit(dtype), "log_softmax"
     )
+
+
+SCALES = (
+    *(5e-324, 1e-320, -1e-310, 1e-300, 1e-200, -1e-60, 1e-46, 1e-39, 1e-20, 0.3),
+    *(19999999.0, 3.3e15, 1e20, -1.7e38, 3.4e38, 1e45, 1e60, -1e80, 1e160, 1e300, 1.7e308),
+)
+"""Any double is one: of the range of each dtype, at its ends, and far beyond."""
+
+SCALED_LENGTHS = (1, 3, 17, 129, 300)
+
+
+@cache
+def scaled_rows(name: str, scale: float, k: int) -> tuple[np.ndarray, truth.Exact, truth.Exact]:
+    """Rows whose arguments are moderate, if such numbers there are, or large; and the truth."""
+    dtype = dtype_named(name)
+    rng = np.random.default_rng(k)
+    spread = np.array([1, 30, 700])[:, np.newaxis]
+    arguments = rng.standard_normal((3, k)) * spread + [[0], [100], [-5000]]
+    most = largest(dtype)
+    with np.errstate(all="ignore"):
+        x = np.clip(np.nan_to_num(arguments / scale, posinf=most, neginf=-most), -most, most)
+        x = np.concatenate([x, rng.choice([-most, 0, most / 2, most], (1, k))]).astype(dtype)
+    scaled = truth.mpf(x) * truth.mpmath.mpf(scale)
+    return x, *truth.mp_forward(scaled)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_scale_of_any_size(sm, dtype, scale):
+    """Along rows and down columns, of many lengths, and of a row alone."""
+    for k in SCALED_LENGTHS:
+        x, softmax, log_softmax = scaled_rows(dtype.name, scale, k)
+        for name, exact in [("softmax", softmax), ("log_softmax", log_softmax)]:
+            function = getattr(sm, name)
+            columns = np.tile(x, (10, 1)).T.copy()
+            for what, got in [
+                ("rows", function(x, scale=scale)),
+                ("columns", function(columns, axis=0, scale=scale).T[: len(x)]),
+                ("alone", np.stack([function(row, scale=scale) for row in x])),
+                ("where", function(x, scale=scale, where=np.full(k, True))),
+            ]:
+                truth.assert_ulps(got, exact, limit(dtype), f"{name}, {k} classes, {what}")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_scale_of_any_size_and_where(sm, dtype, scale):
+    """What is hidden is as if it were not there."""
+    for k in (3, 40):
+        x, *_ = scaled_rows(dtype.name, scale, k)
+        shown = np.arange(k) % 3 != 1
+        with np.errstate(invalid="ignore"):
+            x_shown = truth.mpf(x[:, shown]) * truth.mpmath.mpf(scale)
+        softmax, log_softmax = truth.mp_forward(x_shown)
+        x = np.where(shown, x, np.array(np.nan, dtype))
+        for name, exact in [("softmax", softmax), ("log_softmax", log_softmax)]:
+            got = getattr(sm, name)(x, scale=scale, where=shown)
+            truth.assert_ulps(got[:, shown], exact, limit(dtype), f"{name}, {k} classes")
+            assert (got[:, ~shown] == (0 if name == "softmax" else -np.inf)).all()
+
+
+# ---- More ties than a float32 can count ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, k", [("float16", 2**24 + 2), ("float32", 2**25)])
+def test_ties_without_number(sm, name, k):
+    """Rows of one value, along and down, of which no sum or count drifts."""
+    if sm.backend() == "numpy":
+        pytest.skip("it counts nothing in float32, and takes gigabytes here")
+    log = truth.mpmath.log(k)
+    lse, log_s = truth.mpf(np.zeros(2)) + log, truth.mpf(np.zeros(2)) - log
+    s = truth.mpf(np.ones(2)) / k
+    bound = limit(np.dtype(name))
+    for x, axis in [(np.zeros((k, 2), name), 0), (np.zeros((1, k), name), 1)]:
+        ends = [0, -1]
+        columns = 2 if axis == 0 else 1
+        truth.assert_ulps(sm.logsumexp(x, axis), lse[:columns], bound, "logsumexp")
+        for function, exact in [(sm.log_softmax, log_s), (sm.softmax, s)]:
+            got = np.moveaxis(function(x, axis, out=x), axis, -1)
+            truth.assert_ulps(got[0, ends], exact, bound, function.__name__)
+            assert (got == got[0, 0]).all()
+            x.fill(0)
+        label = np.zeros(columns, int)
+        loss = sm.cross_entropy(x, label, axis=axis, reduction="none")
+        truth.assert_ulps(loss, lse[:columns], bound, "cross_entropy")
+        smooth = sm.cross_entropy(x, label, axis=axis, reduction="none", label_smoothing=0.3)
+        truth.assert_ulps(smooth, lse[:columns], 2 * bound, "cross_entropy, smoothed")
 
 
 # Rows for which a hundred million random values came out worst on some target or another

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -207,6 +208,43 @@ def test_scale_zero_is_uniform(sm, dtype):
     truth.assert_ulps(sm.log_softmax(x, scale=0.0), truth.mp_log_softmax(np.zeros(4)), 1)
 
 
+@pytest.mark.parametrize("scale", [0.0, -0.0])
+@pytest.mark.parametrize("k", [*LENGTHS, 127, 128, 129, 257, 2051, 140_001])
+def test_scale_zero_at_every_length(sm, dtype, rng, k, scale):
+    """Uniform whatever is finite, and NaN beside what is not: 0 times infinity."""
+    x = (rng.standard_normal((6 if k < 10_000 else 2, k)) * 1e4).astype(dtype)
+    ones = truth.mpf(np.ones(1))
+    for layout in (lambda a: a, np.asfortranarray, lambda a: a[:, ::-1], lambda a: a[:1]):
+        s, log_s = (f(layout(x), scale=scale) for f in (sm.softmax, sm.log_softmax))
+        truth.assert_ulps(s[0, :1], ones / k, 1)
+        truth.assert_ulps(log_s[0, :1], -truth.log(ones * k), 1)
+        assert (s == s[0, 0]).all() and (log_s == log_s[0, 0]).all()
+    for value in (INF, -INF, NAN):
+        x[0, k // 2] = value
+        for function in (sm.softmax, sm.log_softmax):
+            got = function(x, scale=scale)
+            assert np.isnan(got[0]).all() and np.isfinite(got[1:].astype(float)).all()
+    if k > 2:
+        where = np.arange(k) != k // 2
+        got = sm.softmax(x, scale=scale, where=where)
+        assert (got[:, k // 2] == 0).all() and (got[:, where] == got[0, 0]).all()
+
+
+@pytest.mark.parametrize("scale", [0.3, 19999999.0, 3.3e15, 1e30, 1e300, 1e-46, 1e-320])
+@pytest.mark.parametrize("k", [2, 3, 17, 129, 300, 5001])
+def test_minus_infinity_at_every_scale(sm, dtype, rng, scale, k):
+    """It is nothing, and its logarithm what it was."""
+    x = rng.standard_normal((3, k)).astype(dtype)
+    x[:, k // 2] = -INF
+    for layout in (lambda a: a, np.asfortranarray, lambda a: a[:1]):
+        given = layout(x)
+        s, log_s = sm.softmax(given, scale=scale), sm.log_softmax(given, scale=scale)
+        assert (s[:, k // 2] == 0).all() and (log_s[:, k // 2] == -INF).all()
+        assert not np.isnan(log_s.astype(float)).any()
+        others = np.delete(np.arange(k), k // 2)
+        same(s[:, others].max(-1) > 0, True)
+
+
 @pytest.mark.parametrize("edge", ROWS)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_negative_scale_is_softmax_of_the_negated(sm, dtype, rng, edge, name):
@@ -269,3 +307,64 @@ def test_losses_are_finite_for_finite_logits(sm, dtype):
     x = np.array([[half, -half, 0], [0, -half, half]]).astype(dtype)
     loss, gradient = sm.cross_entropy_with_grad(x, [1, 0])
     assert np.isfinite(loss) and np.isfinite(gradient.astype(float)).all()
+
+
+# ---- No floating-point flag is left behind -------------------------------------------------------
+
+
+def call_observed(function: Callable[[], Any]) -> Any:
+    """What NumPy does inside a loop of its own: flags that are set afterwards are errors.
+
+    But for underflow, which is no less than true of exponentials that come to nothing.
+    """
+    found = []
+    with np.errstate(all="raise", under="ignore"):
+        np.frompyfunc(lambda _: found.append(function()), 1, 1)(0)
+    return found[0]
+
+
+def test_flags_are_observed():
+    def overflow():
+        with np.errstate(all="ignore"):
+            return np.float32(1e30) * np.float32(1e30)
+
+    with pytest.raises(FloatingPointError):
+        call_observed(overflow)
+
+
+@every({name: o for name, o in OPERATIONS.items() if o.name != "linear_weight_jacobian"})
+def test_no_flag_is_left_behind(sm, native_dtype, rng, operation):
+    """By rows alone, by a few, or by many, of every length up to some vectors."""
+    for k in range(1, 301) if operation.rowwise else (1, 2, 3, 5, 17, 33):
+        leads = [(), (3,)] + [(70,)] * (k % 16 == 1 and "jacobian" not in operation.name)
+        for lead in leads if operation.rowwise else [(3,)]:
+            operands = operation.draw(rng, native_dtype, lead, k)
+            call_observed(partial(operation, sm.package, operands))
+
+
+@pytest.mark.parametrize("kind", ["far up", "far down", "spread", "huge", "tiny", "ties"])
+def test_no_flag_is_left_behind_at_the_ends_of_the_range(sm, native_dtype, rng, kind):
+    """Where all results are finite."""
+    package, big = sm.package, largest(native_dtype)
+    lengths = (1, 3, 10, 100, 129, 300, 5001, 200_001)
+    for shape, axis in [
+        *[((k,), -1) for k in lengths if k < 10_000 or package.backend() != "numpy"],
+        *[((20, k), -1) for k in lengths if k < 1000],
+        *[((k, 37), 0) for k in (3, 33, 129, 600)],
+    ]:
+        x = {
+            "far up": rng.standard_normal(shape) + 1000,
+            "far down": rng.standard_normal(shape) - 3000,
+            "spread": rng.standard_normal(shape) * 1000,
+            "huge": rng.choice([big, -big, 0, big / 2], shape),
+            "tiny": rng.choice([2.0**-140, 0, -(2.0**-140)], shape),
+            "ties": np.ones(shape),
+        }[kind].astype(native_dtype)
+        label = np.zeros(np.delete(shape, axis), int)
+        loss = partial(package.cross_entropy_with_grad, x, label, reduction="none")
+        calls = [partial(f, x) for f in (package.logsumexp, package.logsumexp_partial)]
+        for scale in (1.0, 0.3, -2.5, 0.0, 1e-46, 1e-300, 1e20):
+            calls += [partial(f, x, scale=scale) for f in (package.softmax, package.log_softmax)]
+        for call in (loss, *calls):
+            if all(np.isfinite(a).all() for a in results(call(axis=axis))):
+                call_observed(partial(call, axis=axis))

@@ -434,6 +434,91 @@ def test_class_weight_zero_hides_an_infinite_loss(sm, native_dtype):
 # ---- Ignored and empty ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.125])
+def test_weights_of_every_size(sm, native_dtype, rng, kind, smoothing):
+    """A power of two in all of them is one in the gradient, unless in that of a mean."""
+    info = np.finfo(native_dtype)
+    for k in (3, 17, 40, 129, 300, 5000):
+        x = (rng.standard_normal((20, k)) * 3).astype(native_dtype)
+        target = rng.integers(k, size=20)
+        target[::4] = np.argmax(x[::4], -1)
+        if kind == "ignoring":
+            target[1::3] = IGNORED
+        if kind == "soft":
+            target = rng.dirichlet(np.ones(k), 20).astype(native_dtype)
+        weight = rng.integers(1, 4, k).astype(native_dtype)
+        for layout in (np.array, np.asfortranarray):
+            for reduction in ("sum", "mean"):
+                keywords = {"label_smoothing": smoothing, "reduction": reduction}
+                plain = sm.cross_entropy_with_grad(layout(x), target, weight=weight, **keywords)
+                for bits in (0.8 * info.minexp, 0.9 * info.maxexp):
+                    power = native_dtype.type(2.0 ** int(bits))
+                    loss, gradient = sm.cross_entropy_with_grad(
+                        layout(x), target, weight=weight * power, **keywords
+                    )
+                    size = 1 if reduction == "mean" and kind != "soft" else power
+                    close = {"rtol": 4 * info.eps, "atol": size * info.tiny + info.tiny * info.eps}
+                    np.testing.assert_allclose(loss, plain[0] * size, **close)
+                    most = 6 * info.eps * np.abs(plain[1] * size).max(-1, keepdims=True)
+                    assert (np.abs(gradient - plain[1] * size) <= most + close["atol"]).all()
+
+
+def test_gradient_of_small_weights(sm):
+    weight = np.full(3, 1e-30, np.float32)
+    x = np.float32([0, 1, 2])
+    got = sm.cross_entropy_with_grad(x, 0, weight=weight, reduction="sum")
+    exact = definition(x[np.newaxis], np.array([0]), weight, 0, "sum")
+    compare(x.dtype, (got[0], got[1][np.newaxis]), exact)
+
+
+@pytest.mark.parametrize("k", [3, 129])
+def test_factors_that_no_float32_holds(sm, rng, k):
+    """The mean's, of weights whose sum is beyond the range."""
+    x = rng.standard_normal((100, k)).astype(np.float32)
+    target, weight = rng.integers(k, size=100), np.full(k, 3e38, np.float32)
+    for smoothing in (0.0, 0.125):
+        keywords = {"label_smoothing": smoothing}
+        got = sm.cross_entropy_with_grad(x, target, weight=weight, **keywords)[1]
+        expected = sm.cross_entropy_with_grad(x, target, **keywords)[1]
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_weights_that_come_to_nothing(sm, dtype):
+    """Loss and gradient are both divided by 0; but a row that is ignored has none."""
+    x = np.array([[0, 1, 2], [3, 1, 0], [1, 1, 1], [0, 0, 1]], dtype)
+    weight = np.array([1, -1, 0], dtype)
+    loss, gradient = sm.cross_entropy_with_grad(x, [0, 1, 2, IGNORED], weight=weight)
+    assert loss == np.inf and sm.cross_entropy(x[:3], [0, 1, 2], weight=weight) == np.inf
+    plain = sm.cross_entropy_with_grad(x, [0, 1, 2, IGNORED], weight=weight, reduction="sum")[1]
+    with np.errstate(all="ignore"):
+        expected = plain[:3].astype(float) / 0
+    np.testing.assert_array_equal(gradient[:3].astype(float), expected)
+    assert (gradient[3] == 0).all()
+    loss, gradient = sm.cross_entropy_with_grad(x, [2, 2, IGNORED, 2], weight=weight)
+    assert np.isnan(loss) and np.isnan(gradient[[0, 1, 3]].astype(float)).all()
+    assert (gradient[2] == 0).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("k", [2, 33, 200, 5000])
+def test_targets_that_are_not_finite(sm, dtype, rng, value, k):
+    """Their rows have neither loss nor gradient; others do not notice."""
+    x = rng.standard_normal((5, k)).astype(dtype)
+    target = np.full((5, k), 0.125).astype(dtype)
+    expected = sm.cross_entropy_with_grad(x, target, reduction="none")
+    peak = int(np.argmax(x[2].astype(float)))
+    for position in {0, k - 1, peak}:
+        hit = target.copy()
+        hit[2, position] = value
+        loss, gradient = sm.cross_entropy_with_grad(x, hit, reduction="none")
+        assert np.isnan(loss[2]) and np.isnan(gradient[2].astype(float)).all()
+        others = [0, 1, 3, 4]
+        assert_identical((loss[others], gradient[others]), tuple(a[others] for a in expected))
+        loss = sm.cross_entropy(x.T, hit.T, axis=0, reduction="none")
+        assert np.isnan(loss[2]) and np.isfinite(loss[others].astype(float)).all()
+
+
 @pytest.mark.parametrize(
     "reduction, expected", [("none", np.zeros(3)), ("sum", 0.0), ("mean", np.nan)]
 )

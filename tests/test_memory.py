@@ -112,6 +112,26 @@ def test_nothing_beyond_the_arrays_is_touched(sm, native_dtype, rng, operation, 
             assert_identical(operation(sm, operands, out=out), expected)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
+@every({name: o for name, o in ROWWISE.items() if "jacobian" not in name})
+@pytest.mark.parametrize("at_end", [True, False])
+def test_nothing_beyond_reversed_rows_is_touched(sm, rng, operation, at_end):
+    """Rows that are packed, of arrays that no cache holds: what is fetched ahead is inside, too."""
+    operands = operation.draw(rng, np.float32, (30208,), 96)
+
+    def guarded(a):
+        return layouts.guarded(a[..., ::-1], at_end=at_end)[..., ::-1]
+
+    with sm.set_num_threads(1):
+        expected = operation(sm, operands)
+        full = operation.full(operands)
+        operands = {name: guarded(a) if name in full else a for name, a in operands.items()}
+        assert_identical(operation(sm, operands), expected)
+        if operation.like:
+            out = guarded(results(expected)[-1])
+            assert_identical(operation(sm, operands, out=out), expected)
+
+
 @every(WITH_OUT)
 @pytest.mark.parametrize("columns", [4, 8, 16, 32])
 def test_columns_beside_the_output_are_not_touched(sm, native_dtype, rng, operation, columns):

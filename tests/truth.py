@@ -134,6 +134,7 @@ def _elementwise(function: Any) -> Any:
 
 exp = _elementwise(mpmath.exp)
 log = _elementwise(mpmath.log)
+log1p = _elementwise(mpmath.log1p)
 
 
 def mpf(a: Any) -> Array:
@@ -171,6 +172,24 @@ def mp_softmax(x: Any) -> Array:
     """exp(x) / Σ exp(x) over the last axis."""
     e = exp(mpf(x))
     return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def mp_forward(x: Array) -> tuple[Exact, Exact]:
+    """Softmax and log_softmax of an object array, whose numbers may be of any size.
+
+    Nothing cancels, so a few digits are enough.  Exponentials of far less than any dtype holds are
+    zero.
+    """
+    with mpmath.workdps(60):
+        peak = np.argmax(x, axis=-1)[..., None]
+        d = x - np.take_along_axis(x, peak, -1)
+        nothing = np.asarray(d < -100_000, bool)
+        e = exp(np.where(nothing, mpmath.mpf(0), d))
+        e[nothing] = mpmath.mpf(0)
+        others = e.copy()
+        np.put_along_axis(others, peak, mpmath.mpf(0), -1)
+        tail = others.sum(-1, keepdims=True)
+        return from_mpf(e / (1 + tail)), from_mpf(d - log1p(tail))
 
 
 def mp_eye(k: int) -> Array:

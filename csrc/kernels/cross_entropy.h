@@ -11,6 +11,8 @@
 
 #define targets SMC_V(targets)
 #define slope SMC_V(slope)
+#define times_factor SMC_V(times_factor)
+#define slope_by SMC_V(slope_by)
 #define rows_of_group SMC_V(rows_of_group)
 #define read_labels SMC_V(read_labels)
 #define are_compared SMC_V(are_compared)
@@ -26,7 +28,7 @@
 #define slope_of_strand SMC_V(slope_of_strand)
 #define gradient_of SMC_V(gradient_of)
 #define spread_gradient SMC_V(spread_gradient)
-#define clear_ignored SMC_V(clear_ignored)
+#define end_gradient SMC_V(end_gradient)
 #define gradient_strand SMC_V(gradient_strand)
 #define gradient_at_labels SMC_V(gradient_at_labels)
 #define gradient_of_packed SMC_V(gradient_of_packed)
@@ -40,6 +42,9 @@
 #ifndef SMC_CROSS_ENTROPY_CONSTANTS
 #define SMC_CROSS_ENTROPY_CONSTANTS
 enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
+/* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits to spare. */
+#define f32_SMALL_MASS 0x1p-32f
+#define f64_SMALL_MASS 0x1p-256
 /* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
 #define SMC_TAIL_MAX ((real)0x1.ffffp-2)
 #endif
@@ -55,10 +60,14 @@ typedef struct {
   real class[SMC_V(lanes)];   /* the same, rounded; negative if it is ignored */
 } targets;
 
-/* What the gradient of a group of rows is made of. */
+/* What the gradient of a group of rows is made of.  The factor is held in two, unit*factor, as it may be beyond the
+ * range of floats where its product with a mass is not; both have half of its exponent, so that no product with the
+ * first is either. */
 typedef struct {
-  vec factor;
-  pair per_exp; /* factor A/S: the gradient's part for each unit of an exponential */
+  vec unit, factor;
+  vec lowered; /* a power of two, by which exponentials are multiplied before: 1, or where A is so small that per_exp
+                 * would be no normal number, 2^-LIFT, for those that lose digits make no results */
+  pair per_exp; /* factor A/(S lowered): the gradient's part for each unit of an exponential */
   vec tail;     /* S'/S, which is 1 - s_k at the peak */
   vec peak;     /* e_k, if by far the largest: no other exponential is the same; else infinity */
   vec at_peak;  /* factor (A - a_k) s_k */
@@ -174,6 +183,8 @@ static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *
     add_term(&others, mass, SMC_TAIL);
     add_term(&distance, way, SMC_TAIL);
     mass = way = zero;
+    if (i % SMC_SUM_STEPS < SMC_SUM_STEPS - 1 && i + 1 < steps_of(n)) continue;
+    others = normalized(others), distance = normalized(distance), a->peak = normalized(a->peak);
   }
   a->others = others, a->distance = distance;
 }
@@ -186,18 +197,32 @@ SMC_INLINE void add_label(targets *a, vec m) {
   a->peak = pair_add(a->peak, (pair){v_select(peak, a->at_label, zero), zero});
 }
 
-/* The loss of the rows in group g, and what their gradient will need. */
-static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
-                            const smc_targets *how) {
+SMC_INLINE vec times_factor(vec a, const slope *g) { return v_mul(v_mul(a, g->unit), g->factor); }
+
+static slope slope_by(double factor) {
+  enum { LARGEST = SMC_C(BIAS) - 1 };
+  int exponent = 0;
+  if (fabs(factor) < (double)INFINITY) (void)frexp(factor, &exponent);
+  const int half = exponent / 2 < -LARGEST  ? -LARGEST
+                   : exponent / 2 > LARGEST ? LARGEST
+                                            : exponent / 2;
+  return (slope){.unit = v_set1((real)ldexp(1, half)),
+                 .factor = v_set1((real)ldexp(factor, -half))};
+}
+
+/* The loss of the rows in group g, and what their gradient will need; of that, the factor is known. */
+static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
+                           const smc_targets *how, slope *d) {
   const scaling scale = scaling_by(1, is_across(t));
-  const vec zero = v_set1(0), one = v_set1(1), factor = v_set1((real)how->factor);
-  const vec undefined = v_sub(s->m, s->m); /* NaN if the maximum is infinite */
+  const vec zero = v_set1(0), one = v_set1(1), infinity = v_set1((real)INFINITY);
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
   vec excess = log1p_of_pair(pair_quotient(s->sum, e, v_div(one, e.hi))).hi;
-  vec log = v_add(excess, undefined);
-  vec lse = v_add(s->m, v_select(v_eq(undefined, zero), excess, s->nan));
+  vec lse = v_add(s->m, v_select(v_lt(v_abs(s->m), infinity), excess, s->nan));
   pair others = a->others;
   vec mass = pair_value(pair_add(others, a->peak));
+  /* NaN if the maximum is infinite, or the mass */
+  const vec undefined = v_add(v_sub(s->m, s->m), v_sub(mass, mass));
+  vec log = v_add(excess, undefined);
   vec far = v_mul(a->at_label, v_sub(s->m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
   vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
@@ -211,26 +236,29 @@ static slope loss_and_slope(const tile *t, size_t g, const softmax_sums *s, cons
   store_results(t, g, loss, how->loss, how->loss_row);
   if (how->lse) store_results(t, g, lse, how->lse, how->lse_row);
 
-  slope d = {.factor = factor};
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);
   vec inverse = v_div(one, total.hi);
-  d.per_exp = pair_quotient((pair){v_mul(factor, mass), zero}, total, inverse);
-  d.tail = pair_value(pair_quotient(s->sum, total, inverse));
-  d.peak = v_select(v_lt(d.tail, v_set1(SMC_TAIL_MAX)), e.hi, v_set1((real)INFINITY));
-  d.at_peak = v_mul(v_mul(factor, pair_value(others)), v_sub(one, d.tail));
-  return d;
+  const pair all = {times_factor(mass, d), zero};
+  const mask small = v_lt(v_abs(all.hi), v_set1(SMC_C(SMALL_MASS)));
+  d->lowered = v_select(small, v_set1(1 / SMC_C(LIFTED)), one);
+  const vec raised = v_select(small, v_set1(SMC_C(LIFTED)), one);
+  d->per_exp = pair_quotient(all, pair_times_power(total, d->lowered), v_mul(inverse, raised));
+  d->tail = pair_value(pair_quotient(s->sum, total, inverse));
+  d->peak = v_select(v_lt(d->tail, v_set1(SMC_TAIL_MAX)), e.hi, infinity);
+  d->at_peak = v_mul(times_factor(pair_value(others), d), v_sub(one, d->tail));
 }
 
 SMC_INLINE slope slope_of_strand(const tile *t, size_t u, const slope *g) {
-  return (slope){of_strand(t, u, &g->factor), pair_of_strand(t, u, &g->per_exp),
-                 of_strand(t, u, &g->tail), of_strand(t, u, &g->peak),
+  return (slope){of_strand(t, u, &g->unit),    of_strand(t, u, &g->factor),
+                 of_strand(t, u, &g->lowered), pair_of_strand(t, u, &g->per_exp),
+                 of_strand(t, u, &g->tail),    of_strand(t, u, &g->peak),
                  of_strand(t, u, &g->at_peak)};
 }
 
 /* factor (A s - a), by its tail at a peak of more than half of the probability, as A s - a would double its error */
 SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
-  vec part = v_mul(g->factor, a);
-  vec plain = v_fma(e, g->per_exp.hi, v_sub(v_mul(e, g->per_exp.lo), part));
+  vec part = times_factor(a, g), low = v_mul(e, g->lowered);
+  vec plain = v_fma(low, g->per_exp.hi, v_sub(v_mul(low, g->per_exp.lo), part));
   vec exact = v_fnma(part, g->tail, g->at_peak);
   return v_select(v_eq(e, g->peak), exact, plain);
 }
@@ -244,22 +272,24 @@ static void spread_gradient(const tile *t, size_t u, const shift *sh, const slop
   const scaling scale = scaling_by(1, is_across(t));
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
-    vec a = load_lanes(ahead(from, i), lanes, v_set1(0)), e = a;
+    vec a = load_lanes(ahead(from, i), lanes, kept ? v_set1(0) : scale.vacant), e = a;
     if (!kept) exp_group(&a, &e, sh, &scale, 1, 1);
     store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes, how), g), lanes);
   }
 }
 
-/* A row that is ignored has no gradient. */
-SMC_INLINE void clear_ignored(const tile *t, size_t u, const targets *a) {
+/* What is left to do, as is rare: a row that is ignored has no gradient; and products with exponentials that should
+ * have been lowered before, are now.  (They are less than one, and so no more than results are large.) */
+SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowered) {
   const strand y = strand_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
   const mask ignored = v_eq(of_strand(t, u, &a->present), v_set1(0));
-  if (v_count(ignored) == 0) return;
+  if (v_count(v_or(ignored, v_lt(lowered, v_set1(1)))) == 0) return;
   for (size_t i = 0; i < steps_of(n); ++i) {
     const strand at = ahead(y, i);
     const size_t lanes = lanes_at(n, i);
-    store_lanes(at, v_select(ignored, v_set1(0), load_lanes(at, lanes, v_set1(0))), lanes);
+    const vec product = v_mul(load_lanes(at, lanes, v_set1(0)), lowered);
+    store_lanes(at, v_select(ignored, v_set1(0), product), lanes);
   }
 }
 
@@ -317,7 +347,8 @@ static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *
   strand y = strand_of(t, SMC_GRAD, u);
   vec number = v_set1(0);
   for (size_t c = t->of->k; c > 0; --c, y = ahead(y, 1), number = v_add(number, v_set1(1))) {
-    const vec e = v_load(y.p), other = spread ? e : times_inverse(e, per_exp);
+    const vec e = v_load(y.p);
+    const vec other = spread ? e : times_inverse(v_mul(e, d->lowered), per_exp);
     v_store(y.p, v_select(v_eq(class, number), at_label, other));
   }
 }
@@ -338,7 +369,7 @@ static void gradient_of_packed(tile *t, const gradient_from *of) {
       gradient_strand(t, u, &of->sums[u], &of->slope[u], of->how, of->spread, of->kept);
     }
     gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->spread);
-    clear_ignored(t, u, &of->targets[u]);
+    end_gradient(t, u, &of->targets[u], v_set1(1));
   }
 }
 
@@ -357,7 +388,11 @@ static void gradient_of_block(tile *t, const void *extra) {
     const size_t g = group_of(t, u);
     gradient_strand(t, u, &of->sums[g], &of->slope[g], of->how, of->spread, of->kept);
   }
-  for (u = 0; u < t->strands; ++u) clear_ignored(t, u, &of->targets[group_of(t, u)]);
+  for (u = 0; u < t->strands; ++u) {
+    const size_t g = group_of(t, u);
+    const vec lowered = of->spread ? v_set1(1) : of_strand(t, u, &of->slope[g].lowered);
+    end_gradient(t, u, &of->targets[g], lowered);
+  }
   for (size_t g = 0; of->at_label && g < groups_of(t); ++g) {
     gradient_at_labels(t, g, &of->sums[g], &of->slope[g], &of->targets[g]);
   }
@@ -393,6 +428,7 @@ static void cross_entropy_tile(tile *t, const void *extra) {
   const wanted_sums wanted = {&scale, SMC_TAIL, keep, s};
   targets a[SMC_MAX_STRANDS];
   slope d[SMC_MAX_STRANDS];
+  const slope with_factor = slope_by(how->factor);
 
   if (is_single_block(t)) enter_block(t, 0);
   for (size_t g = 0; g < groups_of(t); ++g) {
@@ -413,7 +449,8 @@ static void cross_entropy_tile(tile *t, const void *extra) {
   for (size_t g = 0; g < groups_of(t); ++g) {
     if (!how->labels) a[g].x_label = s[g].m;
     add_label(&a[g], s[g].m);
-    d[g] = loss_and_slope(t, g, &s[g], &a[g], how);
+    d[g].unit = with_factor.unit, d[g].factor = with_factor.factor;
+    loss_and_slope(t, g, &s[g], &a[g], how, &d[g]);
   }
   if (!grad) return;
   const int at_label = how->labels && is_single_block(t);

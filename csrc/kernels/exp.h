@@ -25,6 +25,7 @@
 #define power_of_step SMC_V(power_of_step)
 #define make_shift SMC_V(make_shift)
 #define shift_about SMC_V(shift_about)
+#define grown SMC_V(grown)
 #define scaled_maximum SMC_V(scaled_maximum)
 #define is_general SMC_V(is_general)
 #define scaled_argument SMC_V(scaled_argument)
@@ -74,11 +75,15 @@
 #define LN2_LO SMC_C(LN2_SHORT_LO)
 #endif
 
-/* The argument is scale*x: sign carries that of scale, so that the maximum is always the largest;
- * |scale| = magnitude + rest. */
+/* The argument is scale*x, scale = unit grow^2 (magnitude + rest), any number but 0.  The unit has its sign, so that
+ * the maximum is always the largest.  Powers of two, which round nothing, bring the rest of a scale near 1 into the
+ * range of floats: one that shrinks is in the unit, by which x is multiplied first, so that no difference overflows
+ * where its product does not; what is left of one that grows is `grow`, by which a difference is multiplied twice. */
 typedef struct {
   int active; /* scale is not 1 */
-  vec sign, magnitude, rest;
+  int grows;  /* nor is grow */
+  vec unit, grow, magnitude, rest;
+  vec reach; /* what is below it, of a difference multiplied by grow, is no term that counts */
   vec vacant; /* what stands for x in a lane without data: nothing beside a row's maximum, along; across,
                * where it would be the maximum, a harmless number */
 } scaling;
@@ -90,13 +95,29 @@ typedef struct {
   vec origin; /* ROUNDER + OCTAVE (BIAS + LIFT - N): n is rounded, and found, relative to it */
 } shift;
 
+/* Of a scale of at least 2^LARGE no argument is finite but 0; and of one of less than 2^(LEAST + SMALL) none changes a
+ * result but that of -inf, for which the reach is a float. */
 SMC_INLINE scaling scaling_by(double factor, int across) {
-  double size = factor < 0 ? -factor : factor, largest = sizeof(real) == 4 ? FLT_MAX : DBL_MAX;
-  if (size > largest / 2)
-    size = largest / 2; /* by then nothing but ties with the maximum is left */
-  const real magnitude = (real)size, sign = factor < 0 ? -1 : 1;
-  return (scaling){factor != 1, v_set1(sign), v_set1(magnitude), v_set1((real)(size - magnitude)),
-                   v_set1(across ? 0 : -sign * (real)INFINITY)};
+  enum { LEAST = 1 - SMC_C(BIAS), MOST = SMC_C(BIAS) - 1 };
+  enum { SMALL = LEAST + 16, LARGE = 2 * SMC_C(BIAS) + 30 };
+  const double sign = factor < 0 ? -1 : 1;
+  int exponent = 1, first = 0, twice = 0;
+  double fraction = 0.5;
+  if (factor != 1) fraction = frexp(sign * factor, &exponent);
+  exponent = exponent - 1 < LARGE ? exponent - 1 : LARGE;
+  if (exponent < 0) first = exponent > LEAST ? exponent : LEAST;
+  if (exponent > MOST) twice = (exponent - MOST + 1) / 2;
+  const int left = exponent - first - 2 * twice;
+  const double size = ldexp(2 * fraction, left > SMALL ? left : SMALL);
+  const real magnitude = (real)size, infinity = (real)INFINITY;
+  return (scaling){.active = factor != 1,
+                   .grows = twice > 0,
+                   .unit = v_set1((real)ldexp(sign, first)),
+                   .grow = v_set1((real)ldexp(1, twice)),
+                   .magnitude = v_set1(magnitude),
+                   .rest = v_set1((real)(size - magnitude)),
+                   .reach = v_set1((real)(-2 * SMC_C(SHIFT_LIMIT) / size)),
+                   .vacant = v_set1(across ? 0 : (real)-sign * infinity)};
 }
 
 /* coefficients: highest degree first */
@@ -161,8 +182,16 @@ SMC_INLINE shift shift_about(vec peak) {
   return (shift){v_set1(0), peak, v_sub(peak, v_set1(SMC_C(EXP_UNDERFLOW))), origin};
 }
 
+SMC_INLINE vec grown(vec difference, const scaling *scale) {
+  if (!scale->grows) return difference;
+  return v_mul(v_mul(difference, scale->grow), scale->grow);
+}
+
+/* A large one need only be seen to be large. */
 SMC_INLINE vec scaled_maximum(vec max, const scaling *scale) {
-  return scale->active ? v_mul(max, scale->magnitude) : max;
+  if (!scale->active) return max;
+  const vec zero = v_set1(0), low = v_max(scale->reach, grown(max, scale));
+  return v_mul(v_sub(zero, v_max(scale->reach, v_sub(zero, low))), scale->magnitude);
 }
 
 SMC_INLINE shift make_shift(vec max, const scaling *scale) {
@@ -178,12 +207,14 @@ SMC_INLINE int is_general(const scaling *scale, const shift *s) {
   return scale->active || v_count(v_lt(v_set1(0), v_abs(s->center))) != 0;
 }
 
-/* What exp is taken of, for x - center: its product with the scale, and the error of that product. */
-SMC_INLINE pair scaled_argument(vec distance, vec floor, const scaling *scale) {
-  vec product = v_mul(distance, scale->magnitude);
-  vec error = v_mul_err(distance, scale->magnitude, product);
-  error = v_fma(distance, scale->rest, error);
-  return (pair){product, v_select(v_lt(product, floor), v_set1(0), error)};
+/* What exp is taken of, for x - center: its product with the scale, and the error of that product.  Nothing here
+ * overflows or is infinite, as infinity less infinity would be NaN. */
+SMC_INLINE pair scaled_argument(vec x, vec center, const scaling *scale) {
+  const vec least = v_sub(v_max(v_set1(0), center), v_set1(SMC_C(MAX)));
+  const vec distance = v_max(scale->reach, grown(v_sub(v_max(least, x), center), scale));
+  const vec product = v_mul(distance, scale->magnitude);
+  const vec error = v_mul_err(distance, scale->magnitude, product);
+  return (pair){product, v_fma(distance, scale->rest, error)};
 }
 
 /* x becomes 2^LIFT exp(x - max); in general scaled and centered, else as it is.  All have one shift, or each
@@ -195,7 +226,7 @@ SMC_INLINE void exp_shifted(vec *x, const shift *s, const int each, const scalin
   SMC_EACH(j, n) origin[j] = s[each * j].origin;
   if (general) {
     SMC_EACH(j, n) {
-      pair a = scaled_argument(v_sub(x[j], s[each * j].center), s[each * j].floor, scale);
+      pair a = scaled_argument(x[j], s[each * j].center, scale);
       x[j] = a.hi;
       lo[j] = a.lo;
     }
@@ -209,7 +240,7 @@ SMC_INLINE void exp_shifted(vec *x, const shift *s, const int each, const scalin
 /* The same at the maximum, with the rounding error of its last operation. */
 SMC_INLINE pair exp_of_peak(vec max, const shift *s, const scaling *scale) {
   pair a = {s->peak, v_set1(0)};
-  if (is_general(scale, s)) a = scaled_argument(v_sub(max, s->center), s->floor, scale);
+  if (is_general(scale, s)) a = scaled_argument(max, s->center, scale);
   reduce_exp(&a.hi, &a.lo, 1, &s->origin, SMC_C(OCTAVE), 1);
   vec power = power_of_step(a.hi), e = v_fma(a.lo, power, power);
   return (pair){e, v_fma(a.lo, power, v_sub(power, e))};

@@ -21,6 +21,7 @@
 #define add_term SMC_V(add_term)
 #define add_two_terms SMC_V(add_two_terms)
 #define leave_out_peaks SMC_V(leave_out_peaks)
+#define counted SMC_V(counted)
 #define peak_range SMC_V(peak_range)
 #define range_of_peak SMC_V(range_of_peak)
 #define absent_in_block SMC_V(absent_in_block)
@@ -30,6 +31,7 @@
 #define softmax_sums SMC_V(softmax_sums)
 #define find_maxima SMC_V(find_maxima)
 #define add_sums SMC_V(add_sums)
+#define exps_of_peaks SMC_V(exps_of_peaks)
 #define add_ties SMC_V(add_ties)
 #define finish_sums SMC_V(finish_sums)
 #define sum_in_order SMC_V(sum_in_order)
@@ -37,6 +39,7 @@
 #define lone_sums SMC_V(lone_sums)
 #define lone_quotients SMC_V(lone_quotients)
 #define moved SMC_V(moved)
+#define are_in_vain SMC_V(are_in_vain)
 #define sums_so_far SMC_V(sums_so_far)
 #define raise_maximum SMC_V(raise_maximum)
 #define wanted_sums SMC_V(wanted_sums)
@@ -58,9 +61,13 @@
 #define quotients_abreast SMC_V(quotients_abreast)
 #define divide_abreast SMC_V(divide_abreast)
 #define logs_abreast SMC_V(logs_abreast)
+#define nans_of_rows SMC_V(nans_of_rows)
 #define find_nans SMC_V(find_nans)
 #define shift_of_strand SMC_V(shift_of_strand)
 #define pair_of_strand SMC_V(pair_of_strand)
+#define uniform_results SMC_V(uniform_results)
+#define uniform_tile SMC_V(uniform_tile)
+#define count_of SMC_V(count_of)
 #define softmax_tile SMC_V(softmax_tile)
 #define log_softmax_tile SMC_V(log_softmax_tile)
 #define logsumexp_tile SMC_V(logsumexp_tile)
@@ -91,19 +98,19 @@ enum {
 enum { SMC_X, SMC_Y }; /* operands */
 #endif
 
-/* ---- pass 1: the maximum of sign*x, lane by lane ------------------------------------------------- */
+/* ---- pass 1: the maximum of unit*x, lane by lane ------------------------------------------------- */
 
 SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
-  const vec sign = scale->sign;
+  const vec unit = scale->unit;
   vec m[SMC_GROUP], a[SMC_GROUP];
   size_t i = 0;
   SMC_EACH(j, SMC_GROUP) m[j] = v_set1((real)-INFINITY);
   for (; i + SMC_GROUP <= n.count; i += SMC_GROUP, x = ahead(x, SMC_GROUP)) {
     load_group(x, a, n.lanes, scale->vacant);
-    SMC_EACH(j, SMC_GROUP) m[j] = v_max(m[j], v_mul(a[j], sign));
+    SMC_EACH(j, SMC_GROUP) m[j] = v_max(m[j], v_mul(a[j], unit));
   }
   for (; i < steps_of(n); ++i, x = ahead(x, 1)) {
-    m[0] = v_max(m[0], v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), sign));
+    m[0] = v_max(m[0], v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), unit));
   }
   return max_of_four(m);
 }
@@ -120,10 +127,10 @@ SMC_INLINE vec max_and_place(strand x, const extent n, const scaling *scale, vec
   for (size_t i = 0, next; i < steps_of(n); i += next, x = ahead(x, next)) {
     next = i + SMC_GROUP <= n.count ? SMC_GROUP : 1;
     if (next == 1) {
-      a[0] = v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), scale->sign);
+      a[0] = v_mul(load_lanes(x, lanes_at(n, i), scale->vacant), scale->unit);
     } else {
       load_group(x, a, W, scale->vacant);
-      SMC_EACH(j, SMC_GROUP) a[j] = v_mul(a[j], scale->sign);
+      SMC_EACH(j, SMC_GROUP) a[j] = v_mul(a[j], scale->unit);
       a[0] = max_of_four(a);
     }
     *place = v_select(v_lt(m, a[0]), v_set1((real)i), *place);
@@ -146,7 +153,7 @@ static SMC_OUTLINE void max_abreast(const tile *t, size_t strands, const scaling
     SMC_EACH(j, SMC_GROUP) most[j] = m[u + (size_t)j];
     for (size_t i = 0; i < classes; ++i, x = ahead(x, 1)) {
       load_group(dense(x), a, W, scale->vacant);
-      SMC_EACH(j, SMC_GROUP) most[j] = v_max(most[j], v_mul(a[j], scale->sign));
+      SMC_EACH(j, SMC_GROUP) most[j] = v_max(most[j], v_mul(a[j], scale->unit));
     }
     SMC_EACH(j, SMC_GROUP) m[u + (size_t)j] = most[j];
   }
@@ -154,11 +161,11 @@ static SMC_OUTLINE void max_abreast(const tile *t, size_t strands, const scaling
 
 /* ---- pass 2: sums of exponentials ------------------------------------------------------------------ */
 
-/* 2^LIFT exp(x - max) of n vectors; a becomes sign*x. */
+/* 2^LIFT exp(x - max) of n vectors; a becomes unit*x. */
 SMC_INLINE void exp_group(vec *a, vec *e, const shift *sh, const scaling *scale, const int n,
                           const int general) {
   if (general) {
-    SMC_EACH(j, n) a[j] = v_mul(a[j], scale->sign);
+    SMC_EACH(j, n) a[j] = v_mul(a[j], scale->unit);
   }
   SMC_EACH(j, n) e[j] = a[j];
   exp_shifted(e, sh, 0, scale, n, general);
@@ -190,6 +197,12 @@ SMC_INLINE void leave_out_peaks(const vec *a, vec *e, vec m, vec *count, const i
   }
 }
 
+/* Those of a block, which a float counts, to all before, which it may not: these are more then. */
+SMC_INLINE pair counted(pair all, vec more) {
+  const pair s = fast_two_sum(all.hi, more);
+  return (pair){s.hi, v_add(all.lo, s.lo)};
+}
+
 /* The vectors that may hold what a tail leaves out. */
 typedef struct {
   size_t first, count;
@@ -215,8 +228,8 @@ typedef struct {
 
 /* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  How many terms a tail leaves out, is
  * added to `peaks`. */
-SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_terms *of, vec *peaks,
-                             const smc_sum which, int paired, const int general) {
+SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_terms *of,
+                             pair *peaks, const smc_sum which, int paired, const int general) {
   const scaling *scale = of->scale;
   const shift *sh = of->sh;
   const peak_range range = of->range;
@@ -225,7 +238,7 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   const int keep = y.p != NULL, together = general ? 2 : SMC_GROUP; /* rare: so it is short */
   pair total = pair_of(0);
-  vec count = *peaks, a[SMC_GROUP], e[SMC_GROUP];
+  vec count = zero, a[SMC_GROUP], e[SMC_GROUP];
   for (size_t i = 0, from; i < steps_of(n);) {
     const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
     const size_t grouped = end < n.count ? end : n.count;
@@ -255,14 +268,14 @@ SMC_INLINE pair sum_of_terms(strand x, strand y, const extent n, const strand_te
       if (which == SMC_TAIL && i - range.first < range.count) leave_out_peaks(a, e, m, &count, 1);
       add_term(&sum, e[0], which);
     }
-    total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
+    total = running_sum(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
-  *peaks = count;
+  *peaks = counted(*peaks, count);
   return total;
 }
 
 SMC_INLINE pair sum_of_strand(const tile *t, size_t u, const strand x, const strand y,
-                              const extent n, strand_terms of, vec *peaks, const smc_sum which,
+                              const extent n, strand_terms of, pair *peaks, const smc_sum which,
                               int paired) {
   of.lines = lines_of(t, u);
   if (has_row_instance() && is_dense(x, n) && is_dense(y, n)) {
@@ -274,11 +287,11 @@ SMC_INLINE pair sum_of_strand(const tile *t, size_t u, const strand x, const str
 /* What is known of a group of rows; but until finish_sums, entry u has of `sum` and `peaks` those of strand
  * u, lane by lane. */
 typedef struct {
-  vec m;      /* the maximum of sign*x */
+  vec m;      /* the maximum of unit*x */
   vec absent; /* what terms are left out of a tail: m */
   shift sh;   /* what sums are about */
   pair sum;   /* of SMC_TOTAL or SMC_TAIL */
-  vec peaks;  /* how many terms were left out */
+  pair peaks; /* how many terms were left out: of a long row, more than a float can count */
   vec nan;    /* of a tail, where m is infinite: NaN if the row holds one, else 0 */
 } softmax_sums;
 
@@ -345,7 +358,7 @@ SMC_INLINE void sums_abreast(const tile *t, size_t u, const scaling *scale, int 
   strand x = strand_of(t, SMC_X, u), y = keep ? strand_of(t, t->of->inputs, u) : x;
   vec peaks[SMC_GROUP], e[SMC_GROUP];
   pair total[SMC_GROUP];
-  SMC_EACH(j, abreast) peaks[j] = s[j].peaks, total[j] = pair_of(0);
+  SMC_EACH(j, abreast) peaks[j] = v_set1(0), total[j] = pair_of(0);
   for (size_t i = 0, from; i < k;) {
     const size_t end = k - i < SMC_SUM_STEPS ? k : i + SMC_SUM_STEPS;
     const size_t paired = which == SMC_TAIL ? i + (end - i) / SMC_GROUP * SMC_GROUP : i;
@@ -362,12 +375,12 @@ SMC_INLINE void sums_abreast(const tile *t, size_t u, const scaling *scale, int 
       fetch_abreast(&lines, i, abreast);
     }
     SMC_EACH(j, abreast) {
-      total[j] = pair_add_to(total[j], (pair){v_sub(sum[j].hi, offset), sum[j].lo}, from == 0);
+      total[j] = running_sum(total[j], (pair){v_sub(sum[j].hi, offset), sum[j].lo}, from == 0);
     }
   }
   SMC_EACH(j, abreast) {
-    s[j].sum = pair_add_to(s[j].sum, total[j], t->begin == 0);
-    s[j].peaks = peaks[j];
+    s[j].sum = running_sum(s[j].sum, total[j], t->begin == 0);
+    if (which == SMC_TAIL) s[j].peaks = counted(s[j].peaks, peaks[j]);
   }
 }
 
@@ -398,7 +411,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
     const softmax_sums *row = &s[group_of(t, u)];
     const shift sh = shift_of_strand(t, u, &row->sh);
     strand_terms of = {&sh, scale, of_strand(t, u, &row->absent), {0, (size_t)-1}, {{NULL}, 0, 0}};
-    vec *peaks = &s[u].peaks;
+    pair *peaks = &s[u].peaks;
     pair part;
     if (is_general(scale, &sh)) {
       part = sum_of_terms(x, y, n, &of, peaks, which, paired, 1);
@@ -408,51 +421,59 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
       of.range = range_of_peak(t, u, of.absent);
       part = sum_of_strand(t, u, x, y, n, of, peaks, SMC_TAIL, 1);
     }
-    s[u].sum = pair_add_to(s[u].sum, part, t->begin == 0);
+    s[u].sum = running_sum(s[u].sum, part, t->begin == 0);
   }
+}
+
+/* So many exponentials of the maximum that sums are about. */
+SMC_INLINE pair exps_of_peaks(const softmax_sums *s, pair peaks, const scaling *scale) {
+  const pair e = exp_of_peak(s->m, &s->sh, scale);
+  const vec product = v_mul(e.hi, peaks.hi);
+  const vec rest = v_fma(e.hi, peaks.lo, v_mul_err(e.hi, peaks.hi, product));
+  return (pair){product, v_fma(e.lo, peaks.hi, rest)};
 }
 
 /* A tail has left out every maximum, where it should one. */
 SMC_INLINE void add_ties(softmax_sums *s, const scaling *scale) {
-  vec more = v_max(v_set1(0), v_sub(s->peaks, v_set1(1)));
-  if (v_count(v_lt(v_set1(0), more)) == 0) return;
-  pair e = exp_of_peak(s->m, &s->sh, scale);
-  vec product = v_mul(e.hi, more);
-  pair ties = {product, v_fma(e.lo, more, v_mul_err(e.hi, more, product))};
-  s->sum = normalized(pair_add(s->sum, ties));
+  const mask tied = v_lt(v_set1(1), s->peaks.hi);
+  if (v_count(tied) == 0) return;
+  const pair ties = exps_of_peaks(s, pair_add(s->peaks, pair_of(-1)), scale);
+  const pair sum = normalized(pair_add(s->sum, ties));
+  s->sum = (pair){v_select(tied, sum.hi, s->sum.hi), v_select(tied, sum.lo, s->sum.lo)};
 }
 
 /* Of all lanes. */
 static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
   sum_by_row(t, &s->sum, sizeof *s);
   if (which == SMC_TOTAL) return;
-  count_by_row(t, &s->peaks, sizeof *s);
+  sum_by_row(t, &s->peaks, sizeof *s);
   for (size_t g = 0; g < groups_of(t); ++g) add_ties(&s[g], scale);
 }
 
 /* The sum of k exponentials that are there, in the order of a row that is packed: in every lane. */
 SMC_INLINE pair sum_in_order(const real *x, const real *e, size_t k, vec m, const scaling *scale,
-                             vec *peaks, const smc_sum which) {
+                             pair *peaks, const smc_sum which) {
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   pair total = pair_of(0);
-  vec a[2], b[2];
+  vec count = v_set1(0), a[2], b[2];
   for (size_t i = 0, from; i < k;) {
     const size_t end = k - i < SMC_SUM_STEPS ? k : i + SMC_SUM_STEPS;
     pair sum = {offset, v_set1(0)};
     const size_t grouped = i + (end - i) / SMC_GROUP * SMC_GROUP;
     for (from = i; i < grouped; i += 2) {
-      SMC_EACH(j, 2) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->sign);
+      SMC_EACH(j, 2) a[j] = v_mul(v_set1(x[i + (size_t)j]), scale->unit);
       SMC_EACH(j, 2) b[j] = v_set1(e[i + (size_t)j]);
-      if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, 2);
+      if (which == SMC_TAIL) leave_out_peaks(a, b, m, &count, 2);
       add_two_terms(&sum, b[0], b[1], which, which == SMC_TAIL);
     }
     for (; i < end; ++i) {
-      a[0] = v_mul(v_set1(x[i]), scale->sign), b[0] = v_set1(e[i]);
-      if (which == SMC_TAIL) leave_out_peaks(a, b, m, peaks, 1);
+      a[0] = v_mul(v_set1(x[i]), scale->unit), b[0] = v_set1(e[i]);
+      if (which == SMC_TAIL) leave_out_peaks(a, b, m, &count, 1);
       add_term(&sum, b[0], which);
     }
-    total = pair_add_to(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
+    total = running_sum(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
   }
+  *peaks = (pair){count, v_set1(0)};
   return total;
 }
 
@@ -466,12 +487,21 @@ SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
   return pair_times_power(a, v_ldexp(v_set1(1), v_sub(n, half)));
 }
 
-/* For a maximum that may still rise: no center, and no shift below one that has none.  Where it is so low,
- * nothing is left out; nor in a block all of which is lower. */
+/* Where sums will be made once more, when the maximum is known. */
+SMC_INLINE mask are_in_vain(vec m, const scaling *scale) {
+  return v_lt(v_set1(SMC_C(SHIFT_LIMIT)), scaled_maximum(m, scale));
+}
+
+/* For a maximum that may still rise: no center, unless in vain, and no shift below one that has none.  Where it is
+ * so low, nothing is left out; nor in a block all of which is lower. */
 SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
-  const vec least = v_set1(-SMC_C(SHIFT_LIMIT)), peak = scaled_maximum(m, scale);
-  return (softmax_sums){m,          v_set1(0), shift_about(v_max(least, peak)),
-                        pair_of(0), v_set1(0), v_set1(0)};
+  const vec zero = v_set1(0), limit = v_set1(SMC_C(SHIFT_LIMIT));
+  const mask in_vain = are_in_vain(m, scale);
+  const vec least = v_max(v_sub(zero, limit), scaled_maximum(m, scale));
+  const vec peak = v_select(in_vain, limit, least); /* not lower than one that was not in vain */
+  softmax_sums s = {m, zero, shift_about(peak), pair_of(0), pair_of(0), zero};
+  s.sh.center = v_select(in_vain, m, zero);
+  return s;
 }
 
 SMC_INLINE vec absent_in_block(const softmax_sums *s, vec m, const scaling *scale) {
@@ -485,27 +515,18 @@ static void raise_maximum(softmax_sums *s, vec m, const scaling *scale) {
   mask higher = v_lt(s->m, m);
   if (v_count(higher) == 0) return;
   softmax_sums top = sums_so_far(v_select(higher, m, s->m), scale);
-  vec back = v_select(higher, s->peaks, zero);
-  pair e = exp_of_peak(s->m, &s->sh, scale);
-  vec product = v_mul(e.hi, back);
-  pair rest = {product, v_fma(e.lo, back, v_mul_err(e.hi, back, product))};
-  mask none = v_eq(back, zero); /* whatever e is */
+  const pair back = {v_select(higher, s->peaks.hi, zero), v_select(higher, s->peaks.lo, zero)};
+  pair rest = exps_of_peaks(s, back, scale);
+  mask none = v_eq(back.hi, zero); /* whatever e is */
   rest = (pair){v_select(none, zero, rest.hi), v_select(none, zero, rest.lo)};
   top.sum = moved(pair_add(s->sum, rest), &s->sh, &top.sh);
-  top.peaks = v_select(higher, zero, s->peaks);
+  top.peaks = (pair){v_select(higher, zero, s->peaks.hi), v_select(higher, zero, s->peaks.lo)};
   *s = top;
 }
 
-/* What is 0, or NaN in a row that holds one, to be added to an infinite maximum; it is rare, so rows are
- * looked at only then. */
-static void find_nans(tile *t, softmax_sums *s) {
-  vec nan[SMC_MAX_STRANDS];
-  int infinite = 0;
-  for (size_t g = 0; g < groups_of(t); ++g) {
-    s[g].nan = v_set1(0);
-    infinite |= v_count(v_lt(v_abs(s[g].m), v_set1((real)INFINITY))) != W;
-  }
-  if (!infinite) return;
+/* Of each group 0, or NaN in a row that holds one, or infinity less itself if `infinite`.  (There are as many of them
+ * as strands, until they are reduced.) */
+static void nans_of_rows(tile *t, int infinite, vec *nan) {
   for (size_t u = 0; u < t->strands; ++u) nan[u] = v_set1(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
@@ -514,11 +535,24 @@ static void find_nans(tile *t, softmax_sums *s) {
       const extent n = extent_of(t, u);
       for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1)) {
         vec a = load_lanes(x, lanes_at(n, i), v_set1(0));
+        if (infinite) a = v_sub(a, a);
         nan[u] = v_select(v_eq(a, a), nan[u], a);
       }
     }
   }
   count_by_row(t, nan, sizeof *nan);
+}
+
+/* What is to be added to an infinite maximum; it is rare, so rows are looked at only then. */
+static void find_nans(tile *t, softmax_sums *s) {
+  vec nan[SMC_MAX_STRANDS];
+  int infinite = 0;
+  for (size_t g = 0; g < groups_of(t); ++g) {
+    s[g].nan = v_set1(0);
+    infinite |= v_count(v_lt(v_abs(s[g].m), v_set1((real)INFINITY))) != W;
+  }
+  if (!infinite) return;
+  nans_of_rows(t, 0, nan);
   for (size_t g = 0; g < groups_of(t); ++g) s[g].nan = nan[g];
 }
 
@@ -537,7 +571,7 @@ static void sums_about_maximum(tile *t, size_t part, const void *how) {
     s[g].absent = s[g].m;
     s[g].sh = make_shift(s[g].m, wanted->scale);
   }
-  for (size_t u = 0; u < t->strands; ++u) s[u].peaks = v_set1(0);
+  for (size_t u = 0; u < t->strands; ++u) s[u].peaks = pair_of(0);
   for (size_t begin = 0; begin < t->of->k; begin += t->block) {
     enter_block(t, begin);
     add_sums(t, wanted->scale, wanted->which, wanted->keep, s);
@@ -558,11 +592,13 @@ static void sums_about_rising(tile *t, size_t part, const void *how) {
     for (size_t u = 0; u < t->strands; ++u) m[u] = v_set1((real)-INFINITY);
     find_maxima(t, wanted->scale, m, wanted->which);
     max_by_row(t, m);
+    size_t in_vain = 0;
     for (size_t u = 0; u < t->strands; ++u) {
       raise_maximum(&s[u], m[u], wanted->scale);
       s[u].absent = absent_in_block(&s[u], m[u], wanted->scale);
+      in_vain += v_count(are_in_vain(s[u].m, wanted->scale));
     }
-    add_sums(t, wanted->scale, wanted->which, 0, s);
+    if (in_vain < t->strands * W) add_sums(t, wanted->scale, wanted->which, 0, s);
   }
 }
 
@@ -578,7 +614,7 @@ static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sum
     raise_maximum(s, part[p].m, wanted->scale);
     raise_maximum(&part[p], s->m, wanted->scale);
     s->sum = pair_add(s->sum, part[p].sum);
-    s->peaks = v_add(s->peaks, part[p].peaks);
+    s->peaks = pair_add(s->peaks, part[p].peaks);
   }
 }
 
@@ -628,11 +664,16 @@ static void lone_sums(tile *t, const wanted_sums *wanted) {
   const extent n = extent_of(t, 0);
   const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
   const shift sh = make_shift(m, scale);
-  vec peaks = v_set1(0);
+  pair peaks = pair_of(0);
+  const int general = is_general(scale, &sh);
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
     vec a = load_lanes(ahead(x, i), lanes, scale->vacant), e;
-    exp_group(&a, &e, &sh, scale, 1, 1);
+    if (general) {
+      exp_group(&a, &e, &sh, scale, 1, 1);
+    } else {
+      exp_group(&a, &e, &sh, scale, 1, 0);
+    }
     v_store(vector_at(kept, i), e);
   }
   const pair sum = wanted->which == SMC_TOTAL
@@ -754,7 +795,7 @@ static SMC_OUTLINE void general_quotients(strand x, strand y, const extent n, co
                                           const scaling *scale, const pair *inverse) {
   for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
     const size_t lanes = lanes_at(n, i);
-    vec a = load_lanes(x, lanes, v_set1(0)), e = a;
+    vec a = load_lanes(x, lanes, scale->vacant), e = a;
     exp_group(&a, &e, sh, scale, 1, 1);
     store_lanes(y, times_inverse(e, *inverse), lanes);
   }
@@ -781,16 +822,16 @@ static void quotient_strand(const tile *t, size_t u, strand x, strand y, extent 
   general_quotients(x, y, n, sh, scale, &inverse);
 }
 
-/* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  In halves if scaled, for x - max may
- * overflow where scale*(x - max) does not. */
+/* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  The first may be infinite, and then has no rest. */
 SMC_INLINE vec log_of(vec a, const pair by, const scaling *scale, const int scaled) {
   const vec m = by.hi, log = by.lo;
   if (!scaled) return v_sub(v_sub(a, m), log);
-  vec half = v_set1((real)0.5);
-  vec d = v_sub(v_mul(v_mul(a, scale->sign), half), v_mul(m, half));
-  vec bounded = v_max(v_set1(-SMC_C(MAX)), d); /* as infinity times a rest of 0 is NaN */
-  vec rest = v_fma(bounded, v_add(scale->rest, scale->rest), v_sub(v_set1(0), log));
-  return v_fma(d, v_add(scale->magnitude, scale->magnitude), rest);
+  const vec distance = grown(v_sub(v_mul(a, scale->unit), m), scale);
+  const vec product = v_mul(distance, scale->magnitude);
+  const mask finite = v_lt(v_abs(product), v_set1((real)INFINITY));
+  const vec d = v_select(finite, distance, v_set1(0));
+  const vec rest = v_fma(d, scale->rest, v_sub(v_set1(0), log));
+  return v_select(finite, v_fma(d, scale->magnitude, rest), v_sub(product, log));
 }
 
 SMC_INLINE void logarithms(strand x, strand y, const extent n, const pair by, const scaling *scale,
@@ -805,7 +846,7 @@ SMC_INLINE void logarithms(strand x, strand y, const extent n, const pair by, co
   }
   for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
     const size_t lanes = lanes_at(n, i);
-    store_lanes(y, log_of(load_lanes(x, lanes, v_set1(0)), by, scale, scaled), lanes);
+    store_lanes(y, log_of(load_lanes(x, lanes, scale->vacant), by, scale, scaled), lanes);
   }
 }
 
@@ -1015,8 +1056,36 @@ SMC_INLINE void lone_quotients(const tile *t, const pair inverse) {
   }
 }
 
+/* A scale of 0 makes all of a row alike, but 0 times infinity is NaN. */
+static void uniform_results(tile *t, const void *how) {
+  const vec *value = how;
+  for (size_t u = 0; u < t->strands; ++u) {
+    const vec a = of_strand(t, u, &value[group_of(t, u)]);
+    const extent n = extent_of(t, u);
+    strand y = strand_of(t, SMC_Y, u);
+    for (size_t i = 0; i < steps_of(n); ++i, y = ahead(y, 1)) store_lanes(y, a, lanes_at(n, i));
+  }
+}
+
+static void uniform_tile(tile *t, vec of_finite) {
+  vec value[SMC_MAX_STRANDS];
+  nans_of_rows(t, 1, value);
+  for (size_t g = 0; g < groups_of(t); ++g) value[g] = v_add(value[g], of_finite);
+  for_results(t, uniform_results, value);
+}
+
+/* A number of classes, which may have more digits than a float. */
+SMC_INLINE pair count_of(size_t k) {
+  const real hi = (real)k;
+  return (pair){v_set1(hi), v_set1((real)((double)k - (double)hi))};
+}
+
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
 static void softmax_tile(tile *t, const void *extra) {
+  if (((const forward_how *)extra)->scale == 0) {
+    uniform_tile(t, pair_value(inverse_of(count_of(t->of->k))));
+    return;
+  }
   const scaling scale = scaling_by(((const forward_how *)extra)->scale, is_across(t));
   const int keep = !t->online;
   if (is_group(t) && softmax_of_group(t, &scale)) return;
@@ -1032,6 +1101,11 @@ static void softmax_tile(tile *t, const void *extra) {
 }
 
 static void log_softmax_tile(tile *t, const void *extra) {
+  if (((const forward_how *)extra)->scale == 0) {
+    const vec log = log1p_of_pair(count_of(t->of->k - 1)).hi;
+    uniform_tile(t, v_sub(v_set1(0), log));
+    return;
+  }
   const scaling scale = scaling_by(((const forward_how *)extra)->scale, is_across(t));
   softmax_sums s[SMC_MAX_STRANDS];
   pair by[SMC_MAX_STRANDS];

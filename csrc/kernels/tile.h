@@ -814,13 +814,16 @@ SMC_INLINE void fetch_strand(const tile *t, size_t u, size_t vectors) {
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
  * their lines are touched before, in order.  Nor does it in columns of which a tile has a few lines in each
- * of many places: it is told what this tile will write, and the next one read. */
+ * of many places: it is told what this tile will write, and the next one read.  (To touch is to read: only what
+ * lies forward and side by side, as nothing else is known to be there.) */
 static void prefetch_tile(const tile *t) {
   const batch *b = t->of;
+  const ptrdiff_t size = (ptrdiff_t)b->as->size;
   for (int i = 0; i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
-    const int columns = o->row == (ptrdiff_t)b->as->size;
-    if (!o->data || !(columns || o->row == (ptrdiff_t)(b->k * b->as->size))) continue;
+    const int columns = o->row == size;
+    const int rows = o->col == size && o->row == (ptrdiff_t)b->k * size;
+    if (!o->data || !(columns || rows)) continue;
     const size_t bytes = t->rows * (size_t)o->row, count = columns ? b->k : 1;
     const char *p = (const char *)o->data + (ptrdiff_t)t->row * o->row;
     for (size_t c = 0; c < count; ++c, p += o->col) {

@@ -188,7 +188,8 @@ def cross_entropy(
     where :math:`t_c` is 1 for :math:`c = y`, else 0, or the probability given, and K counts the
     classes that take part. The bracket is computed as a sum of two terms that are not negative, so
     nothing cancels: a sure prediction keeps its small loss. A class with :math:`a_c = 0` adds
-    nothing, even if its logit is -inf.
+    nothing, even if its logit is -inf. A probability that is
+    infinite or NaN makes the loss of its row NaN.
 
     Examples
     --------
@@ -746,7 +747,7 @@ class _Criterion:
         backend = kernels(dtype)
         with np.errstate(all="ignore"):
             on, off = 1 - self.smoothing, self.smoothing / self.rows.length
-            factor = 1 / self.divisor if self.divisor else 0.0
+            factor = 1 / self.divisor if self.divisor else 1.0
         if self.mask is not None:  # `_Strip` smooths the target
             on, off = 1.0, 0.0
         how = (self.weight, on, off, self.z_loss, factor)
@@ -756,8 +757,17 @@ class _Criterion:
         ) -> None:
             labels, soft = (target, None) if target.dtype == np.int64 else (None, target)
             backend.cross_entropy(x, labels, soft, *how, losses, lse, gradient)
+            if gradient is not None and not self.divisor:
+                self.divide_by_zero(gradient, labels)
 
         return run
+
+    def divide_by_zero(self, gradient: Array, labels: Array | None) -> None:
+        """Do to a gradient what becomes of the loss; rows that are ignored still have none."""
+        counted = True if labels is None else (labels != _IGNORED)[..., np.newaxis]
+        with np.errstate(all="ignore"):
+            zero = gradient.dtype.type(self.divisor)
+            np.divide(gradient, zero, out=gradient, where=counted)
 
     def room(self, losses: Array, lse: Array, dtype: DType) -> tuple[Array, Array]:
         """Return where `results` converts to: had before the gradient is written, or not at all."""

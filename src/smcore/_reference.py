@@ -259,6 +259,24 @@ class Extended:
         hi = np.exp(self.hi)
         return Extended(hi, None if self.lo is None else finite(hi * self.lo))
 
+    def lifted_exp(self) -> Extended:
+        """Return the exponentials of numbers not above 0, times a power of two in pairs.
+
+        It is so large that no exponential is subnormal that counts in a sum with one of 0: they
+        would have too few digits.  Of small ones it is taken before, as a logarithm.
+        """
+        if self.lo is None:
+            return self.exp()
+        power, logarithm = lift_of(self.hi.dtype)
+        lifted = self.exp()._each(lambda part: part * power)
+        small = (self.hi < -logarithm.hi) & np.isfinite(self.hi)
+        if small.any():
+            raised = (self._each(lambda part: part[small]) + logarithm).exp()
+            lifted.hi[small] = raised.hi
+            if lifted.lo is not None:
+                lifted.lo[small] = raised.lo
+        return lifted
+
     def log1p(self) -> Extended:
         """Return ``log(1 + self)``; one above log(2) with the rounding error, by a Newton step."""
         hi = np.log1p(self.hi)
@@ -328,6 +346,22 @@ class Extended:
         return self.hi if self.lo is None else self.hi + finite(self.lo)
 
 
+@functools.cache
+def lift_of(dtype: np.dtype[Any]) -> tuple[np.floating[Any], Extended]:
+    """Return the power of two that is half of the exponents of a `dtype`, and its logarithm."""
+    bits = -int(np.finfo(dtype).minexp) // 2
+    digits, parts = bits * _LN2, []
+    for place in (96, 48, 0):  # of so few digits that they are exact
+        part, digits = digits >> place, digits % (1 << place)
+        parts.append(np.ldexp(np.asarray(float(part), dtype), place - _LN2_PLACES))
+    hi, lo = two_sum(parts[0], parts[1])
+    return np.ldexp(dtype.type(1), bits), Extended(hi, lo + parts[2])
+
+
+_LN2, _LN2_PLACES = 0xB17217F7D1CF79ABC9E3B39803F2F6AF, 128
+"""The logarithm of two in binary, and how many places it has."""
+
+
 def finite(correction: Array) -> Array:
     """Return `correction` with zero in place of infinities and NaN."""
     return np.where(np.isfinite(correction), correction, 0)
@@ -378,9 +412,9 @@ class Exponentials(NamedTuple):
     d : Extended
         The shifted logits ``scale * (x - x[k])``, none above zero.
     e : Extended
-        Their exponentials.
+        Their exponentials, times a power of two.
     top : Extended
-        ``e[k]``: one, or NaN if the row holds NaN or +inf or nothing but -inf.
+        ``e[k]``: that power, or NaN if the row holds NaN or +inf or nothing but -inf.
     tail : Extended
         The sum of all exponentials but the one at `k`.
     """
@@ -398,7 +432,7 @@ class Exponentials(NamedTuple):
         rising = np.where(below, -x.hi, x.hi) if np.any(below) else x.hi
         k = np.argmax(rising, axis=-1, keepdims=True)
         d = scaled_difference(x, k, scale)
-        e = d.exp()
+        e = d.lifted_exp()
         return cls(k, d, e, e.at(k), e.without(k).sum())
 
     def softmax(self) -> Extended:
@@ -790,16 +824,17 @@ def cross_entropy(
             target, counted = soft[rows], np.full((1, 1, 1), True)
         a = target_weights(target, weight, on, off).where(counted)
         total = a.sum()
+        undefined = total.hi - total.hi  # NaN if the target is infinite
         losses = total * row.log_total() + (a * (-row.d).where(a.hi != 0)).sum()
         if z_loss:  # as 0 times an infinite square is NaN
             losses = losses + z * log_sum
         if grad is not None:
             gradient = logit_gradient(row, a, z + z)
             gradient = gradient * gradient.number(factor)
-            grad[rows] = np.where(counted, gradient.rounded(), 0)
+            grad[rows] = np.where(counted, gradient.rounded() + undefined, 0)
         if lse is not None:
             lse[rows] = log_sum.rounded()[..., 0]
-        loss[rows] = np.where(counted, losses.rounded(), 0)[..., 0]
+        loss[rows] = np.where(counted, losses.rounded() + undefined, 0)[..., 0]
 
 
 def target_weights(target: Array, weight: Array | None, on: float, off: float) -> Extended:
