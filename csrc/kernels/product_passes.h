@@ -1,17 +1,26 @@
-/* The three passes of a product with a Jacobian: where the largest s of the row is, its peak; a sum; and what
- * is made of it.  They read and write vectors as they are stored: a strand's, or a row's, whose 16-bit floats
- * are converted in registers.  Included once for each type stored (SMC_D); products.h calls those of the type
+/* The passes of a product with a Jacobian: where the largest s of the row is, its peak; a sum; and what is made
+ * of it.  They read and write vectors as they are stored: a strand's, or a row's, whose 16-bit floats are
+ * converted in registers.  Included once for each type stored (SMC_D); products.h calls those of the type
  * computed in.
  *
  * Any number may be taken from all g without changing s (g - sum s g), as s sums to one.  It is the g of the
- * peak: only the peak can be above 1/2, where rounding takes more from s than all other classes may have
- * together, and its weight in the sum is then multiplied by 0.  With h = g - g[peak], each result is within
+ * peak, the center: only the peak can be above 1/2, where rounding takes more from s than all other classes may
+ * have together, and its weight in the sum is then multiplied by 0.  With h = g - center, each result is within
  * 4 epsilon s (|h| + sum s |h|) (docs/accuracy.md).  Of several peaks it is the first.
+ *
+ * log_softmax's vjp, g - s sum g, has no such freedom.  It cancels at a class that has nearly all, where it is
+ * written (1 - s) g - s (sum of the other g).
  */
 
 #define load_stored SMC_K(load_stored)
 #define store_stored SMC_K(store_stored)
 #define next_products SMC_K(next_products)
+#define peak_search SMC_K(peak_search)
+#define search_of SMC_K(search_of)
+#define search_on SMC_K(search_on)
+#define found_class SMC_K(found_class)
+#define are_grouped SMC_K(are_grouped)
+#define other_rows SMC_K(other_rows)
 #define center_of_row SMC_K(center_of_row)
 #define of_quarter SMC_K(of_quarter)
 #define peak_of_row SMC_K(peak_of_row)
@@ -33,6 +42,7 @@
 #define collected_rows SMC_K(collected_rows)
 #define rows_collected SMC_K(rows_collected)
 #define short_products SMC_K(short_products)
+#define sums_of_row SMC_K(sums_of_row)
 #define are_in_order SMC_K(are_in_order)
 #define products_of_short_rows SMC_K(products_of_short_rows)
 #define products_of_rows SMC_K(products_of_rows)
@@ -43,15 +53,17 @@ typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_p
 /* Groups whose products an accumulator takes before it is flushed: of columns, those of a block. */
 enum { SMC_DOT_STEPS = SMC_SUM_STEPS / SMC_GROUP };
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
-enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that registers have room for */
 /* Where packed rows do not pass through them, one instance of the passes over dense rows is enough. */
 #if SMC_FAST_MASKS
 #define SMC_ROW_PASS static SMC_OUTLINE
 #else
 #define SMC_ROW_PASS SMC_INLINE
 #endif
+enum { SMC_HELD_MAX = 3 };       /* vectors of each of a few rows that registers have room for */
 enum { SMC_LATER_BYTES = 4096 }; /* between what short rows are computed with and what is fetched */
 enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
+/* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
+#define SMC_SURE ((real)-0.6)
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
 enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
 /* The longest rows whose products are computed beside the next dot product; from memory. */
@@ -75,66 +87,111 @@ SMC_INLINE void store_stored(const strand s, vec a, size_t lanes) {
   }
 }
 
-/* A sum that goes on with one class: of s*h (SMC_SOFTMAX_VJP), of exp(s)*h (SMC_LOG_SOFTMAX_JVP) with
- * h = g - center; or of g (SMC_LOG_SOFTMAX_VJP), the peak apart, whose class `number` it is. */
-SMC_INLINE vec SMC_K(plus_product)(vec sum, vec s, vec g, const row_peak *peak, vec number,
-                                   const smc_product which) {
+/* A sum that goes on with one class: of s*h (SMC_SOFTMAX_VJP), of exp(s)*h (SMC_LOG_SOFTMAX_JVP), with
+ * h = g - center; or of g (SMC_LOG_SOFTMAX_VJP), a class that has nearly all apart. */
+SMC_INLINE void SMC_K(plus_product)(vec *sum, vec *sure, vec s, vec g, vec center,
+                                    const smc_product which) {
   if (which == SMC_LOG_SOFTMAX_VJP) {
-    return v_add(sum, v_select(v_eq(number, peak->number), v_set1(0), g));
+    const mask is_sure = v_lt(v_set1(SMC_SURE), s);
+    *sum = v_add(*sum, v_select(is_sure, v_set1(0), g));
+    *sure = v_add_if(is_sure, *sure, g);
+  } else {
+    const vec weight = which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s;
+    *sum = v_fma(weight, v_sub(g, center), *sum);
   }
-  const vec weight = which == SMC_LOG_SOFTMAX_JVP ? exp_of_negative(s, v_set1(0)) : s;
-  return v_fma(weight, v_sub(g, peak->center), sum);
 }
 
-/* s (h - dot), g - exp(s) dot, h - dot; of the peak of the second, products.h makes good. */
-SMC_INLINE vec SMC_K(one_product)(vec s, vec g, vec center, vec dot, const smc_product which) {
+/* g - s sum g, with s = 2^n (1 + p); where that is nearly 1, by 1 - s = (1 - 2^n) - 2^n p, whose terms are exact. */
+SMC_INLINE vec SMC_K(log_softmax_vjp)(vec log_s, vec g, const product_sums *of) {
+  const pair e = split_exp(v_max(v_set1(-SMC_C(EXP_VANISH)), log_s), v_set1(0));
+  const vec s = v_ldexp(v_add(v_set1(1), e.lo), e.hi), plain = v_fnma(s, of->sum, g);
+  const mask is_sure = v_lt(v_set1(SMC_SURE), log_s);
+  if (!of->are_sure || (of->along && !v_lane_bits(is_sure))) return plain;
+  const vec power = v_ldexp(v_set1(1), e.hi);
+  const vec missing = v_fnma(power, e.lo, v_sub(v_set1(1), power));
+  const vec others = v_add(of->others, v_sub(of->sure, g));
+  return v_select(is_sure, v_fnma(s, others, v_mul(g, missing)), plain);
+}
+
+SMC_INLINE vec SMC_K(one_product)(vec s, vec g, const product_sums *of, const smc_product which) {
   switch (which) {
-  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(v_sub(g, center), dot));
-  case SMC_LOG_SOFTMAX_VJP: return v_fnma(exp_of_negative(s, v_set1(0)), dot, g);
-  default: return v_sub(v_sub(g, center), dot);
+  case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(v_sub(g, of->center), of->sum));
+  case SMC_LOG_SOFTMAX_VJP: return SMC_K(log_softmax_vjp)(s, g, of);
+  default: return v_sub(v_sub(g, of->center), of->sum);
   }
 }
 
-/* The place of the first largest number of a row along.  Where it was found is noted for each lane, by groups
- * of vectors; then the first of these groups is looked through.  (Any place, if there is a NaN.) */
+/* A search for the first largest number of a row along: the largest so far of each lane, and the vector, or the first
+ * of a group, where it was found. */
+typedef struct {
+  strand at;
+  vec most, place;
+} peak_search;
+
+SMC_INLINE peak_search search_of(const strand s) {
+  return (peak_search){s, v_set1((real)-INFINITY), v_set1(0)};
+}
+
+/* Vector i, or a group of SMC_GROUP from there on.  (`vectors` is a constant.) */
+SMC_INLINE void search_on(peak_search *p, size_t i, const int vectors, size_t lanes) {
+  vec a[SMC_GROUP];
+  SMC_EACH(j, vectors) {
+    a[j] = load_stored(ahead(p->at, (size_t)j), lanes, v_set1((real)-INFINITY));
+  }
+  if (vectors == SMC_GROUP) a[0] = max_of_four(a);
+  p->place = v_select(v_lt(p->most, a[0]), v_set1((real)i), p->place);
+  p->most = v_max(p->most, a[0]);
+  p->at = ahead(p->at, (size_t)vectors);
+}
+
+/* The class; any, if there is a NaN.  Whole vectors were searched so many `together`, a constant: then the first group
+ * in which the largest is, is looked through. */
+SMC_INLINE size_t found_class(const peak_search *p, const strand s, const extent n,
+                              const int together) {
+  real first[SMC_V(lanes)];
+  const vec peak = reduce_lanes((pair){p->most, p->most}, SMC_BY_MAX).hi;
+  const size_t none = n.count * W + n.rest;
+  size_t class = none;
+  v_store(first, p->place);
+  for (uint32_t bits = v_lane_bits(v_eq(p->most, peak)); bits; bits &= bits - 1) {
+    const size_t lane = smc_lowest_bit(bits);
+    const size_t other = (size_t)first[lane] * W + (together == 1 ? lane : 0);
+    if (other < class) class = other;
+  }
+  if (together == 1) return class < none ? class : 0;
+  uint64_t found = 0;
+  SMC_EACH(j, SMC_GROUP) {
+    const size_t i = class / W + (size_t)j;
+    if (i >= steps_of(n)) break;
+    const vec x = load_stored(ahead(s, i), lanes_at(n, i), v_set1((real)-INFINITY));
+    found |= (uint64_t)v_lane_bits(v_eq(x, peak)) << (size_t)j * W;
+  }
+  return found ? class + smc_lowest_bit(found) : 0;
+}
+
+/* Whether a row is so long that its vectors are searched a group at a time. */
+SMC_INLINE int are_grouped(const extent n) { return n.count >= SMC_GROUP * SMC_GROUP; }
+
 SMC_INLINE size_t SMC_K(place_of_peak)(const strand s, const extent n) {
-  const vec none = v_set1((real)-INFINITY);
-  vec most = none, place = v_set1(0), a[SMC_GROUP];
-  strand at = s;
-  for (size_t i = 0, next; i < steps_of(n); i += next, at = ahead(at, next)) {
-    next = i + SMC_GROUP <= n.count ? SMC_GROUP : 1;
-    if (next == 1) {
-      a[0] = load_stored(at, lanes_at(n, i), none);
-    } else {
-      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(at, (size_t)j), W, none);
-      a[0] = max_of_four(a);
-    }
-    place = v_select(v_lt(most, a[0]), v_set1((real)i), place);
-    most = v_max(most, a[0]);
+  peak_search p = search_of(s);
+  size_t i = 0;
+  if (are_grouped(n)) {
+    for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) search_on(&p, i, SMC_GROUP, W);
+    for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i));
+    return found_class(&p, s, n, SMC_GROUP);
   }
-  real groups[SMC_V(lanes)];
-  const vec peak = reduce_lanes((pair){most, most}, SMC_BY_MAX).hi;
-  size_t i = steps_of(n);
-  v_store(groups, place);
-  for (uint32_t bits = v_lane_bits(v_eq(most, peak)); bits; bits &= bits - 1) {
-    const size_t group = (size_t)groups[smc_lowest_bit(bits)];
-    if (group < i) i = group;
-  }
-  for (; i < steps_of(n); ++i) {
-    const uint32_t bits = v_lane_bits(v_eq(load_stored(ahead(s, i), lanes_at(n, i), none), peak));
-    if (bits) return i * W + smc_lowest_bit(bits);
-  }
-  return 0;
+  for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i));
+  return found_class(&p, s, n, 1);
 }
 
 /* The next so many vectors of a product, `past` the caches if they fill lines.  (`vectors` is a constant.) */
-SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes, vec center,
-                              vec dot, int past, const smc_product which) {
+SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes,
+                              const product_sums *sums, int past, const smc_product which) {
   vec a[SMC_GROUP];
   SMC_EACH(j, vectors) {
     const vec s = load_stored(ahead(of->s, (size_t)j), lanes, v_set1(0));
     const vec g = load_stored(ahead(of->g, (size_t)j), lanes, v_set1(0));
-    a[j] = SMC_K(one_product)(s, g, center, dot, which);
+    a[j] = SMC_K(one_product)(s, g, sums, which);
   }
   if (SMC_STREAMS && past) {
     SMC_EACH(j, vectors) store_past(ahead(of->y, (size_t)j), a[j]);
@@ -157,69 +214,78 @@ SMC_INLINE void fetch_soon(const strand s, const strand g, const strand y, const
   }
 }
 
+/* A row of which the product is computed, as its sums are known, and one of which the peak is sought. */
+typedef struct {
+  product_strands product;
+  product_sums sums;
+  peak_search search;
+  int is_searched;
+} other_rows;
+
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
- * the strand's length alone.  Meanwhile, if `beside` is not NULL, the product of another row as long, of which
- * center and dot product are known. */
-SMC_INLINE pair stored_dot_beside(strand s, strand g, const extent n, const row_peak *peak,
-                                  const smc_product which, product_strands *beside, vec center,
-                                  vec dot) {
+ * the strand's length alone.  Meanwhile, unless `beside` is NULL, what there is to do for other rows as long. */
+SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center,
+                                         const smc_product which, other_rows *beside) {
   const vec zero = v_set1(0);
   /* An s of 0, in lanes beyond the end of a row. */
-  const vec none = which == SMC_LOG_SOFTMAX_JVP ? v_set1((real)-INFINITY) : zero;
-  vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP], number[SMC_GROUP];
-  pair total = pair_of(0);
+  const vec none = which == SMC_SOFTMAX_VJP ? zero : v_set1((real)-INFINITY);
+  vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
+  strand_sums total = {pair_of(0), zero};
   size_t i = 0, from;
-  SMC_EACH(j, SMC_GROUP) number[j] = v_add(peak->first, v_set1((real)j * peak->step));
   do {
     from = i;
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
-      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, zero);
+      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, none);
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
       SMC_EACH(j, SMC_GROUP) {
-        sum[j] = SMC_K(plus_product)(sum[j], a[j], b[j], peak, number[j], which);
-        number[j] = v_add(number[j], v_set1(SMC_GROUP * peak->step));
+        SMC_K(plus_product)(&sum[j], &total.sure, a[j], b[j], center, which);
       }
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
       if (beside) {
-        next_products(beside, SMC_GROUP, n.lanes, center, dot, 0, which);
-        fetch_soon(s, g, beside->y, n);
+        next_products(&beside->product, SMC_GROUP, n.lanes, &beside->sums, 0, which);
+        if (beside->is_searched) search_on(&beside->search, i, SMC_GROUP, W);
+        fetch_soon(s, g, beside->product.y, n);
       }
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_stored(s, lanes, none), b[0] = load_stored(g, lanes, zero);
-      sum[0] = SMC_K(plus_product)(sum[0], a[0], b[0], peak, number[0], which);
-      number[0] = v_add(number[0], v_set1(peak->step));
+      SMC_K(plus_product)(&sum[0], &total.sure, a[0], b[0], center, which);
       s = ahead(s, 1), g = ahead(g, 1);
-      if (beside) next_products(beside, 1, lanes, center, dot, 0, which);
+      if (beside) {
+        next_products(&beside->product, 1, lanes, &beside->sums, 0, which);
+        if (beside->is_searched) search_on(&beside->search, i, 1, lanes);
+      }
     }
     pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
-    total = pair_add_to(total, part, from == 0);
+    total.sum = running_sum(total.sum, part, from == 0);
   } while (i < steps_of(n));
   return total;
 }
 
-SMC_INLINE pair SMC_K(stored_dot)(strand s, strand g, const extent n, const row_peak *peak,
-                                  const smc_product which) {
-  return stored_dot_beside(s, g, n, peak, which, NULL, v_set1(0), v_set1(0));
+SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec center,
+                                         const smc_product which) {
+  return stored_dot_beside(s, g, n, center, which, NULL);
 }
 
-SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, vec center, vec dot,
-                                       int past, const smc_product which) {
+SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n,
+                                       const product_sums *sums, int past,
+                                       const smc_product which) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   size_t i = 0;
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    next_products(&of, SMC_GROUP, n.lanes, center, dot, past, which);
+    next_products(&of, SMC_GROUP, n.lanes, sums, past, which);
   }
-  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), center, dot, 0, which);
+  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), sums, 0, which);
 }
 
 /* Of rows of the type computed in whose elements lie side by side. */
-SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n, const vec *center,
-                                        const vec *dot, int past) {
+SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n,
+                                        const product_sums *sums, int past) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
-  SMC_K(stored_products)(row, whole(n), *center, *dot, past, SMC_SOFTMAX_VJP);
+  const product_sums own = *sums;
+  SMC_K(stored_products)(row, whole(n), &own, past, SMC_SOFTMAX_VJP);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
@@ -243,7 +309,7 @@ SMC_INLINE vec SMC_K(short_dot)(const elem *s, const elem *g, const size_t whole
 }
 
 SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec center, vec dot) {
-  return SMC_K(one_product)(s, g, center, dot, SMC_SOFTMAX_VJP);
+  return SMC_K(one_product)(s, g, &(product_sums){.center = center, .sum = dot}, SMC_SOFTMAX_VJP);
 }
 
 /* The value of some row u, as reduced together, in all lanes. */
@@ -372,29 +438,26 @@ SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, c
 }
 
 #if SMC_FAST_MASKS
-/* Of rows that share vectors, side by side in memory. */
-SMC_INLINE void SMC_K(shared_products)(const elem *s, const elem *g, elem *y, size_t count,
-                                       const shared_vector *v, smc_fetched fetched,
-                                       const size_t steps) {
-  for (size_t i = 0, lanes; i < count; i += lanes) {
-    lanes = count - i < v->lanes ? count - i : v->lanes;
+/* Of rows that share vectors, side by side in memory: of each class s sum s' (g - g'), over all classes of its row,
+ * one lane further on each time.  (No center: each difference is exact but for its own rounding.) */
+static int SMC_K(share_vectors)(smc_view from_s, smc_view from_g, smc_view to, size_t n, size_t k,
+                                smc_fetched fetched) {
+  if (n < W || k < 2 || 2 * k > W || !are_side_by_side(from_s, from_g, to, k)) return 0;
+  const elem *s = from_s.data, *g = from_g.data;
+  elem *y = to.data;
+  const size_t most = W / k * k;
+  const vec next = next_lanes(k);
+  for (size_t i = 0, lanes; i < n * k; i += lanes) {
+    lanes = n * k - i < most ? n * k - i : most;
     fetch_later(s + i, g + i, y + i, SMC_LINE, fetched);
     const vec a = SMC_K(load_n)(s + i, lanes, v_set1(0)),
               b = SMC_K(load_n)(g + i, lanes, v_set1(0));
-    const vec center = centers_in_lanes(a, b, v, steps);
-    const vec dot = sums_in_lanes(v_mul(a, v_sub(b, center)), v, steps);
-    SMC_K(store_n)(y + i, SMC_K(short_product)(a, b, center, dot), lanes);
-  }
-}
-
-static int SMC_K(share_vectors)(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
-                                smc_fetched fetched) {
-  if (n < W || k < 2 || 2 * k > W || !are_side_by_side(s, g, y, k)) return 0;
-  const shared_vector v = share_vector(k);
-  switch (v.steps) {
-  case 1: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, 1); break;
-  case 2: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, 2); break;
-  default: SMC_K(shared_products)(s.data, g.data, y.data, n * k, &v, fetched, SMC_MAX_STEPS);
+    vec sum = v_set1(0), other_s = a, other_g = b;
+    for (size_t c = 1; c < k; ++c) {
+      other_s = v_permute(other_s, next), other_g = v_permute(other_g, next);
+      sum = v_fma(other_s, v_sub(b, other_g), sum);
+    }
+    SMC_K(store_n)(y + i, v_mul(a, sum), lanes);
   }
   return 1;
 }
@@ -487,17 +550,21 @@ SMC_INLINE int are_converted(size_t k) {
          k * sizeof(real) > SMC_PACKED_LIGHT_BYTES;
 }
 
-SMC_INLINE row_peak peak_of_row(const product_strands of, const extent n) {
-  const elem *at = (const elem *)of.g.p + SMC_K(place_of_peak)(of.s, n);
-  return (row_peak){.center = v_set1(SMC_K(get)(at))};
+SMC_INLINE vec peak_of_row(const product_strands of, const extent n) {
+  return v_set1(SMC_K(get)((const elem *)of.g.p + SMC_K(place_of_peak)(of.s, n)));
+}
+
+SMC_INLINE product_sums sums_of_row(vec center, strand_sums sums) {
+  return (product_sums){.center = center, .sum = pair_value(sum_of_lanes(sums.sum))};
 }
 
 SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   for (size_t i = 0; i < n; ++i) {
     const product_strands of = strands_of_row(s, g, y, i);
-    const row_peak peak = peak_of_row(of, row);
-    const pair dot = sum_of_lanes(SMC_K(stored_dot)(of.s, of.g, row, &peak, SMC_SOFTMAX_VJP));
-    SMC_K(stored_products)(of, row, peak.center, pair_value(dot), 0, SMC_SOFTMAX_VJP);
+    const vec center = peak_of_row(of, row);
+    const product_sums sums =
+        sums_of_row(center, SMC_K(stored_dot)(of.s, of.g, row, center, SMC_SOFTMAX_VJP));
+    SMC_K(stored_products)(of, row, &sums, 0, SMC_SOFTMAX_VJP);
   }
 }
 
@@ -510,22 +577,26 @@ SMC_INLINE int are_few_lines(size_t n, size_t k) {
          bytes <= (is_far ? SMC_BESIDE_FAR_BYTES : SMC_BESIDE_BYTES);
 }
 
-/* The product of each row while the next one is fetched. */
+/* The product of each row while the next one is summed and the peak of the one after is found: so that nothing waits
+ * for a reduction, and for memory as little as may be. */
 SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
-  product_strands of = strands_of_row(s, g, y, 0);
-  row_peak peak = peak_of_row(of, row);
-  pair sum = SMC_K(stored_dot)(of.s, of.g, row, &peak, SMC_SOFTMAX_VJP);
-  for (size_t i = 1;; ++i) {
-    const vec center = peak.center, dot = pair_value(sum_of_lanes(sum));
-    if (i == n) {
-      SMC_K(dense_products)(of, row, &center, &dot, 0);
-      return;
+  product_strands of = strands_of_row(s, g, y, 0), next = strands_of_row(s, g, y, n > 1);
+  vec center = peak_of_row(of, row), next_center = peak_of_row(next, row);
+  strand_sums sums = SMC_K(stored_dot)(of.s, of.g, row, center, SMC_SOFTMAX_VJP);
+  for (size_t i = 1; i < n; ++i) {
+    const product_strands later = strands_of_row(s, g, y, i + (i + 1 < n));
+    other_rows beside = {of, sums_of_row(center, sums), search_of(later.s), are_grouped(row)};
+    center = next_center;
+    if (!are_grouped(row)) next_center = peak_of_row(later, row);
+    sums = stored_dot_beside(next.s, next.g, row, center, SMC_SOFTMAX_VJP, &beside);
+    if (are_grouped(row)) {
+      const size_t class = found_class(&beside.search, later.s, row, SMC_GROUP);
+      next_center = v_set1(SMC_K(get)((const elem *)later.g.p + class));
     }
-    const product_strands next = strands_of_row(s, g, y, i);
-    peak = peak_of_row(next, row);
-    sum = stored_dot_beside(next.s, next.g, row, &peak, SMC_SOFTMAX_VJP, &of, center, dot);
-    of = next;
+    of = next, next = later;
   }
+  const product_sums known = sums_of_row(center, sums);
+  SMC_K(dense_products)(of, row, &known, 0);
 }
 
 /* All products with softmax's Jacobian, if rows are dense and better taken one by one. */

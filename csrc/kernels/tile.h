@@ -85,11 +85,9 @@
 #define reduced_quarters SMC_V(reduced_quarters)
 #define add_up_group SMC_V(add_up_group)
 #define max_of_rows SMC_V(max_of_rows)
-#define centers_in_lanes SMC_V(centers_in_lanes)
-#define row_peak SMC_V(row_peak)
-#define shared_vector SMC_V(shared_vector)
-#define share_vector SMC_V(share_vector)
-#define sums_in_lanes SMC_V(sums_in_lanes)
+#define next_lanes SMC_V(next_lanes)
+#define strand_sums SMC_V(strand_sums)
+#define product_sums SMC_V(product_sums)
 #define reduce_strands SMC_V(reduce_strands)
 #define sum_of_lanes SMC_V(sum_of_lanes)
 #define max_by_row SMC_V(max_by_row)
@@ -154,7 +152,6 @@ enum {
   SMC_MANY_LANES = 8
 }; /* of a vector: rows are not packed without need, as to transpose takes long */
 enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
-enum { SMC_MAX_STEPS = 3 };     /* to add up the lanes of two rows that share a vector */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
  * in the second-level one. */
 enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
@@ -237,13 +234,18 @@ typedef struct {
   strand s, g, y;
 } product_strands;
 
-/* Of each row of a strand, the class of the largest s, its peak: the g there; and its number, where the classes of
- * the first vector are `first`, and those of the next ones `step` more each time.  (All negative: it is in no
- * class of the block at hand.) */
+/* The sum of a strand, lane by lane; and the g of a class that has nearly all, of log_softmax's vjp. */
 typedef struct {
-  vec center, number, first;
-  real step;
-} row_peak;
+  pair sum;
+  vec sure;
+} strand_sums;
+
+/* What the product of each row is made of: what is taken from each g; the sum; and of log_softmax's vjp the g of a
+ * class that has nearly all, and the sum without it; and whether there is one in any lane, of a class or of a row. */
+typedef struct {
+  vec center, sum, sure, others;
+  int are_sure, along;
+} product_sums;
 
 /* Vectors of a strand.  Of two words, which are passed in registers. */
 typedef struct {
@@ -603,45 +605,15 @@ SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) { return reduced_quarters(v,
 SMC_INLINE vec max_of_rows(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_MAX); }
 
 #if SMC_FAST_MASKS
-/* Rows that share a vector, as many as it holds whole, side by side: the lanes in use, and those that each
- * adds to itself, step by step, until all hold the sum of their row. */
-typedef struct {
-  size_t lanes, steps;
-  uint32_t used, starts; /* bits of the lanes in use, and of the first of each row */
-  lane_number from[SMC_MAX_STEPS][W];
-} shared_vector;
-
-/* The lane whose number differs in one bit, or, if the row has none, one that holds the same: before the
- * first step the last lane of the vector, which is idle then, after it that without the highest bit. */
-static shared_vector share_vector(size_t k) {
-  shared_vector v = {.lanes = W / k * k};
-  size_t highest = 1;
-  v.used = (1u << v.lanes) - 1;
-  for (size_t lane = 0; lane < v.lanes; lane += k) v.starts |= 1u << lane;
-  while (2 * highest < k) highest *= 2;
-  for (size_t bit = k > 1 ? highest : 0; bit; bit /= 2, ++v.steps) {
-    for (size_t lane = 0; lane < W; ++lane) {
-      const size_t c = lane % k, other = c ^ bit, first = lane - c;
-      const size_t same = bit == highest ? W - 1 : first + other - highest;
-      v.from[v.steps][lane] = (lane_number)(other < k ? first + other : same);
-    }
+/* Of rows of k classes that share a vector, side by side, the lane of the next class of each; of the last one, that
+ * of the first. */
+SMC_INLINE vec next_lanes(size_t k) {
+  lane_number from[SMC_V(lanes)];
+  for (size_t lane = 0; lane < W; ++lane) {
+    const size_t end = (lane / k + 1) * k;
+    from[lane] = (lane_number)(lane + 1 == end ? end - k : lane + 1 < W ? lane + 1 : lane);
   }
-  return v;
-}
-
-SMC_INLINE vec sums_in_lanes(vec a, const shared_vector *v, const size_t steps) {
-  SMC_UNROLL for (size_t i = 0; i < steps; ++i) a = v_add(a, v_permute(a, v_load(v->from[i])));
-  return a;
-}
-
-/* The g of each row at the first of its largest s, in all of its lanes.  Of the bits of a row, of which at least
- * one is set as no number is less than a NaN, adding one to their complement leaves the lowest alone to agree. */
-SMC_INLINE vec centers_in_lanes(vec s, vec g, const shared_vector *v, const size_t steps) {
-  vec m = v_select(v_mask_of(v->used), s, v_set1((real)-INFINITY));
-  SMC_UNROLL for (size_t i = 0; i < steps; ++i) m = v_max(m, v_permute(m, v_load(v->from[i])));
-  const uint32_t peaks = ~v_lane_bits(v_lt(s, m)) & v->used;
-  const uint32_t first = peaks & ((~peaks & v->used) + v->starts);
-  return sums_in_lanes(v_select(v_mask_of(first), g, v_set1(0)), v, steps);
+  return v_load(from);
 }
 #endif
 

@@ -60,7 +60,6 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   }                                                                                                \
   SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                    \
   SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return m; }                                      \
-  SMC_INLINE T##_mask T##_mask_of(uint32_t set) { return (T##_mask)set; }                          \
   SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }    \
   SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                       \
   SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \

@@ -98,13 +98,14 @@ SMC_INLINE float f32_from_bits(uint32_t u) {
 }
 
 /* The number of the lowest bit set, of which there is one. */
-SMC_INLINE size_t smc_lowest_bit(uint32_t bits) {
+SMC_INLINE size_t smc_lowest_bit(uint64_t bits) {
 #if defined(_MSC_VER) && !defined(__clang__)
   unsigned long place;
-  _BitScanForward(&place, bits);
-  return place;
+  if (_BitScanForward(&place, (uint32_t)bits)) return place;
+  _BitScanForward(&place, (uint32_t)(bits >> 32));
+  return place + 32;
 #else
-  return (size_t)__builtin_ctz(bits);
+  return (size_t)__builtin_ctzll(bits);
 #endif
 }
 
@@ -226,7 +227,6 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_or SMC_V(or)
 #define v_count SMC_V(count)         /* lanes set */
 #define v_lane_bits SMC_V(lane_bits) /* of a mask: bit i is set where lane i is */
-#define v_mask_of SMC_V(mask_of)     /* its inverse; only where SMC_FAST_MASKS is set */
 #define v_xor_lanes SMC_V(xor_lanes) /* lane i gets lane i ^ d, d a power of two */
 #define v_permute SMC_V(permute)     /* lane i gets the lane in the low bits of from[i] */
 #define v_add_if SMC_V(add_if)       /* mask ? a + b : a */
