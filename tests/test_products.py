@@ -122,7 +122,9 @@ def test_products_are_those_of_the_matrix(sm, dtype, name, k):
         g = g - g[np.arange(len(g)), np.argmax(s, axis=-1)][:, np.newaxis]
     by_matrix = (matrix * truth.mpf(g)[:, np.newaxis, :]).sum(-1)
     got = truth.mpf(getattr(sm, name)(s, g))
-    by_terms = 4 * truth.eps(dtype) * abs(matrix * truth.mpf(g)[:, np.newaxis]).sum(-1)
+    smallest, size = truth.mpmath.ldexp(1, truth.format_of(dtype).lowest), abs(truth.mpf(g))
+    by_terms = 4 * truth.eps(dtype) * abs(matrix * size[:, np.newaxis]).sum(-1)
+    by_terms += smallest * size.sum(-1, keepdims=True)
     assert (abs(got - by_matrix) <= product.bound(dtype) + by_terms).all()
 
 

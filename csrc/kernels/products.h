@@ -393,10 +393,12 @@ static void lse_products_of_block(tile *t, const void *how) {
     strand x = strand_of(t, SMC_X, u), y = strand_of(t, SMC_Y, u);
     const extent n = extent_of(t, u);
     fetch_strand(t, u, steps_of(n));
+    /* What is less gives 0; and from there on the difference does not overflow. */
+    const vec least = v_sub(lse, v_set1(SMC_C(EXP_UNDERFLOW)));
     for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
-      vec a = load_lanes(x, lanes, v_set1(0));
-      pair d = two_sum(a, v_sub(v_set1(0), lse));
+      const vec a = v_max(least, load_lanes(x, lanes, lse));
+      const pair d = two_sum(a, v_sub(v_set1(0), lse));
       store_lanes(y, v_mul(exp_full(d.hi, d.lo), g), lanes);
     }
   }
