@@ -438,11 +438,10 @@ SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, c
 }
 
 #if SMC_FAST_MASKS
-/* Of rows that share vectors, side by side in memory: of each class s sum s' (g - g'), over all classes of its row,
- * one lane further on each time.  (No center: each difference is exact but for its own rounding.) */
-static int SMC_K(share_vectors)(smc_view from_s, smc_view from_g, smc_view to, size_t n, size_t k,
-                                smc_fetched fetched) {
-  if (n < W || k < 2 || 2 * k > W || !are_side_by_side(from_s, from_g, to, k)) return 0;
+/* Of rows that share vectors, side by side in memory: of each class s sum s' (g - g'), over the other classes of its
+ * row, one lane further on each time.  (No center: each difference is exact but for its own rounding.) */
+SMC_INLINE void SMC_K(share_vectors)(smc_view from_s, smc_view from_g, smc_view to, size_t n,
+                                     size_t k, smc_fetched fetched) {
   const elem *s = from_s.data, *g = from_g.data;
   elem *y = to.data;
   const size_t most = W / k * k;
@@ -459,7 +458,6 @@ static int SMC_K(share_vectors)(smc_view from_s, smc_view from_g, smc_view to, s
     }
     SMC_K(store_n)(y + i, v_mul(a, sum), lanes);
   }
-  return 1;
 }
 #endif
 
@@ -468,7 +466,10 @@ static SMC_OUTLINE void short_rows(const smc_view *from_s, const smc_view *from_
                                    const smc_view *to, size_t n, size_t k, smc_fetched fetched) {
   const smc_view s = *from_s, g = *from_g, y = *to;
 #if SMC_FAST_MASKS
-  if (SMC_K(share_vectors)(s, g, y, n, k, fetched)) return;
+  if (are_paired(k)) {
+    SMC_K(share_vectors)(s, g, y, n, k, fetched);
+    return;
+  }
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
   size_t row;
@@ -522,6 +523,7 @@ SMC_INLINE int are_in_order(smc_view s, smc_view g, smc_view y, size_t k) {
 /* All products with softmax's Jacobian, if rows are short and dense. */
 SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
   if (!is_short(k, sizeof(elem)) || !are_dense(s, g, y)) return 0;
+  if (are_paired(k) && n > 1 && !are_side_by_side(s, g, y, k)) return 0;
   if (!SMC_FAST_MASKS && !are_in_order(s, g, y, k)) return 0;
   const smc_fetched fetched = what_is_fetched(s, g, y, n, k);
   const size_t rows = rows_collected(k);

@@ -11,6 +11,7 @@
 #define peaks_of_part SMC_V(peaks_of_part)
 #define sums_of_block SMC_V(sums_of_block)
 #define gather_sums SMC_V(gather_sums)
+#define products_of_pairs SMC_V(products_of_pairs)
 #define is_some SMC_V(is_some)
 #define sums_of_strand SMC_V(sums_of_strand)
 #define dots_abreast SMC_V(dots_abreast)
@@ -353,6 +354,31 @@ static void products_of_block(tile *t, const void *how) {
   }
 }
 
+/* The products of rows whose pairs of classes are summed, in the order of those that share a vector: from each class
+ * on, and after the last from the first. */
+static void products_of_pairs(tile *t, const void *how) {
+  const size_t k = t->of->k;
+  (void)how;
+  for (size_t u = 0; u < t->strands; ++u) {
+    const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
+    const strand y = strand_of(t, SMC_PRODUCT, u);
+    const size_t lanes = extent_of(t, u).lanes;
+    vec a[SMC_V(lanes)], b[SMC_V(lanes)];
+    for (size_t i = 0; i < k; ++i) {
+      a[i] = load_lanes(ahead(s, i), lanes, v_set1(0));
+      b[i] = load_lanes(ahead(g, i), lanes, v_set1(0));
+    }
+    for (size_t i = 0; i < k; ++i) {
+      vec sum = v_set1(0);
+      for (size_t c = 1, j = i; c < k; ++c) {
+        j = j + 1 < k ? j + 1 : 0;
+        sum = v_fma(a[j], v_sub(b[i], b[j]), sum);
+      }
+      store_lanes(ahead(y, i), v_mul(a[i], sum), lanes);
+    }
+  }
+}
+
 /* The product, with h = g - center
  *   SMC_SOFTMAX_VJP      s (h - sum s h)
  *   SMC_LOG_SOFTMAX_VJP  g - s sum g
@@ -365,6 +391,10 @@ static void product_tile(tile *t, const void *extra) {
   const row_products of = {*(const smc_product *)extra, peak, sums, rows};
   const size_t k = t->of->k;
   const int by_lanes = is_short(k, t->of->as->size) && !(is_columns(t) && k > SMC_SUM_STEPS);
+  if (of.which == SMC_SOFTMAX_VJP && are_paired(k)) {
+    for_results(t, products_of_pairs, NULL);
+    return;
+  }
   if (of.which == SMC_LOG_SOFTMAX_VJP) {
     for (size_t u = 0; u < t->strands; ++u) peak[u].center = v_set1(0);
   } else {

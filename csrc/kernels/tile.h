@@ -86,6 +86,7 @@
 #define add_up_group SMC_V(add_up_group)
 #define max_of_rows SMC_V(max_of_rows)
 #define next_lanes SMC_V(next_lanes)
+#define are_paired SMC_V(are_paired)
 #define strand_sums SMC_V(strand_sums)
 #define product_sums SMC_V(product_sums)
 #define reduce_strands SMC_V(reduce_strands)
@@ -604,16 +605,20 @@ SMC_INLINE vec reduced_quarters(const vec v[SMC_GROUP], const smc_reduction by) 
 SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_ADD); }
 SMC_INLINE vec max_of_rows(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_MAX); }
 
+/* Whether rows are so short that one vector holds several of them: the products of these are sums over all pairs of
+ * classes, wherever the rows lie. */
+SMC_INLINE int are_paired(size_t k) { return SMC_FAST_MASKS && k >= 2 && 2 * k <= W; }
+
 #if SMC_FAST_MASKS
 /* Of rows of k classes that share a vector, side by side, the lane of the next class of each; of the last one, that
  * of the first. */
 SMC_INLINE vec next_lanes(size_t k) {
-  lane_number from[SMC_V(lanes)];
-  for (size_t lane = 0; lane < W; ++lane) {
-    const size_t end = (lane / k + 1) * k;
-    from[lane] = (lane_number)(lane + 1 == end ? end - k : lane + 1 < W ? lane + 1 : lane);
-  }
-  return v_load(from);
+  const vec lane = lane_numbers(), last = v_set1((real)(k - 1)), length = v_set1((real)k);
+  const vec middle = v_sub(lane, v_set1((real)(k - 1) / 2));
+  const vec row = v_round(v_mul(middle, v_set1(1 / (real)k)));
+  const mask is_last = v_eq(v_fma(row, length, last), lane);
+  const vec next = v_select(is_last, v_sub(lane, last), v_add(lane, v_set1(1)));
+  return v_add(next, v_set1(SMC_C(ROUNDER)));
 }
 #endif
 
