@@ -60,7 +60,8 @@ def test_vanishing_probabilities(sm, dtype, k):
         getattr(truth, name)(z, g).within(dtype).check(got, name)
         nothing = log_s[-1].copy()
         nothing[k // 2] = -np.inf
-        np.testing.assert_array_equal(getattr(sm, name)(nothing, g[-1]), got[-1])
+        if dtype != np.longdouble:  # whose exp(-2000) is not 0
+            np.testing.assert_array_equal(getattr(sm, name)(nothing, g[-1]), got[-1])
     s = truth.exp(truth.mpf(log_s))
     exact = truth.mp_eye(k) - s[..., None, :] * truth.mpf(np.ones((k, 1)))
     bound = 3 * truth.eps(dtype) * (1 + s[..., None, :].astype(float)) * np.ones((k, 1))

@@ -248,11 +248,11 @@ class Within:
 
     def check(self, got: Any, what: str = "") -> None:
         """Every element of ``got`` is as near to the truth as allowed."""
-        t, scale = self.truth, np.where(self.truth.hi == 0, self.bound.exp, self.truth.exp)
-        to_scale = t.exp - scale
-        hi, lo = np.ldexp(t.hi, to_scale), np.ldexp(t.lo, to_scale)
-        error = np.abs((np.ldexp(wide(got), -scale) - hi) - lo)
-        allowed = np.ldexp(self.bound.hi, np.clip(self.bound.exp - scale, -2000, 1000))
+        t, scale = self.truth, np.maximum(self.truth.exp, self.bound.exp)
+        hi, lo = np.ldexp(t.hi, t.exp - scale), np.ldexp(t.lo, t.exp - scale)
+        with np.errstate(over="ignore"):
+            error = np.abs((np.ldexp(wide(got), -scale) - hi) - lo)
+        allowed = np.ldexp(self.bound.hi, self.bound.exp - scale)
         assert np.shape(got) == error.shape, f"{what}: shape {np.shape(got)}"
         good = error <= allowed * (1 + 2.0**-40)
         if not good.all():
@@ -287,7 +287,8 @@ def log_softmax_jvp(z: Array, v: Array) -> Product:
     log_s, (_, h) = mp_log_softmax(z), _about_peak(z, v)
     s = exp(log_s)
     spread = (s * (1 + abs(log_s)) * abs(h)).sum(-1, keepdims=True)
-    return Product(h - (s * h).sum(-1, keepdims=True), abs(h) + spread, 1 + abs(h))
+    total = abs(h).sum(-1, keepdims=True)
+    return Product(h - (s * h).sum(-1, keepdims=True), abs(h) + spread, 1 + total)
 
 
 def log_softmax_vjp(z: Array, g: Array) -> Product:
