@@ -171,7 +171,11 @@ def softmax_vjp(
     .. math:: \frac{\partial L}{\partial x_i} = s_i \Bigl(g_i - \sum_k g_k s_k\Bigr),
 
     which is :math:`J^T g` for the matrix of `softmax_jacobian`, multiplied out. A constant `g`
-    gives zero: the softmax sums to one whatever `x` is.
+    gives zero: the softmax sums to one whatever `x` is. So `g` is taken relative to its element
+    :math:`g_p` at the largest :math:`s_p`, which may have been rounded to 1: with
+    :math:`h_i = g_i - g_p` the error is at most
+    :math:`4 \epsilon s_i (|h_i| + \sum_k s_k |h_k|)`, from the logits on, and what is left of a
+    sure prediction is kept.
 
     Examples
     --------
@@ -241,7 +245,8 @@ def softmax_jvp(
     -----
     .. math:: \dot s_i = s_i \Bigl(v_i - \sum_k s_k v_k\Bigr).
 
-    The Jacobian matrix is symmetric, so this is the product that `softmax_vjp` computes.
+    The Jacobian matrix is symmetric, so this is the product that `softmax_vjp` computes, with the
+    error that is given there.
 
     Examples
     --------
@@ -377,6 +382,12 @@ def log_softmax_vjp(
     -----
     .. math:: \frac{\partial L}{\partial x_i} = g_i - s_i \sum_k g_k.
 
+    At a class that has nearly all it is computed as
+    :math:`(1 - s_i) g_i - s_i \sum_{k \ne i} g_k`, where nothing cancels. With
+    :math:`s'_i = s_i (1 + |\log s_i|)` the error is at most
+    :math:`4 \epsilon (|g_i| + s'_i \sum_k |g_k|)`, and at such a class
+    :math:`4 \epsilon ((1 - s_i) |g_i| + s'_i \sum_{k \ne i} |g_k|)`, from the logits on.
+
     After `log_softmax` with `where`, give it here, too: `log_s` is -inf there, as it is for a logit
     of -inf, which does take part, whose gradient `g` counts in the sum.
 
@@ -449,6 +460,10 @@ def log_softmax_jvp(
     Notes
     -----
     .. math:: \frac{d \log s_i}{dt} = v_i - \sum_k s_k v_k.
+
+    As in `softmax_vjp`, `v` is taken relative to its element at the largest :math:`s_p`: with
+    :math:`h_i = v_i - v_p` the error is at most
+    :math:`4 \epsilon (|h_i| + \sum_k s_k (1 + |\log s_k|) |h_k|)`, from the logits on.
 
     Examples
     --------
