@@ -63,7 +63,7 @@ enum { SMC_HELD_MAX = 3 };       /* vectors of each of a few rows that registers
 enum { SMC_LATER_BYTES = 4096 }; /* between what short rows are computed with and what is fetched */
 enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
 /* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
-#define SMC_SURE ((real)-0.6)
+#define SMC_SURE ((real) - 0.6)
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
 enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
 /* The longest rows whose products are computed beside the next dot product; from memory. */
@@ -269,9 +269,8 @@ SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec
   return stored_dot_beside(s, g, n, center, which, NULL);
 }
 
-SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n,
-                                       const product_sums *sums, int past,
-                                       const smc_product which) {
+SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, const product_sums *sums,
+                                       int past, const smc_product which) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   size_t i = 0;
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {

@@ -255,7 +255,8 @@ SMC_INLINE strand_sums sums_of_block(const tile *t, size_t u, const row_products
   strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
   extent n = extent_of(t, u);
   if (!is_lone(t)) return dot_of_strand(s, g, n, center, of->which);
-  s.step = g.step = sizeof(real); /* in the order of a row that is packed: one lane, class after class */
+  s.step = g.step =
+      sizeof(real); /* in the order of a row that is packed: one lane, class after class */
   const strand_sums all = dot_of_strand(s, g, (extent){t->of->k, 1, 0}, center, of->which);
   return (strand_sums){{first_lane(all.sum.hi), first_lane(all.sum.lo)}, all.sure};
 }
@@ -338,8 +339,12 @@ static void gather_sums(const tile *t, const row_products *of) {
 SMC_INLINE product_sums sums_of_strand(const tile *t, size_t u, const row_products *of) {
   const product_sums *r = &of->rows[group_of(t, u)];
   const vec sure = of_strand(t, u, &r->sure);
-  return (product_sums){of->peak[u].center,      of_strand(t, u, &r->sum), sure,
-                        of_strand(t, u, &r->others), is_some(sure),      !is_across(t)};
+  return (product_sums){of->peak[u].center,
+                        of_strand(t, u, &r->sum),
+                        sure,
+                        of_strand(t, u, &r->others),
+                        is_some(sure),
+                        !is_across(t)};
 }
 
 static void products_of_block(tile *t, const void *how) {

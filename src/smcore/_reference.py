@@ -609,7 +609,8 @@ def softmax_vjp(s: Array, g: Array, out: Array) -> None:
 
 def peak_of(s: Extended) -> Array:
     """Return the place of the first largest element of each row, ``(..., 1)``."""
-    return np.argmax(s.hi, axis=-1, keepdims=True)
+    place: Array = np.argmax(s.hi, axis=-1, keepdims=True)
+    return place
 
 
 def about_peak(s: Extended, g: Extended) -> Extended:
