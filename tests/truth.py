@@ -248,7 +248,8 @@ class Within:
 
     def check(self, got: Any, what: str = "") -> None:
         """Every element of ``got`` is as near to the truth as allowed."""
-        t, scale = self.truth, np.maximum(self.truth.exp, self.bound.exp)
+        t = self.truth
+        scale = np.where(t.hi == 0, self.bound.exp, np.maximum(t.exp, self.bound.exp))
         hi, lo = np.ldexp(t.hi, t.exp - scale), np.ldexp(t.lo, t.exp - scale)
         with np.errstate(over="ignore"):
             error = np.abs((np.ldexp(wide(got), -scale) - hi) - lo)
@@ -256,7 +257,7 @@ class Within:
         assert np.shape(got) == error.shape, f"{what}: shape {np.shape(got)}"
         good = error <= allowed * (1 + 2.0**-40)
         if not good.all():
-            at = np.unravel_index(np.argmax(error / allowed), error.shape)
+            at = np.unravel_index(np.argmax(error / np.maximum(allowed, 1e-300)), error.shape)
             raise AssertionError(
                 f"{what}: {4 * error[at] / allowed[at]:.3g} times ε and the terms at "
                 f"{tuple(map(int, at))}, not 4 (got {np.asarray(got)[at]!r})"

@@ -429,7 +429,9 @@ static void lse_products_of_block(tile *t, const void *how) {
     const extent n = extent_of(t, u);
     fetch_strand(t, u, steps_of(n));
     /* What is less gives 0; and from there on the difference does not overflow. */
-    const vec least = v_sub(lse, v_set1(SMC_C(EXP_UNDERFLOW)));
+    const mask finite = v_lt(v_abs(lse), v_set1((real)INFINITY));
+    const vec low = v_sub(lse, v_set1(SMC_C(EXP_UNDERFLOW)));
+    const vec least = v_select(finite, low, v_set1((real)-INFINITY));
     for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
       const size_t lanes = lanes_at(n, i);
       const vec a = v_max(least, load_lanes(x, lanes, lse));

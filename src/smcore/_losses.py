@@ -452,7 +452,8 @@ def linear_cross_entropy(
         Which classes take part in each row, broadcastable to the logits, (K,) or (N, K). A row is
         judged as if it had these alone: its other logits, and what a target of probabilities holds
         for them, are never looked at, and smoothing spreads over those left. A label that is left
-        out has, as one with a logit of -inf, an infinite loss.
+        out has, as one with a logit of -inf, an infinite loss. (`W` is multiplied whole: a NaN in
+        the column of such a class comes out in ``dX``.)
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100
@@ -607,7 +608,8 @@ def linear_cross_entropy_with_grad(
         Which classes take part in each row, broadcastable to the logits, (K,) or (N, K). A row is
         judged as if it had these alone: its other logits, and what a target of probabilities holds
         for them, are never looked at, and smoothing spreads over those left. A label that is left
-        out has, as one with a logit of -inf, an infinite loss.
+        out has, as one with a logit of -inf, an infinite loss. (`W` is multiplied whole: a NaN in
+        the column of such a class comes out in ``dX``.)
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     ignore_index : int, default -100

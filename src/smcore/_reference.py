@@ -604,7 +604,8 @@ def softmax_vjp(s: Array, g: Array, out: Array) -> None:
     for rows in blocks(s.shape[:2], s.shape[2]):
         weights = Extended.of(s[rows])
         h = about_peak(weights, Extended.of(g[rows]))
-        out[rows] = (weights * (h - (weights * h).sum())).rounded()
+        h = h - (weights * h).sum()
+        out[rows] = (weights * h).rounded()
 
 
 def peak_of(s: Extended) -> Array:
@@ -614,8 +615,9 @@ def peak_of(s: Extended) -> Array:
 
 
 def about_peak(s: Extended, g: Extended) -> Extended:
-    """Return `g` less its element where `s` (or its logarithm) is largest."""
-    return g - g.at(peak_of(s))
+    """Return `g` less its element where `s` (or its logarithm, if that is not -inf) is largest."""
+    k = peak_of(s)
+    return g - g.at(k).where(s.at(k).hi > -np.inf)
 
 
 @quiet
