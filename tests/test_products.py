@@ -210,3 +210,15 @@ def test_hessians(sm, dtype, case):
         for row, direction in zip(z, v, strict=True)
     ]
     wider.check(np.stack(got), "of the layer")
+
+
+@EVERY
+@pytest.mark.parametrize("worst", [-1.0, np.nan, np.inf, -np.inf, 0.0])
+def test_what_is_no_softmax_is_not_read_beyond(sm, native_dtype, name, worst):
+    """No place of a peak leads outside of its row, whatever the row holds."""
+    for k in (1, 2, 5, 9, 16, 17, 40, 70, 130, 300):
+        for rows in (1, 5, 40):
+            s = layouts.guarded(np.full((rows, k), worst, native_dtype), at_end=True)
+            g = layouts.guarded(np.ones((rows, k), native_dtype), at_end=True)
+            assert getattr(sm, name)(s, g).shape == s.shape
+            assert getattr(sm, name)(s, g, axis=0).shape == s.shape

@@ -212,8 +212,9 @@ def mp_softmax_jacobian(s: Array) -> Array:
 
 
 def rounded(values: Array, dtype: Any) -> Array:
-    """The numbers of ``dtype`` nearest to the values."""
-    exact = from_mpf(values)
+    """The numbers of ``dtype`` nearest to the values; 0 for what is less than their last digit."""
+    least = mpmath.mpf(10) ** (10 - mpmath.mp.dps)
+    exact = from_mpf(np.where(abs(values) < least, 0 * values, values))
     if np.dtype(dtype) == np.longdouble:
         hi, lo = exact.hi.astype(np.longdouble), exact.lo.astype(np.longdouble)
         return np.ldexp(hi + lo, exact.exp)

@@ -40,7 +40,7 @@ static void SMC_K(op_softmax_vjp)(smc_view s, smc_view g, smc_view y, size_t n, 
                    .light = 1,
                    .lone = 1,
                    .once = 1,
-                   .along = SMC_FAST_MASKS && is_short(k, sizeof(elem)) && 2 * k > W};
+                   .along = SMC_FAST_MASKS && is_short(k, sizeof(elem)) && !are_paired(k)};
   for_tiles(product_tile, &b, &(smc_product){SMC_SOFTMAX_VJP});
 }
 

@@ -316,11 +316,12 @@ SMC_INLINE vec of_quarter(const vec *values, size_t u) {
   return v_set1(SMC_V(get)((const char *)values + u * sizeof(vec) / SMC_GROUP));
 }
 
-/* The g of a row at its peak, where `most` is the largest s of each lane, found in vector `places`, and `peak`
- * that of all; in all lanes. */
-SMC_INLINE vec center_of_row(const elem *g, vec most, vec peak, const vec *places) {
+/* The g of a row of k classes at its peak, where `most` is the largest s of each lane, found in vector `places`, and
+ * `peak` that of all; in all lanes.  (Lanes beyond the end hold 0, which no s is less than; where all are, or one is a
+ * NaN, any g will do.) */
+SMC_INLINE vec center_of_row(const elem *g, size_t k, vec most, vec peak, const vec *places) {
   uint32_t bits = v_lane_bits(v_eq(most, peak));
-  if (!bits) return v_set1(SMC_K(get)(g)); /* NaN */
+  if (!bits) return v_set1(SMC_K(get)(g));
   size_t place = smc_lowest_bit(bits);
   if (places) {
     real at[SMC_V(lanes)];
@@ -331,7 +332,7 @@ SMC_INLINE vec center_of_row(const elem *g, vec most, vec peak, const vec *place
       if (other < place) place = other;
     }
   }
-  return v_set1(SMC_K(get)(g + place));
+  return v_set1(SMC_K(get)(g + (place < k ? place : 0)));
 }
 
 /* `rows` at a time, so that their peaks are found, and their dot products added up, across the lanes together; of
@@ -341,6 +342,7 @@ SMC_INLINE vec center_of_row(const elem *g, vec most, vec peak, const vec *place
 SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, const int rows,
                              const size_t before, const int held, size_t rest) {
   const int loose = !SMC_FAST_MASKS && rows > 1;
+  const size_t k = before + (size_t)(held - 1) * W + rest;
   const vec none = v_set1((real)-INFINITY);
   vec dot[SMC_GROUP], most[SMC_GROUP], places[SMC_GROUP], center[SMC_GROUP];
   vec a[SMC_GROUP][SMC_HELD_MAX], b[SMC_GROUP][SMC_HELD_MAX];
@@ -366,7 +368,7 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
   SMC_EACH(u, rows) {
     const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
     const vec *several = before > 0 || held > 1 ? &places[u] : NULL;
-    center[u] = center_of_row(q, most[u], of_quarter(&peaks, (size_t)u), several);
+    center[u] = center_of_row(q, k, most[u], of_quarter(&peaks, (size_t)u), several);
     for (size_t i = 0; i < before; i += W) {
       dot[u] = v_fma(SMC_K(load)(p + i), v_sub(SMC_K(load)(q + i), center[u]), dot[u]);
     }

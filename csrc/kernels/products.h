@@ -76,8 +76,8 @@ SMC_INLINE void peaks_across(const tile *t, size_t u, const int abreast, size_t 
   SMC_EACH(j, abreast) peak[u + (size_t)j] = p[j];
 }
 
-/* The same of so many strands of long columns, that are whole, class after class across all of them: so they are read as
- * they lie in memory.  Their g is looked up afterwards, as few blocks raise a peak. */
+/* The same of so many strands of long columns, that are whole, class after class across all of them: so they are read
+ * as they lie in memory.  Their g is looked up afterwards, as few blocks raise a peak. */
 static SMC_OUTLINE void peaks_abreast(const tile *t, size_t strands, strand_peak *peak) {
   const size_t classes = block_classes(t);
   strand s = strand_of(t, SMC_S, 0);

@@ -152,6 +152,7 @@ enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each t
 enum {
   SMC_MANY_LANES = 8
 }; /* of a vector: rows are not packed without need, as to transpose takes long */
+enum { SMC_PAIRED_TERMS = 6 };  /* of one row, that take as long as its peak and center */
 enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
 /* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
  * in the second-level one. */
@@ -605,9 +606,11 @@ SMC_INLINE vec reduced_quarters(const vec v[SMC_GROUP], const smc_reduction by) 
 SMC_INLINE vec add_up_group(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_ADD); }
 SMC_INLINE vec max_of_rows(const vec v[SMC_GROUP]) { return reduced_quarters(v, SMC_BY_MAX); }
 
-/* Whether rows are so short that one vector holds several of them: the products of these are sums over all pairs of
- * classes, wherever the rows lie. */
-SMC_INLINE int are_paired(size_t k) { return SMC_FAST_MASKS && k >= 2 && 2 * k <= W; }
+/* Whether rows are so short that their products are sums over all pairs of classes, wherever they lie: a rotation and
+ * its term for each class but one, of as many rows as a vector holds, take less than to find a peak. */
+SMC_INLINE int are_paired(size_t k) {
+  return SMC_FAST_MASKS && k >= 2 && k <= W && k - 1 <= SMC_PAIRED_TERMS * (W / k);
+}
 
 #if SMC_FAST_MASKS
 /* Of rows of k classes that share a vector, side by side, the lane of the next class of each; of the last one, that
