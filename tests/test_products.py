@@ -80,9 +80,10 @@ def problem(name: str, case: str, dtype_name: str) -> tuple[Array, Array, Produc
     dtype = dtype_named(dtype_name)
     z, g = operands(case, dtype)
     forward, product = PRODUCTS[name]
-    exact = (truth.mp_softmax if forward == "softmax" else truth.mp_log_softmax)(z)
-    found = product(z, g)
-    return truth.rounded(exact, dtype), g, found, found.within(dtype)
+    with truth.mpmath.workdps(160):  # no probability here is below 1e-110
+        exact = (truth.mp_softmax if forward == "softmax" else truth.mp_log_softmax)(z)
+        found = product(z, g)
+        return truth.rounded(exact, dtype), g, found, found.within(dtype)
 
 
 @EVERY
