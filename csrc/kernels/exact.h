@@ -10,7 +10,6 @@
 #define fast_two_sum SMC_V(fast_two_sum)
 #define two_sum SMC_V(two_sum)
 #define pair_add SMC_V(pair_add)
-#define pair_add_to SMC_V(pair_add_to)
 #define running_sum SMC_V(running_sum)
 #define pair_quotient SMC_V(pair_quotient)
 #define inverse_of SMC_V(inverse_of)
@@ -42,11 +41,8 @@ SMC_INLINE pair pair_add(pair a, pair b) {
   return (pair){s.hi, v_add(s.lo, v_add(a.lo, b.lo))};
 }
 
-/* a + b; first: a is nothing yet */
-SMC_INLINE pair pair_add_to(pair a, pair b, int first) { return first ? b : pair_add(a, b); }
-
-/* The same for as many terms as there may be: lo stays a rounding error of hi, so that its own do not add up.  (Of a
- * sum that is finite, or comes to nothing.) */
+/* a + b; first: a is nothing yet.  For as many terms as there may be: lo stays a rounding error of hi, so that its own
+ * do not add up.  (Of a sum that is finite, or comes to nothing.) */
 SMC_INLINE pair running_sum(pair a, pair b, int first) {
   if (first) return b;
   const pair s = pair_add(a, b);
