@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nox
+
+sys.path.append("tools")
+import sanitizers  # noqa: F401 (its sessions)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["package"]
@@ -18,6 +22,7 @@ nox.options.default_venv_backend = "venv"
 
 DIST = Path("dist")
 IDENTIFIERS = Path("tools/build_identifiers.txt")
+LOCKED = Path("tools/locked")
 PLATFORMS = ("linux", "macos", "windows", "pyodide", "android", "ios")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t"]
 KERNELS = ("csrc/cpu.c", "csrc/dispatch.c")
@@ -31,6 +36,9 @@ BUILD_REQUIRES = (
     "numpy>=2.0",
     "ninja",
 )
+
+NOX = "nox==2026.10.20"
+RECOMPRESSION = "zopfli==0.4.3; sys_platform == 'linux' and platform_machine == 'x86_64'"
 
 X86 = {"avx512", "avx2", "sse2", "scalar"}
 ARM = {"neon", "scalar"}
@@ -66,9 +74,14 @@ def group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 
 
-def zig_requirement() -> str:
-    """Return the requirement of the cross compiler."""
-    return next(name for name in group("wheel") if name.startswith("ziglang"))
+def pinned(name: str, package: str) -> str:
+    """Return the requirement of that package in a dependency group."""
+    return next(line for line in group(name) if line.startswith(f"{package}=="))
+
+
+def install_locked(session: nox.Session, name: str) -> None:
+    """Install the files that `lock` chose, and no others."""
+    session.install("--require-hashes", "--requirement", str(LOCKED / f"{name}.txt"))
 
 
 def compiling(**variables: str) -> dict[str, str]:
@@ -94,11 +107,13 @@ def test_installed(session: nox.Session, wheel: Path, *arguments: str) -> None:
 @nox.session
 def package(session: nox.Session) -> None:
     """Make the sdist and the pure wheel from it, in dist; check them and the configuration."""
-    session.install(*group("package"))
+    install_locked(session, "package")
+    session.install("--no-index", *group("package"))  # fails if the lock is older than the group
     session.run("validate-pyproject", "pyproject.toml")
     session.run("zizmor", "--offline", "--no-progress", ".github/workflows")
     shutil.rmtree(DIST, ignore_errors=True)
-    session.run("python", "-m", "build", "--outdir", str(DIST), env={"SMCORE_BUILD": "pure"})
+    build = ("python", "-m", "build", "--no-isolation", "--outdir", str(DIST))
+    session.run(*build, env={"SMCORE_BUILD": "pure"})
     session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
     session.run("check-wheel-contents", str(only(DIST, "*-py3-none-any.whl")))
     found = "".join(
@@ -117,6 +132,24 @@ def package(session: nox.Session) -> None:
     if found.split() != IDENTIFIERS.read_text().split():
         Path(session.create_tmp(), "identifiers").write_text(found)
         session.error(f"wheels to build differ from {IDENTIFIERS}; found:\n{found}")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write anew which files, by their hashes, releases are made with on any platform."""
+    session.install("uv==0.13.9")
+    command = ("uv", "pip", "compile", "--universal", "--python-version=3.11", "--upgrade")
+    options = ("--generate-hashes", "--no-annotate", "--no-header", "--quiet")
+    for name, requirements in {
+        "build": [*BUILD_REQUIRES, "cmake", RECOMPRESSION],
+        "cibuildwheel": [pinned("package", "cibuildwheel")],
+        "package": [NOX, *group("package")],
+    }.items():
+        wanted = Path(session.create_tmp(), f"{name}.in")
+        wanted.write_text("\n".join(requirements))
+        locked = LOCKED / f"{name}.txt"
+        session.run(*command, *options, f"--output-file={locked}", str(wanted))
+        locked.write_text("# Written by `nox -s lock`.\n" + locked.read_text())
 
 
 @nox.session(python=PYTHONS)
@@ -168,7 +201,10 @@ def sysconfig_tag(session: nox.Session) -> str:
 
 
 def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
-    """Check that the module exports PyInit__core alone, and names no directory of this machine."""
+    """Check that the module exports PyInit__core alone, and names no directory of this machine.
+
+    The addresses of functions that it calls must be read-only once it is loaded.
+    """
     shutil.unpack_archive(wheel, scratch / "unpacked", "zip")
     module = only(scratch / "unpacked/smcore", "_core.*.so")
     symbols = str(
@@ -179,12 +215,16 @@ def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
         session.error(f"{module.name} exports {sorted(exported)}")
     if os.fsencode(Path.cwd()) in module.read_bytes():
         session.error(f"{module.name} contains the name of the source directory")
+    readelf = ("readelf", "--wide", "--dynamic", "--program-headers", str(module))
+    headers = str(session.run(*readelf, silent=True, external=True))
+    if not re.search(r"\bBIND_NOW\b|\bFlags:.* NOW\b", headers) or "GNU_RELRO" not in headers:
+        session.error(f"{module.name} is not linked with -z now and -z relro")
 
 
 @nox.session
 def reproducible(session: nox.Session) -> None:
-    """Compile in two directories: the wheels are the same bytes."""
-    session.install(*BUILD_REQUIRES, "cmake", "ninja")
+    """Compile in two directories, with what releases are made with: the same bytes."""
+    install_locked(session, "build")
     files = str(session.run("git", "ls-files", silent=True, external=True)).split()
     built = []
     for name in ("one", "another/further/down"):
@@ -246,7 +286,7 @@ def offline(session: nox.Session) -> None:
 @nox.session
 def cross(session: nox.Session) -> None:
     """Link the module and the kernels' check for each platform with a wheel, or those named."""
-    session.install(*BUILD_REQUIRES, "cmake", zig_requirement())
+    session.install(*BUILD_REQUIRES, "cmake", pinned("wheel", "ziglang"))
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     headers = foreign_headers(session, scratch)
@@ -317,7 +357,7 @@ def foreign_headers(session: nox.Session, scratch: Path) -> Path:
 @nox.session
 def webassembly(session: nox.Session) -> None:
     """Check the kernels in WebAssembly, and count the instructions that a row of 1000 takes."""
-    session.install("cmake", "ninja", "wasmtime", zig_requirement())
+    session.install("cmake", "ninja", "wasmtime", pinned("wheel", "ziglang"))
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     compiler = program(  # zig does not know -msimd128
