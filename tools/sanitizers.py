@@ -80,7 +80,7 @@ def run(session: nox.Session, *command: str, env: dict[str, str]) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     try:
-        session.run(*command, env=env)
+        session.run(*command, env=env, external=True)
     finally:
         reports = sorted(directory.iterdir())
         for report in reports:
@@ -93,19 +93,20 @@ def run(session: nox.Session, *command: str, env: dict[str, str]) -> None:
 def asan(session: nox.Session) -> None:
     """Check addresses and undefined behaviour: the C check, tests of all kernels, the fuzzer."""
     environment = install(session, "address")
-    session.install("cmake", "ninja")
-    build = str(scratch(session) / "check")
-    session.run(
-        *("cmake", "-G", "Ninja", "-S", "csrc", "-B", build),
-        *("-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DCMAKE_C_FLAGS={FLAGS['address']}"),
-        env={"CC": "gcc"},
-    )
-    session.run("cmake", "--build", build, "--target", "check_core")
-    run(session, f"{build}/check_core", env={**environment, "LD_PRELOAD": ""})
+    compiler = ("gcc", *FLAGS["address"].split(), "-g", "-fPIC", "-Icsrc")
+    kernels = str(scratch(session) / "module/csrc/libsmcore_kernels.a")
+    program, library = (str(scratch(session) / name) for name in ("check_core", "fuzzed.so"))
+    sources = ("csrc/tests/check_core.c", kernels, "-lm")
+    session.run(*compiler, "-o", program, *sources, external=True)
+    run(session, program, env={**environment, "LD_PRELOAD": ""})
     chosen = session.posargs or ["-n", "auto", *tests(*KERNEL_TESTS)]
     run(session, "python", "-m", "pytest", *chosen, env=environment)
     if FUZZ.is_dir() and not session.posargs:
-        run(session, "python", str(FUZZ), env=environment)
+        sources = ("csrc/tests/shared.c", "csrc/tests/guarded.c", kernels)
+        session.run(*compiler, "-shared", "-o", library, *sources, external=True)
+        for what in ("kernels", "api"):
+            fuzz = ("python", str(FUZZ), what, "--library", library, "--seconds", "60")
+            run(session, *fuzz, env=environment)
 
 
 @nox.session(tags=["sanitize"])
