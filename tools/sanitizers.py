@@ -20,7 +20,7 @@ RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
 OPTIONS = {
     # No leaks: Python keeps what it has until the end. Too large a request fails, as without ASan.
     "address": "detect_leaks=0:allocator_may_return_null=1:abort_on_error=1:print_stacktrace=1",
-    "thread": f"suppressions={Path('tools/tsan.supp').absolute()}",
+    "thread": "second_deadlock_stack=1",
 }
 ALIVE = {"address": "__asan_report_load8", "thread": "__tsan_read8"}  # what the module calls then
 
