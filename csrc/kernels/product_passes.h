@@ -59,15 +59,10 @@ enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product
 #else
 #define SMC_ROW_PASS SMC_INLINE
 #endif
-enum { SMC_HELD_MAX = 3 };       /* vectors of each of a few rows that registers have room for */
-enum { SMC_LATER_BYTES = 4096 }; /* between what short rows are computed with and what is fetched */
-enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
+enum { SMC_HELD_MAX = 3 }; /* vectors of each of a few rows that registers have room for */
 /* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
 #define SMC_SURE ((real) - 0.6)
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
-enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
-/* The longest rows whose products are computed beside the next dot product; from memory. */
-enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
   smc_view lse, g; /* one value for each row */
 } smc_rowwise;
