@@ -197,6 +197,8 @@ def test_import_needs_numpy_alone(environment):
 import sys, numpy
 before = set(sys.modules)
 import smcore
+
+pytestmark = pytest.mark.one_target
 new = {name.partition(".")[0] for name in set(sys.modules) - before} - {"smcore", "numpy"}
 # an editable install brings its own finder; extension modules of Cython register their runtime
 new = {name for name in new if not name.startswith(("_cython", "cython", "_editable"))}

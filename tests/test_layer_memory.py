@@ -39,6 +39,8 @@ def test_allocations_stay_within_the_block(sm, dtype, rng, name, transposed):
 RESIDENT = """
 import numpy as np, sys, tracemalloc, smcore
 
+pytestmark = pytest.mark.one_target
+
 def resident():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
@@ -60,6 +62,7 @@ print(tracemalloc.get_traced_memory()[1])
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the resident set in /proc")
 @pytest.mark.skipif(smcore.backend() == "numpy", reason="takes NumPy a minute")
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -8,6 +8,8 @@ import pytest
 import truth
 from cases import INPUTS, OPERATIONS, assert_identical, dtype_named
 
+pytestmark = pytest.mark.one_target
+
 K = 5
 HALVES = ("float16", "bfloat16")
 

@@ -145,6 +145,8 @@ def test_matrices_that_the_process_may_not_have(environment):
     code = """
 import resource
 import numpy as np, smcore
+
+pytestmark = pytest.mark.one_target
 s = np.full(4000, 1 / 4000, np.float32)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**25,) * 2)

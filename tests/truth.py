@@ -14,9 +14,10 @@ units in the last place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, wraps
+from typing import Any, TypeVar
 
 import mpmath
 import numpy as np
@@ -24,6 +25,51 @@ import numpy as np
 mpmath.mp.dps = 400  # 1 - s is as small as 1e-308; its digits begin there
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LARGE = 2**16  # numbers: what is made of so many is not kept
+
+
+def known(function: Function) -> Function:
+    """A function of arrays that remembers its results, to as many digits.
+
+    A test draws the same operands for every implementation: their truth is computed once.
+    """
+    found: dict[Any, Any] = {}
+
+    @wraps(function)
+    def look_up(*arguments: Any, **keywords: Any) -> Any:
+        given = (*arguments, *keywords.items())
+        if any(np.size(a) > LARGE for a in given if isinstance(a, np.ndarray)):
+            return function(*arguments, **keywords)
+        key = (mpmath.mp.prec, *map(_identity, given))
+        if key not in found:
+            found[key] = function(*arguments, **keywords)
+            _freeze(found[key])
+        return found[key]
+
+    return look_up  # type: ignore[return-value]
+
+
+def _identity(value: Any) -> Any:
+    """Equal for equal numbers of one shape and dtype, and for nothing else."""
+    if isinstance(value, tuple):
+        return tuple(map(_identity, value))
+    if not isinstance(value, np.ndarray):
+        return type(value), value
+    numbers = tuple(value.flat) if value.dtype == object else value.tobytes()
+    return value.shape, value.dtype, numbers
+
+
+def _freeze(value: Any) -> None:
+    """No test may change what the next one is given."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    elif isinstance(value, tuple):
+        for member in value:
+            _freeze(member)
+    elif hasattr(value, "__dataclass_fields__"):
+        _freeze(tuple(vars(value).values()))
 
 
 # ---- A number wider than any result --------------------------------------------------------------
@@ -158,22 +204,26 @@ def from_mpf(values: Array) -> Exact:
     return Exact(hi, lo, exponent.astype(np.int64))
 
 
+@known
 def mp_logsumexp(x: Any) -> Array:
     """log Σ exp(x) over the last axis."""
     return log(exp(mpf(x)).sum(-1))
 
 
+@known
 def mp_log_softmax(x: Any) -> Array:
     """x - logsumexp(x) over the last axis."""
     return np.asarray(mpf(x) - mp_logsumexp(x)[..., None])
 
 
+@known
 def mp_softmax(x: Any) -> Array:
     """exp(x) / Σ exp(x) over the last axis."""
     e = exp(mpf(x))
     return np.asarray(e / e.sum(-1, keepdims=True))
 
 
+@known
 def mp_forward(x: Array) -> tuple[Exact, Exact]:
     """Softmax and log_softmax of an object array, whose numbers may be of any size.
 
@@ -410,6 +460,7 @@ class Forward:
     logsumexp_term: Array
 
 
+@known
 def forward(x: Array) -> Forward:
     """The truth for finite rows (-inf entries allowed) of any length, in double-double."""
     peak = np.argmax(x, axis=-1)[..., None]
