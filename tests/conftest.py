@@ -32,7 +32,7 @@ BEST, OTHERS = smcore.targets()[:1], smcore.targets()[1:]
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out longdouble on the targets: there, too, NumPy serves it (see `test_api.py`).
 
-    On targets other than the best, a test marked `one_target` becomes `heavy`.
+    A test marked `light_on` some implementations becomes `heavy` on the others.
     """
 
     def parameter(item: pytest.Item, name: str) -> object:
@@ -45,7 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=redundant)
     items[:] = [item for item in items if not is_redundant(item)]
     for item in items:
-        if item.get_closest_marker("one_target") and parameter(item, "sm") in OTHERS:
+        light_on = item.get_closest_marker("light_on")
+        name = parameter(item, "sm") or parameter(item, "native")
+        if light_on and name and ("best" if name in BEST else name) not in light_on.args:
             item.add_marker("heavy")
 
 

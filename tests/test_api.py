@@ -198,7 +198,7 @@ import sys, numpy
 before = set(sys.modules)
 import smcore
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 new = {name.partition(".")[0] for name in set(sys.modules) - before} - {"smcore", "numpy"}
 # an editable install brings its own finder; extension modules of Cython register their runtime
 new = {name for name in new if not name.startswith(("_cython", "cython", "_editable"))}

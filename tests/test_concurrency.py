@@ -12,7 +12,7 @@ from threading import Barrier, Event
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 THREADS, ROUNDS = 8, 50
 

@@ -342,6 +342,7 @@ def test_no_flag_is_left_behind(sm, native_dtype, rng, operation):
             call_observed(partial(operation, sm.package, operands))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["far up", "far down", "spread", "huge", "tiny", "ties"])
 def test_no_flag_is_left_behind_at_the_ends_of_the_range(sm, native_dtype, rng, kind):
     """Where all results are finite."""

@@ -13,7 +13,7 @@ from differences import STENCIL, STEP, directional
 from test_losses import IGNORED, REDUCTIONS, SMOOTHINGS, K, N, problem
 from test_peak_memory import peak_below
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 KINDS = pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])

@@ -39,7 +39,7 @@ def test_allocations_stay_within_the_block(sm, dtype, rng, name, transposed):
 RESIDENT = """
 import numpy as np, sys, tracemalloc, smcore
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 def resident():
     with open("/proc/self/status") as status:

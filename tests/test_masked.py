@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import OPERATIONS, WITH_OUT, every, results
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 MASKS = {
     "some": lambda a: np.arange(a.size).reshape(a.shape) % 2 == 0,

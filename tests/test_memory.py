@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import OPERATIONS, ROWWISE, WITH_OUT, assert_identical, every, results
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 
 def bits(a):

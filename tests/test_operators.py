@@ -8,7 +8,7 @@ import pytest
 import truth
 from cases import INPUTS, OPERATIONS, assert_identical, dtype_named
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 K = 5
 HALVES = ("float16", "bfloat16")

@@ -15,7 +15,7 @@ import pytest
 from allocator import ALLOCATOR
 from cases import OPERATIONS, WITH_OUT, assert_identical, every, results
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 ROWS = 40  # of 16-bit floats, one each, more than what is never refused
 

@@ -146,7 +146,7 @@ def test_matrices_that_the_process_may_not_have(environment):
 import resource
 import numpy as np, smcore
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 s = np.full(4000, 1 / 4000, np.float32)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**25,) * 2)

@@ -16,7 +16,7 @@ from test_memory import assert_same_values
 
 import smcore
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("best")
 
 
 def both(sm, operation):

@@ -338,6 +338,8 @@ helper.join()
 def test_multiprocessing(bare, method, tmp_path):
     code = """
 import multiprocessing, warnings
+
+pytestmark = pytest.mark.light_on("numpy", "best")
 def run(i):
     check()
     return i

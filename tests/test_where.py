@@ -14,7 +14,7 @@ import pytest
 import truth
 from cases import assert_identical, results
 
-pytestmark = pytest.mark.one_target
+pytestmark = pytest.mark.light_on("numpy", "best")
 
 N, K = 5, 7
 ULPS = 16  # of the terms that a result is made of
