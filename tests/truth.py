@@ -163,10 +163,10 @@ def assert_within(got: Any, truth: Array, bound: Any, what: str = "") -> None:
 # ---- mpmath on object arrays ---------------------------------------------------------------------
 
 
-def _to_mpf(value: Any) -> mpmath.mpf:
+def _to_mpf(value: np.longdouble) -> mpmath.mpf:
     hi = float(value)
-    rest = value - type(value)(hi) if isinstance(value, np.longdouble) and np.isfinite(hi) else 0.0
-    return mpmath.mpf(hi) + mpmath.mpf(float(rest))
+    rest = float(value - type(value)(hi)) if np.isfinite(hi) else 0.0
+    return mpmath.mpf(hi) + mpmath.mpf(rest)
 
 
 def _elementwise(function: Any) -> Any:
@@ -187,21 +187,36 @@ def mpf(a: Any) -> Array:
     """An object array of the very values of ``a``."""
     a = np.asarray(a)
     result = np.empty(a.shape, object)
-    result.flat = [
-        _to_mpf(value) for value in (a if a.dtype == np.longdouble else a.astype(float)).flat
-    ]
+    if a.dtype == np.longdouble:
+        result.flat = [_to_mpf(value) for value in a.flat]
+    else:
+        result.flat = [mpmath.mpf(value) for value in a.astype(float).ravel().tolist()]
     return result
 
 
 def from_mpf(values: Array) -> Exact:
     """The 106 leading bits of each value, and its exponent."""
     values = np.asarray(values, dtype=object)
-    hi, lo, exponent = (np.zeros(values.shape) for _ in range(3))
-    for at in np.ndindex(values.shape):
-        fraction, exponent[at] = mpmath.frexp(values[at])
-        hi[at] = float(fraction)
-        lo[at] = float(fraction - mpmath.mpf(hi[at]))
-    return Exact(hi, lo, exponent.astype(np.int64))
+    parts = np.array([_leading(mpmath.mpf(value)) for value in values.flat]).reshape(-1, 3).T
+    hi, lo, exponent = (part.reshape(values.shape) for part in parts)
+    return Exact(np.ldexp(hi, -KEPT), np.ldexp(lo, -KEPT), exponent.astype(np.int64))
+
+
+KEPT = 200  # bits of a number, more than two doubles hold
+
+
+def _leading(value: mpmath.mpf) -> tuple[float, float, int]:
+    """``(hi + lo) * 2**(exponent - KEPT)``, with hi of KEPT bits, or 0."""
+    sign, mantissa, exponent, length = value._mpf_
+    if not mantissa:
+        if value != 0:
+            raise ValueError(f"{value} has no bits")
+        return 0.0, 0.0, 0
+    surplus = length - KEPT
+    mantissa = mantissa >> surplus if surplus > 0 else mantissa << -surplus
+    mantissa = int(-mantissa if sign else mantissa)
+    hi = float(mantissa)
+    return hi, float(mantissa - int(hi)), exponent + length
 
 
 @known
