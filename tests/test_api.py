@@ -21,6 +21,8 @@ from cases import CONFIGURATION, KERNELS, OPERATIONS, OPERATORS, assert_identica
 
 import smcore
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 REDUCED = "*, where=None, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
 LOSS = REDUCED + ", z_loss=0.0, return_lse=False"
 SIGNATURES = {
@@ -197,8 +199,6 @@ def test_import_needs_numpy_alone(environment):
 import sys, numpy
 before = set(sys.modules)
 import smcore
-
-pytestmark = pytest.mark.light_on("numpy", "best")
 new = {name.partition(".")[0] for name in set(sys.modules) - before} - {"smcore", "numpy"}
 # an editable install brings its own finder; extension modules of Cython register their runtime
 new = {name for name in new if not name.startswith(("_cython", "cython", "_editable"))}

@@ -12,6 +12,8 @@ from cases import results
 
 import smcore
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 MIB = 1 << 20
 
 
@@ -38,8 +40,6 @@ def test_allocations_stay_within_the_block(sm, dtype, rng, name, transposed):
 
 RESIDENT = """
 import numpy as np, sys, tracemalloc, smcore
-
-pytestmark = pytest.mark.light_on("numpy", "best")
 
 def resident():
     with open("/proc/self/status") as status:

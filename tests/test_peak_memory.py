@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 TOO_MANY = 2**23  # classes: a square matrix of them takes 256 TiB in float32
 
 
@@ -145,8 +147,6 @@ def test_matrices_that_the_process_may_not_have(environment):
     code = """
 import resource
 import numpy as np, smcore
-
-pytestmark = pytest.mark.light_on("numpy", "best")
 s = np.full(4000, 1 / 4000, np.float32)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**25,) * 2)
