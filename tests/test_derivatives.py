@@ -12,6 +12,7 @@ from differences import directional, jacobian
 
 LENGTHS = (1, 2, 3, 5, 8, 16, 17, 33)
 HALVES = ("float16", "bfloat16")
+FIELDS = ("hi", "lo", "exp")
 
 
 def limit(dtype: np.dtype, ulps: float) -> float:
@@ -67,11 +68,18 @@ def vanishing(name, k):
         name: getattr(truth, name)(z, g).within(dtype)
         for name in ("log_softmax_vjp", "log_softmax_jvp")
     }
-    s = truth.exp(truth.mpf(log_s))[..., None, :] * truth.mpf(np.ones((k, 1)))
+    s = truth.exp(truth.mpf(log_s))
     half = truth.mpmath.ldexp(1, truth.format_of(dtype).lowest - 1)  # is always free
     bound = truth.from_mpf(3 * truth.eps(dtype) * (1 + s) + half)
-    jacobian_ = truth.Within(truth.from_mpf(truth.mp_eye(k) - s), bound)
-    return log_s, g, products, jacobian_
+    exact = matrices(truth.from_mpf(1 - s), truth.from_mpf(-s))
+    return log_s, g, products, truth.Within(exact, matrices(bound, bound))
+
+
+def matrices(diagonal, other):
+    """Of rows: matrices whose lines are all alike, but for the diagonal."""
+    unit = np.eye(diagonal.hi.shape[-1], dtype=bool)
+    pairs = ((getattr(a, name)[..., None, :] for a in (diagonal, other)) for name in FIELDS)
+    return truth.Exact(*(np.where(unit, *pair) for pair in pairs))
 
 
 @pytest.mark.parametrize("k", (2, 9, 100))
