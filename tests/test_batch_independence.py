@@ -39,6 +39,7 @@ def test_rows_alone(sm, dtype, rng, operation):
             assert_identical(call(sm, operation, pick(operands, i)), tuple(r[i] for r in batch))
 
 
+@pytest.mark.light_on("best")
 @every(ALONE)
 @pytest.mark.parametrize("size", [2, 3, 7, 16, 17, 40])
 def test_size_of_the_batch(sm, native_dtype, rng, operation, size):
