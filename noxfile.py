@@ -88,7 +88,7 @@ def test_installed(session: nox.Session, wheel: Path, *arguments: str) -> None:
     """Install the wheel, and NumPy, and run the tests."""
     session.install(str(wheel), *TEST_REQUIRES)
     session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
-    session.run("python", "-m", "pytest", *(arguments or session.posargs))
+    session.run("python", "-m", "pytest", "-m", "", *(arguments or session.posargs))
 
 
 @nox.session
@@ -390,4 +390,4 @@ def free_threaded(session: nox.Session) -> None:
     session.run(*install, ".", env=compiling(PIP_PREFER_BINARY="1"), external=True)
     code = "import smcore, sys; assert smcore.backend() == 'native' and not sys._is_gil_enabled()"
     session.run(python, "-W", "error", "-c", code, external=True)
-    session.run(python, "-m", "pytest", *arguments, external=True)
+    session.run(python, "-m", "pytest", "-m", "", *arguments, external=True)
