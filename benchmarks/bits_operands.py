@@ -250,6 +250,10 @@ def columns_gaps(a: Array) -> Array:
     return wide(a, (a.shape[0] + 3) * a.itemsize)
 
 
+def columns_lines(a: Array) -> Array:
+    return wide(a, (-(-a.shape[0] * a.itemsize // LINE) + 1) * LINE)
+
+
 def columns_pages(a: Array) -> Array:
     return wide(a, -(-a.shape[0] * a.itemsize // PAGE) * PAGE)
 
@@ -298,6 +302,7 @@ LAYOUTS = {
     "columns offset": Layout(columns_offset, 0),
     "columns reversed": Layout(columns_reversed, 0),
     "columns gaps": Layout(columns_gaps, 0),
+    "columns lines": Layout(columns_lines, 0),
     "columns pages": Layout(columns_pages, 0),
     "columns far": Layout(columns_far, 0),
     "columns far pages": Layout(columns_far_pages, 0),
