@@ -106,8 +106,9 @@ def probabilities(d: Draw) -> Array:
 
 
 def log_probabilities(d: Draw) -> Array:
-    """Likewise of logarithms."""
-    log_s = d.stream.unit((*d.lead, d.k)) * -(2.0 ** d.k.bit_length().bit_length())
+    """Likewise of logarithms: of no two classes is each more likely than not."""
+    farthest = 2.0 ** d.k.bit_length().bit_length()
+    log_s = (d.stream.unit((*d.lead, d.k)) + 1) * (-farthest / 2)
     d.rows(log_s, 1, 4)[:, [d.k // 3, 2 * d.k // 3]] = -0.75
     d.rows(log_s, 2, 4)[...] *= 8
     d.rows(log_s, 2, 4)[:, d.k // 2] = -(2.0**-7)
