@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +15,26 @@ import smcore
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture
-def bits(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+@pytest.fixture(scope="module")
+def bits() -> ModuleType:
     """benchmarks/bits.py."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("bits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        return importlib.import_module("bits")
+
+
+@pytest.fixture(scope="module")
+def found(bits: ModuleType) -> dict[str, Any]:
+    """The digests of each target: computed together, as to draw operands takes its time."""
+    return bits.compute(smcore.targets(), quick=True)
 
 
 @pytest.mark.parametrize("target", smcore.targets())
-def test_bits_are_those_stored(bits, target):
+def test_bits_are_those_stored(bits, found, target):
     expected = bits.stored(target)
     if expected is None:
         pytest.skip(f"nothing is stored of {target}")
-    found = bits.compute([target], quick=True)[target]
-    assert list(bits.differences(found, expected, quick=True)) == []
+    assert list(bits.differences(found[target], expected, quick=True)) == []
 
 
 @pytest.mark.skipif(not smcore.targets(), reason="needs the native backend")
