@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from cases import OPERATIONS, WITH_OUT, every, results
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 MASKS = {
     "some": lambda a: np.arange(a.size).reshape(a.shape) % 2 == 0,
     "none": lambda a: np.zeros(a.shape, bool),
@@ -71,6 +73,13 @@ def test_other_arguments(sm, rng, kind):
     J = sm.SoftmaxJacobian(sm.softmax(x[0]))
     refused(J.matvec, "v", one_each)
     refused(J.__matmul__, "V", one_each)
+
+
+def test_rows_in_a_list(sm, rng):
+    x = rng.standard_normal((2, 5))
+    for kind in (list, tuple):
+        refused(sm.softmax, "x[1]", kind([x[0], masked(x[1], "some")]))
+        refused(sm.softmax_vjp, "g[0]", x, kind([masked(x[0], "none"), x[1]]))
 
 
 def test_the_remedy(sm, rng):

@@ -59,15 +59,10 @@ enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product
 #else
 #define SMC_ROW_PASS SMC_INLINE
 #endif
-enum { SMC_HELD_MAX = 3 };       /* vectors of each of a few rows that registers have room for */
-enum { SMC_LATER_BYTES = 4096 }; /* between what short rows are computed with and what is fetched */
-enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
+enum { SMC_HELD_MAX = 3 }; /* vectors of each of a few rows that registers have room for */
 /* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
 #define SMC_SURE ((real) - 0.6)
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
-enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
-/* The longest rows whose products are computed beside the next dot product; from memory. */
-enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
   smc_view lse, g; /* one value for each row */
 } smc_rowwise;
@@ -223,21 +218,25 @@ typedef struct {
 } other_rows;
 
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
- * the strand's length alone.  Meanwhile, unless `beside` is NULL, what there is to do for other rows as long. */
-SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center,
+ * the strand's length alone.  The sum of what is sure goes on from `sure`, class after class, whatever the blocks: a row
+ * that is no result of log_softmax may have many such classes.  Meanwhile, unless `beside` is NULL, what there is to do
+ * for other rows as long. */
+SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center, vec sure,
                                          const smc_product which, other_rows *beside) {
   const vec zero = v_set1(0);
-  /* An s of 0, in lanes beyond the end of a row. */
-  const vec none = which == SMC_SOFTMAX_VJP ? zero : v_set1((real)-INFINITY);
+  /* Lanes beyond the end of a row, and whose sum is not changed by them: an s of 0; a log_s that is not sure, with a g
+   * of 0; an h of 0. */
+  const vec no_s = which == SMC_LOG_SOFTMAX_VJP ? v_set1((real)-INFINITY) : zero;
+  const vec no_g = which == SMC_LOG_SOFTMAX_JVP ? center : zero;
   vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
-  strand_sums total = {pair_of(0), zero};
+  strand_sums total = {pair_of(0), sure};
   size_t i = 0, from;
   do {
     from = i;
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
-      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, none);
-      SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
+      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, no_s);
+      SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, no_g);
       SMC_EACH(j, SMC_GROUP) {
         SMC_K(plus_product)(&sum[j], &total.sure, a[j], b[j], center, which);
       }
@@ -250,7 +249,7 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
-      a[0] = load_stored(s, lanes, none), b[0] = load_stored(g, lanes, zero);
+      a[0] = load_stored(s, lanes, no_s), b[0] = load_stored(g, lanes, no_g);
       SMC_K(plus_product)(&sum[0], &total.sure, a[0], b[0], center, which);
       s = ahead(s, 1), g = ahead(g, 1);
       if (beside) {
@@ -264,9 +263,9 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
   return total;
 }
 
-SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec center,
+SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec center, vec sure,
                                          const smc_product which) {
-  return stored_dot_beside(s, g, n, center, which, NULL);
+  return stored_dot_beside(s, g, n, center, sure, which, NULL);
 }
 
 SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, const product_sums *sums,
@@ -566,7 +565,7 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
     const product_strands of = strands_of_row(s, g, y, i);
     const vec center = peak_of_row(of, row);
     const product_sums sums =
-        sums_of_row(center, SMC_K(stored_dot)(of.s, of.g, row, center, SMC_SOFTMAX_VJP));
+        sums_of_row(center, SMC_K(stored_dot)(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP));
     SMC_K(stored_products)(of, row, &sums, 0, SMC_SOFTMAX_VJP);
   }
 }
@@ -585,13 +584,13 @@ SMC_INLINE int are_few_lines(size_t n, size_t k) {
 SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   product_strands of = strands_of_row(s, g, y, 0), next = strands_of_row(s, g, y, n > 1);
   vec center = peak_of_row(of, row), next_center = peak_of_row(next, row);
-  strand_sums sums = SMC_K(stored_dot)(of.s, of.g, row, center, SMC_SOFTMAX_VJP);
+  strand_sums sums = SMC_K(stored_dot)(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP);
   for (size_t i = 1; i < n; ++i) {
     const product_strands later = strands_of_row(s, g, y, i + (i + 1 < n));
     other_rows beside = {of, sums_of_row(center, sums), search_of(later.s), are_grouped(row)};
     center = next_center;
     if (!are_grouped(row)) next_center = peak_of_row(later, row);
-    sums = stored_dot_beside(next.s, next.g, row, center, SMC_SOFTMAX_VJP, &beside);
+    sums = stored_dot_beside(next.s, next.g, row, center, v_set1(0), SMC_SOFTMAX_VJP, &beside);
     if (are_grouped(row)) {
       const size_t class = found_class(&beside.search, later.s, row, SMC_GROUP);
       next_center = v_set1(SMC_K(get)((const elem *)later.g.p + class));
