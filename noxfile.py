@@ -224,7 +224,7 @@ def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
 @nox.session
 def bits(session: nox.Session) -> None:
     """Compile with Clang, as zig has it: the bits of results are those stored."""
-    session.install(zig_requirement())
+    session.install(pinned("wheel", "ziglang"))
     python = Path(session.bin, "python").absolute()
     compiler = program(  # the target: or it would compile for this processor
         Path(session.create_tmp(), "zig-cc"),

@@ -24,8 +24,8 @@ OPTIONS = {
 }
 ALIVE = {"address": "__asan_report_load8", "thread": "__tsan_read8"}  # what the module calls then
 
-# Every kernel, in each dtype that it has, of the best target and of SSE2, whose loads and stores ASan
-# sees, all of them. The C check and the fuzzer know the other targets, too.
+# Every kernel, in each dtype that it has, of the best target and of SSE2, of whose loads and stores
+# ASan sees all. The C check and the fuzzer know the other targets, too.
 KERNEL_TESTS = (
     *("concurrency", "edges", "forward", "hessians", "layer", "losses", "masked", "memory"),
     *("out_of_memory", "products", "short_ways", "streaming", "threads", "where"),
