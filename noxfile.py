@@ -182,6 +182,20 @@ def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
 
 
 @nox.session
+def bits(session: nox.Session) -> None:
+    """Compile with Clang, as zig has it: the bits of results are those stored."""
+    session.install(zig_requirement())
+    python = Path(session.bin, "python").absolute()
+    compiler = program(  # the target: or it would compile for this processor
+        Path(session.create_tmp(), "zig-cc"),
+        f'exec "{python}" -I -m ziglang cc -target {os.uname().machine}-linux-gnu.2.17 "$@"\n',
+    )
+    session.install(".", *TEST_REQUIRES, env=compiling(CC=compiler))
+    session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
+    session.run("python", "benchmarks/bits.py", "--threads", "2", *session.posargs)
+
+
+@nox.session
 def reproducible(session: nox.Session) -> None:
     """Compile in two directories: the wheels are the same bytes."""
     session.install(*BUILD_REQUIRES, "cmake", "ninja")

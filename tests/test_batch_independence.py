@@ -251,6 +251,8 @@ def test_many_columns(sm, native_dtype, rng, name, k, columns):
         x[4] = -np.inf
         x[5, k // 3] = np.nan
         x[6, k // 3] = np.inf
+    else:  # no result of log_softmax: many classes, each of which seems to have nearly all
+        next(iter(operands.values()))[[5, 34]] = -rng.random(k).astype(native_dtype)
     operands = {key: np.ascontiguousarray(a.T) for key, a in operands.items()}
     with sm.set_num_threads(1):
         (expected,) = results(operation(sm, operands, axis=0))
