@@ -1,0 +1,2 @@
+class Fuzzer:
+    pass
