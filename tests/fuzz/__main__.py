@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--target", help="one of the kernels' targets; all of them otherwise")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--failures", type=int, default=10, help="after which a worker ends")
+    parser.add_argument("--strict", action="store_true", help="also what is known to be wrong")
     arguments = parser.parse_args()
 
     from fuzz import api, exact, kernels
@@ -43,11 +44,13 @@ def main() -> int:
         if arguments.library is None:
             parser.error("--library is needed")
         make = partial(
-            kernels.Fuzzer, arguments.library, arguments.seed, arguments.budget, arguments.target
+            kernels.Fuzzer,
+            *(arguments.library, arguments.seed, arguments.budget),
+            *(arguments.target, arguments.strict),
         )
         command += f" --library {arguments.library} --budget {arguments.budget}"
-        if arguments.target:
-            command += f" --target {arguments.target}"
+        command += f" --target {arguments.target}" if arguments.target else ""
+        command += " --strict" if arguments.strict else ""
     else:
         make = partial(api.Fuzzer, arguments.seed)
     runner = Runner(make, command, arguments.workers, arguments.failures)

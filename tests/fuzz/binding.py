@@ -92,6 +92,11 @@ def operations() -> Iterator[tuple[str, Any]]:
 Table = dict[str, Callable[..., None]]
 
 
+def stack_soiler(library: Path) -> Callable[[int], None]:
+    """What fills the stack of the next call with eight bytes."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_uint64)(("smc_soil_stack", ctypes.CDLL(str(library))))
+
+
 def targets(library: Path) -> dict[str, dict[str, Table]]:
     """For each target of this processor and each dtype its table of kernels."""
     loaded = ctypes.CDLL(str(library))

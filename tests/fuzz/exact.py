@@ -205,6 +205,8 @@ def _product(value: Array, size: Array, subnormal: Array, rows: Rows, g: Array) 
     smallest = np.ldexp(L(1), format_of(g.dtype).lowest)
     holds = rows.finite & np.isfinite(g.astype(np.float64)).all(-1, keepdims=True)
     bound = 4 * eps(g.dtype) * size + smallest * subnormal
+    # Beyond a part of the range, sums and differences of g may overflow.
+    holds = holds & (abs(wide(g)).sum(-1, keepdims=True) < L(2.0) ** (format_of(g.dtype).highest - 2))
     has_nan = np.isnan(g.astype(np.float64)).any(-1, keepdims=True)
     value = np.where(has_nan, np.nan, value)
     return Judged(value, bound, np.broadcast_to(holds | (rows.finite & has_nan), value.shape))
@@ -257,7 +259,8 @@ def logsumexp_vjp(x: Array, lse: Array, g: Array) -> Judged:
         bound = bound + 4 * L(2.0) ** (1 - form.bits) * abs(value)
         bound = bound + np.ldexp(abs(wide(g)), form.lowest)[:, np.newaxis]
         bound = bound + np.ldexp(L(1), format_of(x.dtype).lowest)
-    return Judged(value, bound, numbers & (abs(d) < 10_000))
+        is_in_range = e < L(2.0) ** (form.highest - 1)  # exp alone, before it is multiplied
+    return Judged(value, bound, numbers & is_in_range & (abs(d) < 10_000))
 
 
 # ---- Matrices, of operands as given ----------------------------------------------------------------
@@ -330,6 +333,9 @@ def cross_entropy(
         distance = np.where(a == 0, 0, a * -rows.log_softmax()).sum(-1, keepdims=True)
         loss = np.where(some, distance + z * lse * lse, 0)
         loss_bound = six * (distance + z * (lse * lse + abs(lse) * term))
+        smallest = np.ldexp(L(1), format_of(dtype).lowest)
+        far = np.where(a == 0, 0, 1 - rows.log_softmax()).sum(-1, keepdims=True)
+        loss_bound = loss_bound + smallest * (1 + far)  # as weights may be subnormal
         mass, others = a.sum(-1, keepdims=True), np.where(rows.peak, 0, a).sum(-1, keepdims=True)
         extra, extra_size = 2 * z * lse, 2 * z * np.maximum(abs(lse), term)
         value = np.where(
@@ -339,9 +345,8 @@ def cross_entropy(
             rows.peak, (others + extra_size) * p + a * missing, (mass + extra_size) * p + a
         )
         value, size = np.where(some, L(factor) * value, 0), abs(L(factor)) * size
-        smallest = np.ldexp(L(1), format_of(dtype).lowest)
-        # what an error of the smallest number in each probability comes to
-        bound = six * size + smallest * abs(L(factor)) * (mass + extra_size)
+        # what an error of the smallest number in each probability, or in each weight, comes to
+        bound = six * size + smallest * abs(L(factor)) * (mass + extra_size + a.shape[1])
         bound = bound + np.ldexp(L(1), format_of(stored).lowest)
         if stored.itemsize == 2:
             bound = bound + in_ulps(value, stored, 0.51)
@@ -351,7 +356,7 @@ def cross_entropy(
     known_loss = known & ((rows.finite & is_near) | ~counted)
     lse_value = np.where(rows.finite, lse, rows.kind)
     return Loss(
-        Judged(loss, loss_bound + smallest, known_loss),
+        Judged(loss, loss_bound, known_loss),
         Judged(value, bound, np.broadcast_to(known_loss, value.shape)),
         Judged(lse_value, in_ulps(term, dtype, 3), np.ones(lse.shape, bool)),
     )
@@ -370,5 +375,7 @@ def merged(pairs: list[Array]) -> Array:
         known = abs(m) * np.finfo(L).eps * 4
         size = np.maximum(log, np.maximum(in_ulps(m, dtype, 1), known))
         bound = in_ulps(size, dtype, 3) + known + np.ldexp(L(1), format_of(dtype).lowest)
+        for pair in ((p_m, p_s), (q_m, q_s)):
+            error = np.where(abs(pair[1]) > in_ulps(pair[0], dtype, 1), 0, error)
         numbers = np.isfinite(p_m) & np.isfinite(q_m) & np.isfinite(p_s + q_s) & np.isfinite(log)
         return numbers & ~(error <= bound) & ~np.isinf(m)
