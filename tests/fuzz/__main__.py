@@ -2,7 +2,7 @@
 
     cmake -S csrc -B build/fuzz && cmake --build build/fuzz --target fuzzed_kernels
     python tests/fuzz kernels --library build/fuzz/libfuzzed_kernels.so --seconds 60
-    python tests/fuzz api --seconds 60
+    python tests/fuzz api --library build/fuzz/libfuzzed_kernels.so --seconds 60
 
 A failure is printed with the command that repeats it alone.
 """
@@ -22,7 +22,7 @@ def main() -> int:
     """Return 1 if a case fails."""
     parser = argparse.ArgumentParser(prog="python tests/fuzz", description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["kernels", "api"])
-    parser.add_argument("--library", type=Path, help="of the kernels, from the target fuzzed_kernels")
+    parser.add_argument("--library", type=Path, required=True, help="what fuzzed_kernels builds")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="this one alone, described before it is run")
@@ -37,22 +37,20 @@ def main() -> int:
     from fuzz import api, exact, kernels
     from fuzz.runner import Runner
 
-    command = f"python tests/fuzz {arguments.what} --seed {arguments.seed}"
+    command = f"python tests/fuzz {arguments.what} --library {arguments.library} --seed {arguments.seed}"
     if arguments.what == "kernels":
         if not exact.has_digits():
             parser.error("np.longdouble has too few digits here to judge float64")
-        if arguments.library is None:
-            parser.error("--library is needed")
         make = partial(
             kernels.Fuzzer,
             *(arguments.library, arguments.seed, arguments.budget),
             *(arguments.target, arguments.strict),
         )
-        command += f" --library {arguments.library} --budget {arguments.budget}"
+        command += f" --budget {arguments.budget}"
         command += f" --target {arguments.target}" if arguments.target else ""
         command += " --strict" if arguments.strict else ""
     else:
-        make = partial(api.Fuzzer, arguments.seed)
+        make = partial(api.Fuzzer, arguments.library, arguments.seed)
     runner = Runner(make, command, arguments.workers, arguments.failures)
     if arguments.case is None:
         return int(runner.run(arguments.seconds, 0, arguments.cases) > 0)

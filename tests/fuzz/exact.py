@@ -205,6 +205,8 @@ def _product(value: Array, size: Array, subnormal: Array, rows: Rows, g: Array) 
     smallest = np.ldexp(L(1), format_of(g.dtype).lowest)
     holds = rows.finite & np.isfinite(g.astype(np.float64)).all(-1, keepdims=True)
     bound = 4 * eps(g.dtype) * size + smallest * subnormal
+    # As products of two that are small are: one for each class.
+    bound = bound + np.ldexp(L(g.shape[1]), format_of(computed(g.dtype)).lowest)
     # Beyond a part of the range, sums and differences of g may overflow.
     holds = holds & (abs(wide(g)).sum(-1, keepdims=True) < L(2.0) ** (format_of(g.dtype).highest - 2))
     has_nan = np.isnan(g.astype(np.float64)).any(-1, keepdims=True)
@@ -353,6 +355,7 @@ def cross_entropy(
         # Logits may be farther apart than the largest number.
         apart = np.where(a == 0, 0, -rows.d).max(-1, keepdims=True)
     is_near = apart < L(2.0) ** format_of(dtype).highest
+    is_near &= 2 * z * term < L(2.0) ** (format_of(dtype).highest - 3)
     known_loss = known & ((rows.finite & is_near) | ~counted)
     lse_value = np.where(rows.finite, lse, rows.kind)
     return Loss(

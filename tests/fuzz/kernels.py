@@ -55,7 +55,8 @@ class Call:
     def logits(self) -> Array:
         """Rows of one kind, whose name is kept."""
         self.kind, x = values.draw_logits(self.draw, self.dtype, self.n, self.k)
-        return x if self.fuzzer.is_strict else values.without_known(x)
+        sign = np.copysign(1, self.options.get("scale", 1.0))
+        return x if self.fuzzer.is_strict else values.without_known(x, sign)
 
     def place(self, name: str, a: Array, is_output: bool = False, dense: bool = False) -> Array:
         """Lay an operand out somewhere; return what it holds. (Strides of zero make rows alike.)"""

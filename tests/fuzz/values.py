@@ -95,10 +95,13 @@ def has_known_bits(name: str, k: int) -> bool:
     return name.startswith(("softmax_vjp", "log_softmax_vjp", "log_softmax_jvp")) and k % 32 in (1, 2, 3)
 
 
-def without_known(x: Array) -> Array:
-    """Raise the lowest number there is: if it is the largest of a row, -inf and idle lanes count as it."""
-    big = largest(x.dtype)
-    x[x == -big] = -0.99 * big
+def without_known(x: Array, sign: float) -> Array:
+    """Raise the lowest number there is: if it is the largest of a row, -inf and idle lanes count as it.
+
+    (With a scale of that sign.)
+    """
+    lowest = -sign * largest(x.dtype)
+    x[x == lowest] = 0.99 * lowest
     return x
 
 
