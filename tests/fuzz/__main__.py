@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, help="no more than so many")
     parser.add_argument("--budget", type=int, default=70_000, help="elements of a call, at most")
     parser.add_argument("--target", help="one of the kernels' targets; all of them otherwise")
+    parser.add_argument("--operation", help="one of the kernels; all of them otherwise")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--failures", type=int, default=10, help="after which a worker ends")
     parser.add_argument("--strict", action="store_true", help="also what is known to be wrong")
@@ -44,10 +45,11 @@ def main() -> int:
         make = partial(
             kernels.Fuzzer,
             *(arguments.library, arguments.seed, arguments.budget),
-            *(arguments.target, arguments.strict),
+            *(arguments.target, arguments.operation, arguments.strict),
         )
         command += f" --budget {arguments.budget}"
         command += f" --target {arguments.target}" if arguments.target else ""
+        command += f" --operation {arguments.operation}" if arguments.operation else ""
         command += " --strict" if arguments.strict else ""
     else:
         make = partial(api.Fuzzer, arguments.library, arguments.seed)

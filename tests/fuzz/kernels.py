@@ -18,6 +18,7 @@ from .memory import Arena, Array, Layout, Operand, draw_layout
 
 # What the stack holds before a call: signalling NaN of each type, infinities, zeros, large numbers.
 SOIL = (0x7FA000007FA00000, 0x7FF4000000000000, 0x7F8000007F800000, 0x7FF << 52, 0, 0x7EEE << 48)
+TIES = 2**24 + 5001  # of a maximum: more than a float32 can count
 NOTHING = View(None, 0, 0)
 
 
@@ -33,7 +34,7 @@ class Call:
         self.fuzzer, self.arena = fuzzer, fuzzer.arena
         self.target = draw.choice([*fuzzer.targets])
         self.dtype_name = draw.choice(("float32", "float32", "float64", "float64", *binding.DTYPES))
-        self.name = draw.choice(OPERATIONS_DRAWN)
+        self.name = draw.choice(fuzzer.names)
         self.dtype = _dtype(self.dtype_name)
         self.computed = exact.computed(self.dtype)
         self.function = fuzzer.targets[self.target][self.dtype_name][self.name]
@@ -271,10 +272,22 @@ class Logsumexp(Operation):
         self.outputs = outputs
 
     def prepare(self, call: Call) -> None:
-        call.place("x", call.logits())
+        if call.draw.random() < 0.01 and call.computed == np.float32:
+            self._draw_ties(call)
+        else:
+            call.place("x", call.logits())
         dtype = call.dtype if self.outputs == ("y",) else call.computed
         for name in self.outputs:
             call.place_output(name, (call.n, 1), dtype)
+
+    def _draw_ties(self, call: Call) -> None:
+        """A long row of one number, in steps of no bytes."""
+        call.n, call.kind = 1, "one number"
+        x = np.full((call.n, 1), call.draw.choice((0.0, 1.5, -300.0))).astype(call.dtype)
+        call.place("x", x, dense=True)
+        operand = call.operands["x"]
+        operand.layout = Layout("same column", operand.layout.row, 0)  # which is that of columns
+        call.k = TIES
 
     def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
         views = [call.view(name, row) for name in ("x", *self.outputs)]
@@ -282,7 +295,10 @@ class Logsumexp(Operation):
 
     def judge(self, call: Call) -> None:
         if self.outputs == ("y",):
-            call.expect("y", exact.logsumexp(call.given["x"]))
+            ties = call.k if call.kind == "one number" else 1
+            call.expect("y", exact.logsumexp(call.given["x"], ties))
+            return
+        if call.kind == "one number":
             return
         m, s = (call.result(name)[:, 0] for name in self.outputs)
         wrong = exact.logsumexp_pair(call.given["x"], m, s)
@@ -499,11 +515,19 @@ OPERATIONS_DRAWN = [*OPERATIONS, "softmax", "log_softmax", "softmax_vjp"] + ["cr
 class Fuzzer:
     """The kernels of one library, and memory to call them on."""
 
-    def __init__(self, library: Path, seed: int, budget: int, target: str | None = None,
-                 is_strict: bool = False) -> None:
+    def __init__(
+        self,
+        library: Path,
+        seed: int,
+        budget: int,
+        target: str | None = None,
+        operation: str | None = None,
+        is_strict: bool = False,
+    ) -> None:
         self.seed, self.budget = seed, budget
         self.is_strict = is_strict
         self.targets = binding.targets(library)
+        self.names = [operation] if operation else OPERATIONS_DRAWN
         if target:
             self.targets = {target: self.targets[target]}
         for tables in self.targets.values():
