@@ -10,6 +10,7 @@
 /* clang-format on */
 
 #include "kernels/coefficients.h"
+#include "kernels/tuning.h"
 
 #define SMC_T f32
 #include "kernels/exact.h"

@@ -313,12 +313,9 @@ def test_losses_are_finite_for_finite_logits(sm, dtype):
 
 
 def call_observed(function: Callable[[], Any]) -> Any:
-    """What NumPy does inside a loop of its own: flags that are set afterwards are errors.
-
-    But for underflow, which is no less than true of exponentials that come to nothing.
-    """
+    """What NumPy does inside a loop of its own: flags that are set afterwards are errors."""
     found = []
-    with np.errstate(all="raise", under="ignore"):
+    with np.errstate(all="raise"):
         np.frompyfunc(lambda _: found.append(function()), 1, 1)(0)
     return found[0]
 

@@ -73,6 +73,13 @@ def test_other_arguments(sm, rng, kind):
     refused(J.__matmul__, "V", one_each)
 
 
+def test_rows_in_a_list(sm, rng):
+    x = rng.standard_normal((2, 5))
+    for kind in (list, tuple):
+        refused(sm.softmax, "x[1]", kind([x[0], masked(x[1], "some")]))
+        refused(sm.softmax_vjp, "g[0]", x, kind([masked(x[0], "none"), x[1]]))
+
+
 def test_the_remedy(sm, rng):
     """What the message says to do does it: also where no entry is masked, and `mask` is False."""
     data = rng.standard_normal((3, 4))

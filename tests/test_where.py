@@ -571,7 +571,7 @@ def test_no_flag_is_left(sm, native_dtype, rng, name, k):
         operands = operands_of(sm, name, x, x, mask, np.nan)
         calls[name] = lambda: getattr(sm, name)(*operands, where=mask)
     loop = np.frompyfunc(lambda _: calls[name]() is None, 1, 1)
-    with np.errstate(all="raise", under="ignore"):
+    with np.errstate(all="raise"):
         assert not loop(np.arange(2)).any()
 
 

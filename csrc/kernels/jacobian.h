@@ -93,8 +93,8 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int 
 
 /* Whether a result is stored past the caches: a line that is stored whole need not be fetched before. */
 SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
-  return SMC_STREAMS && sizeof(elem) == sizeof(real) && row * sizeof(elem) >= SMC_PAGE / 2 &&
-         n * row * sizeof(elem) > SMC_STREAM_BYTES;
+  return SMC_STREAMS && sizeof(elem) == sizeof(real) &&
+         row * sizeof(elem) >= SMC_STREAM_ROW_BYTES && n * row * sizeof(elem) > SMC_STREAM_BYTES;
 }
 
 /* The end of a row that is stored past the caches, which does not fill its vector yet. */

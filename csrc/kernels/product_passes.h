@@ -59,15 +59,10 @@ enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product
 #else
 #define SMC_ROW_PASS SMC_INLINE
 #endif
-enum { SMC_HELD_MAX = 3 };       /* vectors of each of a few rows that registers have room for */
-enum { SMC_LATER_BYTES = 4096 }; /* between what short rows are computed with and what is fetched */
-enum { SMC_SOON_BYTES = 1024 };  /* likewise of long ones */
+enum { SMC_HELD_MAX = 3 }; /* vectors of each of a few rows that registers have room for */
 /* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
 #define SMC_SURE ((real) - 0.6)
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
-enum { SMC_COLLECTED_BYTES = 1024 }; /* of the results of short rows, before they go to memory */
-/* The longest rows whose products are computed beside the next dot product; from memory. */
-enum { SMC_BESIDE_BYTES = 5120, SMC_BESIDE_FAR_BYTES = 2048 };
 typedef struct {
   smc_view lse, g; /* one value for each row */
 } smc_rowwise;
@@ -227,8 +222,10 @@ typedef struct {
 SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center,
                                          const smc_product which, other_rows *beside) {
   const vec zero = v_set1(0);
-  /* An s of 0, in lanes beyond the end of a row. */
-  const vec none = which == SMC_SOFTMAX_VJP ? zero : v_set1((real)-INFINITY);
+  /* Lanes beyond the end of a row, and whose sum is not changed by them: an s of 0; a log_s that is not sure, with a g
+   * of 0; an h of 0. */
+  const vec no_s = which == SMC_LOG_SOFTMAX_VJP ? v_set1((real)-INFINITY) : zero;
+  const vec no_g = which == SMC_LOG_SOFTMAX_JVP ? center : zero;
   vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
   strand_sums total = {pair_of(0), zero};
   size_t i = 0, from;
@@ -236,8 +233,8 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
     from = i;
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
     for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
-      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, none);
-      SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, zero);
+      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, no_s);
+      SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, no_g);
       SMC_EACH(j, SMC_GROUP) {
         SMC_K(plus_product)(&sum[j], &total.sure, a[j], b[j], center, which);
       }
@@ -250,7 +247,7 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
     }
     for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
-      a[0] = load_stored(s, lanes, none), b[0] = load_stored(g, lanes, zero);
+      a[0] = load_stored(s, lanes, no_s), b[0] = load_stored(g, lanes, no_g);
       SMC_K(plus_product)(&sum[0], &total.sure, a[0], b[0], center, which);
       s = ahead(s, 1), g = ahead(g, 1);
       if (beside) {

@@ -92,10 +92,7 @@
 #ifndef SMC_FORWARD_CONSTANTS
 #define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
-enum {
-  SMC_SOUGHT_MIN = 16
-}; /* vectors of a row where it is noted which of them hold its maximum */
-enum { SMC_X, SMC_Y }; /* operands */
+enum { SMC_X, SMC_Y };                        /* operands */
 #endif
 
 /* ---- pass 1: the maximum of unit*x, lane by lane ------------------------------------------------- */

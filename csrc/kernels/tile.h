@@ -140,47 +140,7 @@
 
 #ifndef SMC_TILE_CONSTANTS
 #define SMC_TILE_CONSTANTS
-enum { SMC_SUM_STEPS = 32 };   /* vectors to an accumulator before it joins the running sum */
 enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
-/* In a tile; of rows that are packed, or lie along. */
-enum { SMC_MAX_STRANDS = 64, SMC_MAX_ROWS = 16 };
-enum { SMC_MANY = 32 };    /* vectors, that are worth aligning */
-enum { SMC_FEW_ROWS = 3 }; /* in a tile whose rows are groups by themselves */
-/* The longest row worth packing; where passes are light, transposing takes the longer part of the time. */
-enum { SMC_PACKED_MAX = 127, SMC_PACKED_LIGHT_BYTES = 191 };
-enum { SMC_UNPAIRED_MAX = 256 }; /* the longest row whose whole sum takes each term by itself */
-enum {
-  SMC_MANY_LANES = 8
-}; /* of a vector: rows are not packed without need, as to transpose takes long */
-enum { SMC_PAIRED_TERMS = 6 };  /* of one row, that take as long as its peak and center */
-enum { SMC_SHORT_VECTORS = 8 }; /* of the longest row whose products one accumulator takes */
-/* That stay near from pass to pass: in the first-level cache or, where fetching hides behind computing,
- * in the second-level one. */
-enum { SMC_L1_BYTES = 24576, SMC_L2_BYTES = 1 << 17 };
-enum { SMC_KEEP_BYTES = 1 << 19 }; /* that stay in the second-level cache */
-/* Of what comes from memory so little is taken at a time that, while it is computed with, the processor
- * does not cease to fetch ahead. */
-enum { SMC_BLOCK_BYTES = 2048 };  /* of a long row */
-enum { SMC_FAR_BYTES = 8192 };    /* of rows along, in all operands; */
-enum { SMC_AHEAD_BYTES = 32768 }; /* where passes fetch what comes next */
-/* Of rows in all operands: the more of these are worked on the better, if vectors are lines and passes store once;
- * and these are fetched from the third-level cache, too. */
-enum { SMC_MANY_BYTES = 8192, SMC_LONG_BYTES = 6144 };
-enum { SMC_FAR_STRANDS = 4 };      /* of packed rows */
-enum { SMC_TOUCHED_BYTES = 2048 }; /* or of these, where all lines are touched before */
-/* The classes of a part of a long row, some 20 us of work, and the most parts: longer rows have longer ones. */
-enum { SMC_PART = 1 << 16, SMC_MAX_PARTS = 64 };
-enum { SMC_CACHE_BYTES = 1 << 24 };  /* that a cache may hold */
-enum { SMC_STREAM_BYTES = 1 << 25 }; /* of a result, that no cache will hold for whoever reads it */
-enum { SMC_LINE = 64 };              /* bytes of a cache line */
-enum { SMC_PAGE = 4096 }; /* after so many bytes the sets of the first-level cache recur */
-/* That a pass over columns asks for, in as many pages, before it goes on to the next columns; of one set. */
-enum { SMC_COLUMN_LINES = 128, SMC_SET_LINES = 16 };
-enum { SMC_STRIP_BYTES = 1024, SMC_FEW_LINES_BYTES = 256 }; /* of a class, in a tile of columns */
-enum { SMC_LATER_CLASSES = 8 };   /* that are fetched of columns gone through class after class */
-enum { SMC_STAGE_BYTES = 16384 }; /* of the buffer of one operand */
-/* The fewest classes and strands of columns that are worth copying to it. */
-enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 5 };
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
 
 /* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few

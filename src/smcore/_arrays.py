@@ -19,6 +19,7 @@ from numpy.exceptions import AxisError
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _memory
+from ._backend import kernels
 
 Array = NDArray[Any]
 DType = np.dtype[Any]
@@ -84,12 +85,16 @@ def as_array(value: ArrayLike | None, name: str, instead: str = "") -> Array:
     `instead` says what to pass in its place, if not the data and `where`.
     """
     # A plain ndarray is none: so numpy.ma is imported only for those who use it.
-    if type(value) is not np.ndarray and isinstance(value, np.ndarray):
+    if type(value) is not np.ndarray:
         _check_not_masked(value, name, instead)
+        for i, item in enumerate(value if isinstance(value, (list, tuple)) else ()):
+            _check_not_masked(item, f"{name}[{i}]", instead)
     return np.asarray(value)
 
 
-def _check_not_masked(array: Array, name: str, instead: str) -> None:
+def _check_not_masked(array: Any, name: str, instead: str) -> None:
+    if not isinstance(array, np.ndarray) or type(array) is np.ndarray:
+        return
     if isinstance(array, np.ma.MaskedArray):
         instead = instead or f"{name}.data, with where=~{name}.mask if the function takes it"
         raise TypeError(
@@ -259,11 +264,12 @@ def as_real(value: Any, name: str) -> float:
 def as_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
     """Return the array to compute into, of `like`'s dtype: `out` where kernels can write there.
 
-    Hand it back with `deliver`.
+    Hand it back with `deliver`. The NumPy backend wants memory between its writes, and finds none,
+    maybe: it computes beside `out`, which an error leaves as it was.
     """
     if out is not None:
         check_output(out, shape, like.dtype)
-        if _usable(out):
+        if _usable(out) and _never_fail(like.dtype):
             return np.asarray(out)
     return np.empty_like(like, shape=shape)
 
@@ -272,9 +278,14 @@ def as_matrices(out: Array | None, like: Array, shape: tuple[int, ...], instead:
     """Do the same for matrices in C order; see `dense` for `instead`."""
     if out is not None:
         check_output(out, shape, like.dtype)
-        if _usable(out) and out.flags.c_contiguous:
+        if _usable(out) and out.flags.c_contiguous and _never_fail(like.dtype):
             return np.asarray(out)
     return dense(np.empty, shape, like.dtype, instead)
+
+
+def _never_fail(dtype: DType) -> bool:
+    """Whether kernels for that dtype are compiled."""
+    return kernels(dtype).NAME == "native"
 
 
 def dense(

@@ -111,6 +111,11 @@ cdef extern from "pool.h" nogil:
     )
 
 
+cdef extern from "flags.h" nogil:
+    int smc_has_underflowed()
+    void smc_forget_underflow()
+
+
 cdef extern from "numpy/arrayobject.h":
     PyObject *PyArray_EMPTY(int ndim, cnp.npy_intp *shape, int number, int fortran)
     object PyArray_Scalar(void *data, cnp.PyArray_Descr *descr, object base)
@@ -236,17 +241,23 @@ cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexc
 
 
 cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
-    """Rows begin to end of the A * B, block by block."""
+    """Rows begin to end of the A * B, block by block.
+
+    An underflow is no error of the caller, in whose ufunc this may be: its flag stays as it was.
+    """
     cdef const loop *self = <const loop *>context
     cdef size_t row, n, rows = self.rows
+    cdef bint had_underflowed = smc_has_underflowed()
     if self.blocks == 1:
         self.part(self, 0, begin, end - begin)
-        return
+        begin = end
     while begin < end:
         row = begin % rows
         n = min(rows - row, end - begin)
         self.part(self, begin // rows, row, n)
         begin += n
+    if not had_underflowed and smc_has_underflowed():
+        smc_forget_underflow()
 
 
 cdef size_t grain(const loop *self) noexcept nogil:
