@@ -38,7 +38,9 @@ def main() -> int:
     from fuzz import api, exact, kernels
     from fuzz.runner import Runner
 
-    command = f"python tests/fuzz {arguments.what} --library {arguments.library} --seed {arguments.seed}"
+    command = (
+        f"python tests/fuzz {arguments.what} --library {arguments.library} --seed {arguments.seed}"
+    )
     if arguments.what == "kernels":
         if not exact.has_digits():
             parser.error("np.longdouble has too few digits here to judge float64")

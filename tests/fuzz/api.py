@@ -1,7 +1,7 @@
-"""Random calls of the public functions, on arrays between guard pages, with memory refused at times.
+"""Random calls of the public functions, on guarded arrays, with memory refused at times.
 
-A result is compared with that of the NumPy backend, for plain copies of the operands: another program,
-by other formulas.
+A result is compared with that of the NumPy backend, for plain copies of the operands: another
+program, by other formulas.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import gc
 import random
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import OPERATIONS, Operation, Operands, results
+from cases import OPERATIONS, Operands, Operation, results
 from conftest import numpy_copy
 from truth import eps, format_of
 
 import smcore as native
 
+from .call import Wrong, dtype_named
 from .guarded import GuardedAllocator
-from .kernels import Wrong, _dtype
 from .memory import Array
 from .values import BORDERS
 
@@ -72,7 +73,7 @@ class Call:
         self.rng = np.random.default_rng(draw.getrandbits(64))
         self.operation: Operation = draw.choice([*OPERATIONS.values()])
         self.name = self.operation.name
-        self.dtype = _dtype(draw.choice(("float32", "float64", "float16", "bfloat16")))
+        self.dtype = dtype_named(draw.choice(("float32", "float64", "float16", "bfloat16")))
         self.target = draw.choice(native.targets())
         self.threads = draw.choice((1, 1, 2, 3))
         self.keywords: dict[str, Any] = {}
@@ -148,7 +149,9 @@ class Call:
         target = self.plain["target"]
         if draw.random() < 0.3 and target.size:
             target = np.where(self.rng.random(target.shape) < 0.3, -100, target)
-        kinds = [np.int64, np.int32, np.int16] + [np.uint8] * (self.k < 250 and bool((target >= 0).all()))
+        kinds = [np.int64, np.int32, np.int16] + [np.uint8] * (
+            self.k < 250 and bool((target >= 0).all())
+        )
         self.plain["target"] = np.asarray(target).astype(draw.choice(kinds))
 
     def operands(self) -> Operands:
@@ -224,8 +227,13 @@ class Call:
             result = np.asarray(results(got)[1])
         layout = self.draw.choice(LAYOUTS[:-2])
         out = lay_out(np.full_like(result, 7), layout)
-        like = [n for n in self.operation.like if operands[n].shape == out.shape
-                and operands[n].flags.writeable and operands[n].dtype == out.dtype]
+        like = [
+            n
+            for n in self.operation.like
+            if operands[n].shape == out.shape
+            and operands[n].flags.writeable
+            and operands[n].dtype == out.dtype
+        ]
         given = dict(operands)
         if like and self.draw.random() < 0.4:
             name = self.draw.choice(like)
@@ -237,9 +245,11 @@ class Call:
         again = self.operation(native, given, out=out, **keywords)
         for one, other in zip(results(again), results(got), strict=True):
             self._near(one, other, "with out")
+
         def repeat() -> Any:
             out[...] = start
             return self.operation(native, given, out=out, **keywords)
+
         if self.draw.random() < 0.6:
             self._refuse(repeat, (out, start))
 
@@ -283,10 +293,8 @@ class Call:
         writer.start()
         try:
             for _ in range(20):
-                try:
+                with suppress(ValueError, IndexError):
                     getattr(native, self.name)(x, labels, weight=weight)
-                except (ValueError, IndexError):
-                    pass
         finally:
             stop.set()
             writer.join()
@@ -314,7 +322,9 @@ class Call:
                 size = max(size, 1, *(_largest(v) for v in self.plain.values()))
             elif self.name not in FORWARD:
                 size = max(size, *(_largest(v) for n, v in self.plain.items() if n != "target"))
-            allowed = 16 * eps(one.dtype) * (abs(b) + size) + 2.0 ** (format_of(one.dtype).lowest + 1)
+            allowed = 16 * eps(one.dtype) * (abs(b) + size) + 2.0 ** (
+                format_of(one.dtype).lowest + 1
+            )
             good = (abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))
         if not good.all():
             at = tuple(map(int, np.argwhere(~good)[0]))
@@ -322,8 +332,13 @@ class Call:
 
     def describe(self) -> str:
         """The call in some lines."""
+
         def shown(value: Any) -> str:
-            return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+            return (
+                f"{value.dtype}{list(value.shape)}"
+                if isinstance(value, np.ndarray)
+                else repr(value)
+            )
 
         lines = [
             f"{self.name}, {self.target}, {self.dtype}, rows {self.shape_lead}, k = {self.k}, "

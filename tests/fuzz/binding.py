@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -42,9 +43,7 @@ class Targets(ctypes.Structure):
 
 
 _BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
-_OVER = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p
-)
+_OVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class Spread(ctypes.Structure):
@@ -65,7 +64,7 @@ class Shuffled:
     def _run(self, _: int, parts: int, body: int, work: int) -> None:
         inner = self._draw.sample(range(1, parts), min(parts - 1, 7)) if parts > 1 else []
         ends = [0, *sorted(inner), parts]
-        pieces = list(zip(ends, ends[1:], strict=False))
+        pieces = list(itertools.pairwise(ends))
         self._draw.shuffle(pieces)
         for begin, end in pieces:
             _BODY(body)(work, begin, end)
@@ -114,10 +113,7 @@ def targets(library: Path) -> dict[str, dict[str, Table]]:
     while address := loaded.smc_fuzzed(len(found)):
         target = Target.from_address(address)
         found[target.name.decode()] = {
-            dtype: {
-                name: kind(pointer)
-                for (name, kind), pointer in zip(known, table, strict=True)
-            }
+            dtype: {name: kind(pointer) for (name, kind), pointer in zip(known, table, strict=True)}
             for dtype, table in zip(DTYPES, target.kernels, strict=True)
         }
     return found

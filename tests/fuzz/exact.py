@@ -1,7 +1,7 @@
 """What kernels should return, in pairs of extended precision: as `tests/truth.py`, but quick.
 
-`np.longdouble` must have 64 bits or more, eleven beyond float64. Arguments of exponentials are pairs, so
-that these bits are right. `tests/test_fuzz.py` compares all this with `tests/truth.py`.
+`np.longdouble` must have 64 bits or more, eleven beyond float64. Arguments of exponentials are
+pairs, so that these bits are right. `tests/test_fuzz.py` compares all this with `tests/truth.py`.
 
 A `Judged` is the exact result, the largest error that is promised, and where there is a promise.
 """
@@ -188,7 +188,9 @@ def logsumexp_pair(x: Array, m: Array, s: Array) -> Array:
     term = np.maximum(np.abs(rows.m[:, 0]), log)
     with np.errstate(all="ignore"):
         error = np.abs(((wide(m) - rows.m[:, 0]) + wide(s)) - log)
-        bound = 2.5 * eps(m.dtype) * np.minimum(1, 2 * term) + np.ldexp(L(1), format_of(m.dtype).lowest)
+        bound = 2.5 * eps(m.dtype) * np.minimum(1, 2 * term) + np.ldexp(
+            L(1), format_of(m.dtype).lowest
+        )
         known = np.abs(rows.m[:, 0]) * np.finfo(L).eps  # the digits of the truth itself
         good = (error <= bound + known) & (np.abs(wide(s)) <= in_ulps(wide(m), m.dtype, 1))
         kind = rows.kind[:, 0]
@@ -196,7 +198,7 @@ def logsumexp_pair(x: Array, m: Array, s: Array) -> Array:
     return ~np.where(rows.finite[:, 0], good, special)
 
 
-# ---- Products, from the logits ---------------------------------------------------------------------
+# ---- Products, from the logits -------------------------------------------------------------------
 
 
 def about_peak(s: Array, g: Array) -> Array:
@@ -212,7 +214,9 @@ def _product(value: Array, size: Array, subnormal: Array, rows: Rows, g: Array) 
     # As products of two that are small are: one for each class.
     bound = bound + np.ldexp(L(g.shape[1]), format_of(computed(g.dtype)).lowest)
     # Beyond a part of the range, sums and differences of g may overflow.
-    holds = holds & (abs(wide(g)).sum(-1, keepdims=True) < L(2.0) ** (format_of(g.dtype).highest - 2))
+    holds = holds & (
+        abs(wide(g)).sum(-1, keepdims=True) < L(2.0) ** (format_of(g.dtype).highest - 2)
+    )
     has_nan = np.isnan(g.astype(np.float64)).any(-1, keepdims=True)
     value = np.where(has_nan, np.nan, value)
     return Judged(value, bound, np.broadcast_to(holds | (rows.finite & has_nan), value.shape))
@@ -269,7 +273,7 @@ def logsumexp_vjp(x: Array, lse: Array, g: Array) -> Judged:
     return Judged(value, bound, numbers & is_in_range & (abs(d) < 10_000))
 
 
-# ---- Matrices, of operands as given ----------------------------------------------------------------
+# ---- Matrices, of operands as given --------------------------------------------------------------
 
 
 def _complement(s: Array) -> Array:
@@ -295,7 +299,9 @@ def log_softmax_jacobian(log_s: Array) -> Judged:
     """I - 1 sᵀ: within 3 ulp."""
     a, unit = wide(log_s)[:, np.newaxis, :], np.eye(log_s.shape[1], dtype=bool)
     value = np.where(unit, -np.expm1(a), -np.exp(a))
-    return Judged(value, in_ulps(value, log_s.dtype, limit(log_s.dtype, 3)), np.ones(value.shape, bool))
+    return Judged(
+        value, in_ulps(value, log_s.dtype, limit(log_s.dtype, 3)), np.ones(value.shape, bool)
+    )
 
 
 def softmax_layer_jacobian(s: Array, x: Array) -> Judged:
@@ -306,10 +312,12 @@ def softmax_layer_jacobian(s: Array, x: Array) -> Judged:
     smallest = np.ldexp(L(1), format_of(computed(s.dtype)).lowest)
     bound = in_ulps(value, s.dtype, limit(s.dtype, 4)) + smallest * (1 + abs(by))
     shape = (*s.shape, -1)
-    return Judged(value.reshape(shape), bound.reshape(shape), np.ones(value.shape, bool).reshape(shape))
+    return Judged(
+        value.reshape(shape), bound.reshape(shape), np.ones(value.shape, bool).reshape(shape)
+    )
 
 
-# ---- Cross-entropy ---------------------------------------------------------------------------------
+# ---- Cross-entropy -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -326,8 +334,8 @@ def cross_entropy(
 ) -> Loss:
     """Of weights `a`, none negative, on the classes; of rows that count, if that is known.
 
-    Sums have the errors of their terms, 6 epsilon; a gradient at the peak those of the two parts that
-    it is made of there.
+    Sums have the errors of their terms, 6 epsilon; a gradient at the peak those of the two parts
+    that it is made of there.
     """
     rows = Rows.of(x)
     stored, dtype = x.dtype, computed(x.dtype)
@@ -344,9 +352,7 @@ def cross_entropy(
         loss_bound = loss_bound + smallest * (1 + far)  # as weights may be subnormal
         mass, others = a.sum(-1, keepdims=True), np.where(rows.peak, 0, a).sum(-1, keepdims=True)
         extra, extra_size = 2 * z * lse, 2 * z * np.maximum(abs(lse), term)
-        value = np.where(
-            rows.peak, (others + extra) * p - a * missing, (mass + extra) * p - a
-        )
+        value = np.where(rows.peak, (others + extra) * p - a * missing, (mass + extra) * p - a)
         size = np.where(
             rows.peak, (others + extra_size) * p + a * missing, (mass + extra_size) * p + a
         )
@@ -374,7 +380,9 @@ def merged(pairs: list[Array]) -> Array:
     p_m, p_s, q_m, q_s, m, s = map(wide, pairs)
     with np.errstate(all="ignore"):
         first = (p_m > q_m) | ((p_m == q_m) & (p_s >= q_s))
-        (a, b), (c, d) = ((np.where(first, u, v), np.where(first, v, u)) for u, v in ((p_m, q_m), (p_s, q_s)))
+        (a, b), (c, d) = (
+            (np.where(first, u, v), np.where(first, v, u)) for u, v in ((p_m, q_m), (p_s, q_s))
+        )
         gap = (a - b) + (c - d)
         log = np.log1p(np.exp(-abs(gap)))
         error = abs(((m - a) + (s - c)) - log)

@@ -17,7 +17,7 @@ class State(ctypes.Structure):
 
 
 class GuardedAllocator(Handler):
-    """Refuses one request, if told to; knows how many pieces are held, and bytes past their ends written."""
+    """Refuses one request, if told to; counts pieces held, and bytes past their ends written."""
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))

@@ -46,9 +46,7 @@ class Runner:
         start = time.monotonic()
         end = start + seconds
         last = sys.maxsize if count is None else first + count
-        children = {
-            self._fork(w, first + w, last, end): w for w in range(self.workers)
-        }
+        children = {self._fork(w, first + w, last, end): w for w in range(self.workers)}
         crashes = 0
         while children:
             child, status = os.wait()

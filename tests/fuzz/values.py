@@ -84,7 +84,7 @@ SCALES = (
 )
 
 
-# ---- Faults that are known and wait to be mended: left out, unless `--strict` asks for them --------
+# ---- Faults that are known and wait to be mended: left out, unless `--strict` asks for them ------
 
 KNOWN_FLAGS = ("logsumexp_vjp", "cross_entropy")
 """Leave flags behind where lanes of a vector are idle, or rows ignored."""
@@ -92,13 +92,17 @@ KNOWN_FLAGS = ("logsumexp_vjp", "cross_entropy")
 
 def has_known_bits(name: str, k: int) -> bool:
     """Whether those of products down columns depend on how many columns there are."""
-    return name.startswith(("softmax_vjp", "log_softmax_vjp", "log_softmax_jvp")) and k % 32 in (1, 2, 3)
+    return name.startswith(("softmax_vjp", "log_softmax_vjp", "log_softmax_jvp")) and k % 32 in (
+        1,
+        2,
+        3,
+    )
 
 
 def without_known(x: Array, sign: float) -> Array:
-    """Raise the lowest number there is: if it is the largest of a row, -inf and idle lanes count as it.
+    """Raise the lowest number there is, with a scale of that sign.
 
-    (With a scale of that sign.)
+    If it is the largest of a row, -inf and idle lanes count as it.
     """
     lowest = -sign * largest(x.dtype)
     x[x == lowest] = 0.99 * lowest
@@ -130,7 +134,9 @@ def draw_directions(draw: random.Random, dtype: np.dtype[Any], n: int, k: int) -
     """What a Jacobian is multiplied by."""
     rng = np.random.default_rng(draw.getrandbits(64))
     g = rng.standard_normal((n, k))
-    match draw.choice(("normal", "normal", "offset", "one-hot", "outlier", "large", "small", "NaN")):
+    match draw.choice(
+        ("normal", "normal", "offset", "one-hot", "outlier", "large", "small", "NaN")
+    ):
         case "offset":
             g += 10
         case "one-hot":
