@@ -47,10 +47,11 @@ class Runner:
         end = start + seconds
         last = sys.maxsize if count is None else first + count
         children = {self._fork(w, first + w, last, end): w for w in range(self.workers)}
-        crashes = 0
+        crashes = broken = 0
         while children:
             child, status = os.wait()
             worker = children.pop(child)
+            broken += not os.WIFSIGNALED(status) and os.WEXITSTATUS(status) != _DONE
             if os.WIFSIGNALED(status):
                 crashes += 1
                 case = int(self.at[worker, 0])
@@ -63,7 +64,9 @@ class Runner:
             f"{done + crashes} calls in {took:.0f} s ({done / max(took, 1e-9):.0f} a second), "
             f"{failed + crashes} failures, {crashes} of them crashes"
         )
-        return failed + crashes
+        if broken or not done:
+            print("nothing was called, or a worker ended by itself")
+        return failed + crashes + broken + (not done)
 
     def _fork(self, worker: int, first: int, last: int, end: float) -> int:
         sys.stdout.flush()
