@@ -86,3 +86,12 @@ EXPORTED void *guarded_realloc(void *context, void *data, size_t size) {
   guarded_free(context, data, 0);
   return moved;
 }
+
+/* Write over labels, some at a time, until told to stop: a thread that does so without the GIL. */
+EXPORTED void scribble(volatile int64_t *labels, size_t n, int64_t wild, const volatile int *stop) {
+  enum { SOME = 200 };
+  for (size_t begin = 0; !*stop; begin = begin + 2 * SOME < n ? begin + SOME : 0) {
+    for (size_t i = 0; i < SOME; ++i) labels[begin + i] = wild;
+    for (size_t i = 0; i < SOME; ++i) labels[begin + i] = 0;
+  }
+}

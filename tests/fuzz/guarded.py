@@ -20,10 +20,10 @@ class GuardedAllocator(Handler):
     """Refuses one request, if told to; counts pieces held, and bytes past their ends written."""
 
     def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
-        self.state = State.in_dll(self._library, "guarded")
+        self.library = ctypes.CDLL(str(library))
+        self.state = State.in_dll(self.library, "guarded")
         super().__init__()
 
     def _pointers(self, own: Any) -> Iterator[Any]:
         for name in ("malloc", "calloc", "realloc", "free"):
-            yield ctypes.cast(self._library[f"guarded_{name}"], ctypes.c_void_p)
+            yield ctypes.cast(self.library[f"guarded_{name}"], ctypes.c_void_p)
