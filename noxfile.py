@@ -91,7 +91,7 @@ def test_installed(session: nox.Session, wheel: Path, *arguments: str) -> None:
     """Install the wheel, and NumPy, and run the tests."""
     session.install(str(wheel), *TEST_REQUIRES)
     session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
-    session.run("python", "-m", "pytest", *(arguments or session.posargs))
+    session.run("python", "-m", "pytest", "-m", "", *(arguments or session.posargs))
 
 
 @nox.session
@@ -182,6 +182,20 @@ def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
         session.error(f"{module.name} exports {sorted(exported)}")
     if os.fsencode(Path.cwd()) in module.read_bytes():
         session.error(f"{module.name} contains the name of the source directory")
+
+
+@nox.session
+def bits(session: nox.Session) -> None:
+    """Compile with Clang, as zig has it: the bits of results are those stored."""
+    session.install(zig_requirement())
+    python = Path(session.bin, "python").absolute()
+    compiler = program(  # the target: or it would compile for this processor
+        Path(session.create_tmp(), "zig-cc"),
+        f'exec "{python}" -I -m ziglang cc -target {os.uname().machine}-linux-gnu.2.17 "$@"\n',
+    )
+    session.install(".", *TEST_REQUIRES, env=compiling(CC=compiler))
+    session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
+    session.run("python", "benchmarks/bits.py", "--threads", "2", *session.posargs)
 
 
 @nox.session
@@ -418,4 +432,4 @@ def free_threaded(session: nox.Session) -> None:
     session.run(*install, ".", env=compiling(PIP_PREFER_BINARY="1"), external=True)
     code = "import smcore, sys; assert smcore.backend() == 'native' and not sys._is_gil_enabled()"
     session.run(python, "-W", "error", "-c", code, external=True)
-    session.run(python, "-m", "pytest", *arguments, external=True)
+    session.run(python, "-m", "pytest", "-m", "", *arguments, external=True)

@@ -25,18 +25,30 @@ settings.register_profile("smcore", deadline=None, database=None, derandomize=Tr
 settings.load_profile("smcore")
 
 IMPLEMENTATIONS = ("numpy", *smcore.targets())
+BEST, OTHERS = smcore.targets()[:1], smcore.targets()[1:]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out longdouble on the targets: there, too, NumPy serves it (see `test_api.py`)."""
+    """Leave out longdouble on the targets: there, too, NumPy serves it (see `test_api.py`).
+
+    A test marked `light_on` some implementations becomes `heavy` on the others.
+    """
+
+    def parameter(item: pytest.Item, name: str) -> object:
+        return item.callspec.params.get(name) if hasattr(item, "callspec") else None
 
     def is_redundant(item: pytest.Item) -> bool:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        return parameters.get("dtype") == "longdouble" and parameters.get("sm", "numpy") != "numpy"
+        return parameter(item, "dtype") == "longdouble" and parameter(item, "sm") in OTHERS + BEST
 
     redundant = [item for item in items if is_redundant(item)]
     config.hook.pytest_deselected(items=redundant)
     items[:] = [item for item in items if not is_redundant(item)]
+    for item in items:
+        light_on = item.get_closest_marker("light_on")
+        name = parameter(item, "sm") or parameter(item, "native")
+        if light_on and name and ("best" if name in BEST else name) not in light_on.args:
+            item.add_marker("heavy")
 
 
 def numpy_copy() -> ModuleType:

@@ -282,6 +282,7 @@ def test_scale_of_any_size_and_where(sm, dtype, scale):
 # ---- More ties than a float32 can count ----------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name, k", [("float16", 2**24 + 2), ("float32", 2**25)])
 def test_ties_without_number(sm, name, k):
     """Rows of one value, along and down, of which no sum or count drifts."""
@@ -344,6 +345,7 @@ def huge(name: str, row: str) -> tuple[np.ndarray, truth.Forward]:
     return x, truth.forward(x)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("row", HUGE_ROWS)
 def test_four_million_classes(sm, native_dtype, row):
     x, exact = huge(native_dtype.name, row)

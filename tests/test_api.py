@@ -21,6 +21,8 @@ from cases import CONFIGURATION, KERNELS, OPERATIONS, OPERATORS, assert_identica
 
 import smcore
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 REDUCED = "*, where=None, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
 LOSS = REDUCED + ", z_loss=0.0, return_lse=False"
 SIGNATURES = {

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from cases import OPERATIONS, ROWWISE, WITH_OUT, every, results
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 
 def refused(
     error: type[Exception], parts: tuple[str, ...], call: Any, *args: Any, **keywords: Any

@@ -39,6 +39,7 @@ def test_rows_alone(sm, dtype, rng, operation):
             assert_identical(call(sm, operation, pick(operands, i)), tuple(r[i] for r in batch))
 
 
+@pytest.mark.light_on("best")
 @every(ALONE)
 @pytest.mark.parametrize("size", [2, 3, 7, 16, 17, 40])
 def test_size_of_the_batch(sm, native_dtype, rng, operation, size):
@@ -101,6 +102,7 @@ def test_columns(sm, native_dtype, rng, operation):
         assert_identical(got, expected)
 
 
+@pytest.mark.heavy
 @every(ROWWISE)
 @pytest.mark.parametrize("k", [5, 20, 80, 180])
 def test_columns_pages_apart(sm, native_dtype, rng, operation, k):
@@ -157,6 +159,7 @@ def test_a_row_as_long_as_several_blocks(sm, native_dtype, rng):
         assert_identical(function(layouts.INPUTS["offset"](x)), dense)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
 @pytest.mark.parametrize(
     "k, start",
@@ -177,6 +180,7 @@ def test_results_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
     assert (space[:start] == 7).all() and space[-1] == 7
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("k, start", [(100, 3), (1000, 16)])
 def test_gradients_that_no_cache_holds(sm, native_dtype, rng, k, start):
     """The same of losses, whose gradient at a label is written by itself; one row is ignored."""
@@ -197,6 +201,7 @@ def test_gradients_that_no_cache_holds(sm, native_dtype, rng, k, start):
     assert (space[:start] == 7).all() and space[-1] == 7
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_vjp"])
 @pytest.mark.parametrize("k", [10, 31, 127, 192, 256, 700])
 def test_rows_that_come_from_memory(sm, native_dtype, rng, name, k):
@@ -209,6 +214,7 @@ def test_rows_that_come_from_memory(sm, native_dtype, rng, name, k):
         assert_identical(results(operation(sm, few)), (expected[part],))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["log_softmax", "softmax_vjp"])
 @pytest.mark.parametrize("k, start", [(5, 0), (40, 3), (40, 16), (1000, 0)])
 def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
@@ -230,6 +236,7 @@ def test_columns_that_no_cache_holds(sm, native_dtype, rng, name, k, start):
 PRODUCTS = ("softmax_vjp", "log_softmax_vjp", "log_softmax_jvp")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", *PRODUCTS])
 @pytest.mark.parametrize("k, columns", [(40, 700), (1100, 2000), (6000, 517)])
 def test_many_columns(sm, native_dtype, rng, name, k, columns):
@@ -244,6 +251,8 @@ def test_many_columns(sm, native_dtype, rng, name, k, columns):
         x[4] = -np.inf
         x[5, k // 3] = np.nan
         x[6, k // 3] = np.inf
+    else:  # no result of log_softmax: many classes, each of which seems to have nearly all
+        next(iter(operands.values()))[[5, 34]] = -rng.random(k).astype(native_dtype)
     operands = {key: np.ascontiguousarray(a.T) for key, a in operands.items()}
     with sm.set_num_threads(1):
         (expected,) = results(operation(sm, operands, axis=0))

@@ -334,6 +334,7 @@ def test_command(environment, tmp_path):
         assert (f"- {plan}:" in missing) is bool(cell["goals_missed"])
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(len(smcore.targets()) < 2, reason="there is no other target")
 @pytest.mark.parametrize("by_argument", [True, False])
 def test_other_target(environment, tmp_path, by_argument):

@@ -12,6 +12,8 @@ from threading import Barrier, Event
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 THREADS, ROUNDS = 8, 50
 
 

@@ -208,6 +208,7 @@ def test_scale_zero_is_uniform(sm, dtype):
     truth.assert_ulps(sm.log_softmax(x, scale=0.0), truth.mp_log_softmax(np.zeros(4)), 1)
 
 
+@pytest.mark.light_on("best")
 @pytest.mark.parametrize("scale", [0.0, -0.0])
 @pytest.mark.parametrize("k", [*LENGTHS, 127, 128, 129, 257, 2051, 140_001])
 def test_scale_zero_at_every_length(sm, dtype, rng, k, scale):
@@ -329,6 +330,7 @@ def test_flags_are_observed():
         call_observed(overflow)
 
 
+@pytest.mark.light_on("best")
 @every({name: o for name, o in OPERATIONS.items() if o.name != "linear_weight_jacobian"})
 def test_no_flag_is_left_behind(sm, native_dtype, rng, operation):
     """By rows alone, by a few, or by many, of every length up to some vectors."""
@@ -339,6 +341,7 @@ def test_no_flag_is_left_behind(sm, native_dtype, rng, operation):
             call_observed(partial(operation, sm.package, operands))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["far up", "far down", "spread", "huge", "tiny", "ties"])
 def test_no_flag_is_left_behind_at_the_ends_of_the_range(sm, native_dtype, rng, kind):
     """Where all results are finite."""

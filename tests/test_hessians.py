@@ -13,6 +13,8 @@ from differences import STENCIL, STEP, directional
 from test_losses import IGNORED, REDUCTIONS, SMOOTHINGS, K, N, problem
 from test_peak_memory import peak_below
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 KINDS = pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 REDUCED = pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -212,6 +214,7 @@ def test_hessian_is_symmetric_and_positive_semidefinite(sm, rng):
     assert abs(HW).max() < 1e-14 and abs(Hb).max() < 1e-14
 
 
+@pytest.mark.heavy
 def test_logits_are_never_held_whole(sm, native_dtype):
     """Blocks of rows add up to the whole."""
     n, k = 20_000, 1000

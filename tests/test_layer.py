@@ -8,6 +8,8 @@ import truth
 from cases import INPUTS, OPERATIONS
 from truth import wide
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 # The worked example: three inputs, five classes, no bias; what it prints, to eight decimals
 X = np.array([0.1, 0.5, 0.4])
 W = np.array(

@@ -12,6 +12,8 @@ from cases import results
 
 import smcore
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 MIB = 1 << 20
 
 
@@ -60,6 +62,7 @@ print(tracemalloc.get_traced_memory()[1])
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the resident set in /proc")
 @pytest.mark.skipif(smcore.backend() == "numpy", reason="takes NumPy a minute")
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

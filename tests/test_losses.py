@@ -32,6 +32,7 @@ def problem(rng, dtype, kind):
     return x, soft if kind == "soft" else labels, weight
 
 
+@truth.known
 def definition(x, target, weight, smoothing, reduction, ignored=IGNORED, z_loss=0.0):
     """Loss and gradient, from the definition: -Σ_c w_c q_c log s_c, with q the smoothed target.
 

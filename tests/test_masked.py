@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from cases import OPERATIONS, WITH_OUT, every, results
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 MASKS = {
     "some": lambda a: np.arange(a.size).reshape(a.shape) % 2 == 0,
     "none": lambda a: np.zeros(a.shape, bool),

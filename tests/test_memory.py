@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from cases import OPERATIONS, ROWWISE, WITH_OUT, assert_identical, every, results
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 
 def bits(a):
     return a.tobytes()
@@ -112,6 +114,7 @@ def test_nothing_beyond_the_arrays_is_touched(sm, native_dtype, rng, operation, 
             assert_identical(operation(sm, operands, out=out), expected)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
 @every({name: o for name, o in ROWWISE.items() if "jacobian" not in name})
 @pytest.mark.parametrize("at_end", [True, False])

@@ -8,6 +8,8 @@ import pytest
 import truth
 from cases import INPUTS, OPERATIONS, assert_identical, dtype_named
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 K = 5
 HALVES = ("float16", "bfloat16")
 

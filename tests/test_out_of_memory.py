@@ -15,6 +15,8 @@ import pytest
 from allocator import ALLOCATOR
 from cases import OPERATIONS, WITH_OUT, assert_identical, every, results
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 ROWS = 40  # of 16-bit floats, one each, more than what is never refused
 
 OPTIONS = {
@@ -128,6 +130,7 @@ def test_out_of_several_axes_is_kept(sm, dtype, rng, name, axis, masked, in_plac
         assert_identical(out, before)
 
 
+@pytest.mark.heavy
 @every(OPERATIONS)
 def test_nothing_is_kept_after_a_failure(sm, rng, operation):
     """No reference to an input, and no array made on the way."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 TOO_MANY = 2**23  # classes: a square matrix of them takes 256 TiB in float32
 
 

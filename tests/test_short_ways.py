@@ -16,6 +16,8 @@ from test_memory import assert_same_values
 
 import smcore
 
+pytestmark = pytest.mark.light_on("best")
+
 
 def both(sm, operation):
     """The public function, and the one behind its short way."""

@@ -15,6 +15,8 @@ from cases import DTYPES, OPERATIONS, ROWWISE, assert_identical, every, results
 
 import smcore
 
+pytestmark = pytest.mark.light_on("numpy", "best")
+
 needs_native = pytest.mark.skipif(
     smcore.backend() != "native", reason="the NumPy backend computes with one thread"
 )

@@ -53,3 +53,32 @@ def test_assertions_fail_where_they_should():
         truth.assert_ulps(np.ones(3), one, 1)
     with pytest.raises(AssertionError, match="bound"):
         truth.assert_within(np.float64([1, np.nan]), one, 1)
+
+
+def test_known_tells_operands_apart():
+    calls = []
+
+    @truth.known
+    def count(x, scale=1.0):
+        calls.append(scale)
+        return np.array([len(calls)])
+
+    x = np.arange(6.0)
+    for differing in (
+        lambda: count(x),
+        lambda: count(x, scale=2.0),
+        lambda: count(x.reshape(2, 3)),
+        lambda: count(x.astype(np.float32)),
+        lambda: count(x.view(np.int64)),
+        lambda: count(-x),
+        lambda: count(truth.mpf(x)),
+        lambda: count(truth.mpf(x) / 3),
+    ):
+        before = len(calls)
+        first = differing()
+        assert len(calls) == before + 1
+        assert differing() is first
+        with truth.mpmath.workdps(50):
+            assert differing() is not first
+        with pytest.raises(ValueError, match="read-only"):
+            first[0] = 0

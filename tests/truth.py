@@ -14,9 +14,10 @@ units in the last place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, wraps
+from typing import Any, TypeVar
 
 import mpmath
 import numpy as np
@@ -24,6 +25,51 @@ import numpy as np
 mpmath.mp.dps = 400  # 1 - s is as small as 1e-308; its digits begin there
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LARGE = 2**16  # numbers: what is made of so many is not kept
+
+
+def known(function: Function) -> Function:
+    """A function of arrays that remembers its results, to as many digits.
+
+    A test draws the same operands for every implementation: their truth is computed once.
+    """
+    found: dict[Any, Any] = {}
+
+    @wraps(function)
+    def look_up(*arguments: Any, **keywords: Any) -> Any:
+        given = (*arguments, *keywords.items())
+        if any(np.size(a) > LARGE for a in given if isinstance(a, np.ndarray)):
+            return function(*arguments, **keywords)
+        key = (mpmath.mp.prec, *map(_identity, given))
+        if key not in found:
+            found[key] = function(*arguments, **keywords)
+            _freeze(found[key])
+        return found[key]
+
+    return look_up  # type: ignore[return-value]
+
+
+def _identity(value: Any) -> Any:
+    """Equal for equal numbers of one shape and dtype, and for nothing else."""
+    if isinstance(value, tuple):
+        return tuple(map(_identity, value))
+    if not isinstance(value, np.ndarray):
+        return type(value), value
+    numbers = tuple(value.flat) if value.dtype == object else value.tobytes()
+    return value.shape, value.dtype, numbers
+
+
+def _freeze(value: Any) -> None:
+    """No test may change what the next one is given."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    elif isinstance(value, tuple):
+        for member in value:
+            _freeze(member)
+    elif hasattr(value, "__dataclass_fields__"):
+        _freeze(tuple(vars(value).values()))
 
 
 # ---- A number wider than any result --------------------------------------------------------------
@@ -117,10 +163,10 @@ def assert_within(got: Any, truth: Array, bound: Any, what: str = "") -> None:
 # ---- mpmath on object arrays ---------------------------------------------------------------------
 
 
-def _to_mpf(value: Any) -> mpmath.mpf:
+def _to_mpf(value: np.longdouble) -> mpmath.mpf:
     hi = float(value)
-    rest = value - type(value)(hi) if isinstance(value, np.longdouble) and np.isfinite(hi) else 0.0
-    return mpmath.mpf(hi) + mpmath.mpf(float(rest))
+    rest = float(value - type(value)(hi)) if np.isfinite(hi) else 0.0
+    return mpmath.mpf(hi) + mpmath.mpf(rest)
 
 
 def _elementwise(function: Any) -> Any:
@@ -141,39 +187,58 @@ def mpf(a: Any) -> Array:
     """An object array of the very values of ``a``."""
     a = np.asarray(a)
     result = np.empty(a.shape, object)
-    result.flat = [
-        _to_mpf(value) for value in (a if a.dtype == np.longdouble else a.astype(float)).flat
-    ]
+    if a.dtype == np.longdouble:
+        result.flat = [_to_mpf(value) for value in a.flat]
+    else:
+        result.flat = [mpmath.mpf(value) for value in a.astype(float).ravel().tolist()]
     return result
 
 
 def from_mpf(values: Array) -> Exact:
     """The 106 leading bits of each value, and its exponent."""
     values = np.asarray(values, dtype=object)
-    hi, lo, exponent = (np.zeros(values.shape) for _ in range(3))
-    for at in np.ndindex(values.shape):
-        fraction, exponent[at] = mpmath.frexp(values[at])
-        hi[at] = float(fraction)
-        lo[at] = float(fraction - mpmath.mpf(hi[at]))
-    return Exact(hi, lo, exponent.astype(np.int64))
+    parts = np.array([_leading(mpmath.mpf(value)) for value in values.flat]).reshape(-1, 3).T
+    hi, lo, exponent = (part.reshape(values.shape) for part in parts)
+    return Exact(np.ldexp(hi, -KEPT), np.ldexp(lo, -KEPT), exponent.astype(np.int64))
 
 
+KEPT = 200  # bits of a number, more than two doubles hold
+
+
+def _leading(value: mpmath.mpf) -> tuple[float, float, int]:
+    """``(hi + lo) * 2**(exponent - KEPT)``, with hi of KEPT bits, or 0."""
+    sign, mantissa, exponent, length = value._mpf_
+    if not mantissa:
+        if value != 0:
+            raise ValueError(f"{value} has no bits")
+        return 0.0, 0.0, 0
+    surplus = length - KEPT
+    mantissa = mantissa >> surplus if surplus > 0 else mantissa << -surplus
+    mantissa = int(-mantissa if sign else mantissa)
+    hi = float(mantissa)
+    return hi, float(mantissa - int(hi)), exponent + length
+
+
+@known
 def mp_logsumexp(x: Any) -> Array:
     """log Σ exp(x) over the last axis."""
     return log(exp(mpf(x)).sum(-1))
 
 
+@known
 def mp_log_softmax(x: Any) -> Array:
     """x - logsumexp(x) over the last axis."""
     return np.asarray(mpf(x) - mp_logsumexp(x)[..., None])
 
 
+@known
 def mp_softmax(x: Any) -> Array:
     """exp(x) / Σ exp(x) over the last axis."""
     e = exp(mpf(x))
     return np.asarray(e / e.sum(-1, keepdims=True))
 
 
+@known
 def mp_forward(x: Array) -> tuple[Exact, Exact]:
     """Softmax and log_softmax of an object array, whose numbers may be of any size.
 
@@ -410,6 +475,7 @@ class Forward:
     logsumexp_term: Array
 
 
+@known
 def forward(x: Array) -> Forward:
     """The truth for finite rows (-inf entries allowed) of any length, in double-double."""
     peak = np.argmax(x, axis=-1)[..., None]

@@ -106,4 +106,4 @@ cp -r "$source/src/smcore" "$work/package"
 cd "$source"
 export OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
 "$python" -c "import smcore; smcore.show_config(); assert '$target' in smcore.targets()"
-"$python" -m pytest -p no:cacheprovider --numprocesses "$(nproc)" "$@"
+"$python" -m pytest -p no:cacheprovider --numprocesses "$(nproc)" --dist loadfile -m "" "$@"

@@ -218,8 +218,10 @@ typedef struct {
 } other_rows;
 
 /* Lane by lane, a few products to each accumulator before all join the running sum; the order is that of
- * the strand's length alone.  Meanwhile, unless `beside` is NULL, what there is to do for other rows as long. */
-SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center,
+ * the strand's length alone.  The sum of what is sure goes on from `sure`, class after class, whatever the blocks: a row
+ * that is no result of log_softmax may have many such classes.  Meanwhile, unless `beside` is NULL, what there is to do
+ * for other rows as long. */
+SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center, vec sure,
                                          const smc_product which, other_rows *beside) {
   const vec zero = v_set1(0);
   /* Lanes beyond the end of a row, and whose sum is not changed by them: an s of 0; a log_s that is not sure, with a g
@@ -227,7 +229,7 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
   const vec no_s = which == SMC_LOG_SOFTMAX_VJP ? v_set1((real)-INFINITY) : zero;
   const vec no_g = which == SMC_LOG_SOFTMAX_JVP ? center : zero;
   vec a[SMC_GROUP], b[SMC_GROUP], sum[SMC_GROUP];
-  strand_sums total = {pair_of(0), zero};
+  strand_sums total = {pair_of(0), sure};
   size_t i = 0, from;
   do {
     from = i;
@@ -261,9 +263,9 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
   return total;
 }
 
-SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec center,
+SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec center, vec sure,
                                          const smc_product which) {
-  return stored_dot_beside(s, g, n, center, which, NULL);
+  return stored_dot_beside(s, g, n, center, sure, which, NULL);
 }
 
 SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, const product_sums *sums,
@@ -563,7 +565,7 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
     const product_strands of = strands_of_row(s, g, y, i);
     const vec center = peak_of_row(of, row);
     const product_sums sums =
-        sums_of_row(center, SMC_K(stored_dot)(of.s, of.g, row, center, SMC_SOFTMAX_VJP));
+        sums_of_row(center, SMC_K(stored_dot)(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP));
     SMC_K(stored_products)(of, row, &sums, 0, SMC_SOFTMAX_VJP);
   }
 }
@@ -582,13 +584,13 @@ SMC_INLINE int are_few_lines(size_t n, size_t k) {
 SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   product_strands of = strands_of_row(s, g, y, 0), next = strands_of_row(s, g, y, n > 1);
   vec center = peak_of_row(of, row), next_center = peak_of_row(next, row);
-  strand_sums sums = SMC_K(stored_dot)(of.s, of.g, row, center, SMC_SOFTMAX_VJP);
+  strand_sums sums = SMC_K(stored_dot)(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP);
   for (size_t i = 1; i < n; ++i) {
     const product_strands later = strands_of_row(s, g, y, i + (i + 1 < n));
     other_rows beside = {of, sums_of_row(center, sums), search_of(later.s), are_grouped(row)};
     center = next_center;
     if (!are_grouped(row)) next_center = peak_of_row(later, row);
-    sums = stored_dot_beside(next.s, next.g, row, center, SMC_SOFTMAX_VJP, &beside);
+    sums = stored_dot_beside(next.s, next.g, row, center, v_set1(0), SMC_SOFTMAX_VJP, &beside);
     if (are_grouped(row)) {
       const size_t class = found_class(&beside.search, later.s, row, SMC_GROUP);
       next_center = v_set1(SMC_K(get)((const elem *)later.g.p + class));

@@ -139,15 +139,15 @@ static void peaks_of_part(tile *t, size_t part, const void *how) {
 /* ---- pass 2: sums ---------------------------------------------------------------------------------- */
 
 SMC_INLINE strand_sums dot_of_strand(const strand s, const strand g, const extent n, vec center,
-                                     smc_product which) {
+                                     vec sure, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
     if (has_row_instance() && is_dense(s, n) && is_dense(g, n)) {
-      return dot_sum(dense(s), dense(g), whole(n), center, SMC_SOFTMAX_VJP);
+      return dot_sum(dense(s), dense(g), whole(n), center, sure, SMC_SOFTMAX_VJP);
     }
-    return dot_sum(s, g, n, center, SMC_SOFTMAX_VJP);
-  case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, center, SMC_LOG_SOFTMAX_VJP);
-  default: return dot_sum(s, g, n, center, SMC_LOG_SOFTMAX_JVP);
+    return dot_sum(s, g, n, center, sure, SMC_SOFTMAX_VJP);
+  case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, center, sure, SMC_LOG_SOFTMAX_VJP);
+  default: return dot_sum(s, g, n, center, sure, SMC_LOG_SOFTMAX_JVP);
   }
 }
 
@@ -250,14 +250,15 @@ static SMC_OUTLINE void products_abreast(const tile *t, size_t strands, const ro
   }
 }
 
-/* Of strand u in the block at hand. */
-SMC_INLINE strand_sums sums_of_block(const tile *t, size_t u, const row_products *of, vec center) {
+/* Of strand u in the block at hand; what is sure, from the first block on. */
+SMC_INLINE strand_sums sums_of_block(const tile *t, size_t u, const row_products *of) {
+  const vec center = of->peak[u].center, sure = of->sums[u].sure;
   strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
   extent n = extent_of(t, u);
-  if (!is_lone(t)) return dot_of_strand(s, g, n, center, of->which);
+  if (!is_lone(t)) return dot_of_strand(s, g, n, center, sure, of->which);
   s.step = g.step =
       sizeof(real); /* in the order of a row that is packed: one lane, class after class */
-  const strand_sums all = dot_of_strand(s, g, (extent){t->of->k, 1, 0}, center, of->which);
+  const strand_sums all = dot_of_strand(s, g, (extent){t->of->k, 1, 0}, center, sure, of->which);
   return (strand_sums){{first_lane(all.sum.hi), first_lane(all.sum.lo)}, all.sure};
 }
 
@@ -271,9 +272,9 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
     size_t u = whole_columns(t);
     if (u > 0) dots_abreast(t, u, &of);
     for (; u < t->strands; ++u) {
-      const strand_sums block = sums_of_block(t, u, &of, of.peak[u].center);
+      const strand_sums block = sums_of_block(t, u, &of);
       sums[u].sum = running_sum(sums[u].sum, block.sum, begin == 0);
-      sums[u].sure = v_add(sums[u].sure, block.sure);
+      sums[u].sure = block.sure;
       if (is_lone(t)) {
         sums[u].sum = normalized(sums[u].sum);
       } else if (t->group == 1 && !is_across(t) && is_last_block(t)) {

@@ -47,7 +47,7 @@ enum { SMC_PAIRED_TERMS = 6 };
 /* Classes of the longest row worth packing, and its bytes where passes are light: to transpose takes the longer part of
  * the time there (bits). */
 SMC_THRESHOLD(SMC_PACKED_MAX, 127, 39);
-SMC_THRESHOLD(SMC_PACKED_LIGHT_BYTES, 191, 95);
+enum { SMC_PACKED_LIGHT_BYTES = 191 };
 /* Lanes of a vector, from which on to transpose takes so long that rows are not packed without need. */
 enum { SMC_MANY_LANES = 8 };
 /* Rows of a tile that are groups by themselves. */

@@ -1,0 +1,60 @@
+"""The bits of results are those stored, but for large arrays: `benchmarks/bits.py` compares all."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import smcore
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def bits() -> ModuleType:
+    """benchmarks/bits.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        return importlib.import_module("bits")
+
+
+@pytest.fixture(scope="module")
+def found(bits: ModuleType) -> dict[str, Any]:
+    """The digests of each target: computed together, as to draw operands takes its time."""
+    return bits.compute(smcore.targets(), quick=True)
+
+
+@pytest.mark.parametrize("target", smcore.targets())
+def test_bits_are_those_stored(bits, found, target):
+    expected = bits.stored(target)
+    if expected is None:
+        pytest.skip(f"nothing is stored of {target}")
+    assert list(bits.differences(found[target], expected, quick=True)) == []
+
+
+@pytest.mark.skipif(not smcore.targets(), reason="needs the native backend")
+def test_a_changed_bit_is_named(bits, monkeypatch):
+    monkeypatch.setattr(bits, "CASES", [c for c in bits.CASES if c.name == "1x5 rows"])
+    found = bits.compute(["scalar"], quick=True)["scalar"]
+    changed = {name: dict(of_calls) for name, of_calls in found.items()}
+    changed["softmax"]["1x5 rows"] = ["0", *found["softmax"]["1x5 rows"][1:]]
+    del changed["logsumexp"]["1x5 rows"]
+    assert list(bits.differences(changed, found, quick=True)) == ["softmax 1x5 rows float32"]
+    assert list(bits.differences(changed, found, quick=False)) == [
+        "softmax 1x5 rows float32",
+        "logsumexp 1x5 rows: stored, but no case any more",
+    ]
+
+
+@pytest.mark.skipif(not smcore.targets(), reason="needs the native backend")
+def test_digests_see_signs_of_zeros_and_no_kind_of_nan(bits):
+    zeros = np.zeros(3, np.float32)
+    assert bits.digest(zeros) != bits.digest(-zeros)
+    nan = np.full(3, np.nan, np.float32)
+    other = (nan.view(np.uint32) ^ np.uint32(0x80000001)).view(np.float32)
+    assert bits.digest(nan) == bits.digest(other) != bits.digest(zeros)
