@@ -30,7 +30,7 @@ def is_near(value, exactly, limit):
     return bool(good.all())
 
 
-@pytest.mark.parametrize("scale", [1.0, -0.3, 37.5, 0.0, 1e-300, 3.3e15, 1e160])
+@pytest.mark.parametrize("scale", [1.0, -0.3, 37.5, 0.0, 1e-300, 3.3e15])
 def test_forward(dtype, rng, scale):
     if dtype == np.longdouble:
         pytest.skip("no kernel computes in it")
