@@ -5,6 +5,7 @@ Only `package` is quick; the others compile. With ccache on the PATH, kernels ar
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -60,6 +61,8 @@ CROSS = {
     "s390x-linux-gnu": {"generic", "scalar"},
 }
 WINDOWS = {"x86_64": "i386:x86-64", "aarch64": "arm64", "x86": "i386"}  # as dlltool names them
+# What is fuzzed, on which form of the kernels, and for how much of the time.
+FUZZED = (("kernels", "tiny", 0.6), ("kernels", "usual", 0.15), ("api", "usual", 0.25))
 CYTHON_CMAKE = "import cython_cmake; print(cython_cmake.__path__[0], end='/cmake')"
 
 
@@ -402,6 +405,31 @@ def webassembly(session: nox.Session) -> None:
     session.log(f"instructions: {per_row}")
     if per_row["scalar"] < FEWER * per_row["generic"]:
         session.error(f"not {FEWER} times fewer")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Make random calls for a minute, or `-- --minutes N`; others with `--seed S`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=1)
+    parser.add_argument("--seed", default="0")
+    arguments = parser.parse_args(session.posargs)
+    session.install("cmake", "ninja")
+    session.install(".", *TEST_REQUIRES, env=compiling())
+    scratch = Path(session.create_tmp()).absolute()
+    libraries = {}
+    for form in ("tiny", "usual"):
+        options = ("-G", "Ninja", f"-DSMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}")
+        session.run("cmake", "-S", "csrc", "-B", str(scratch / form), *options, silent=True)
+        session.run("cmake", "--build", str(scratch / form), "--target", "fuzzed_kernels")
+        libraries[form] = str(scratch / form / "libfuzzed_kernels.so")
+    for what, form, share in FUZZED:
+        seconds = 60 * arguments.minutes * share
+        session.run(
+            *("python", "tests/fuzz", what, "--library", libraries[form]),
+            *("--seconds", f"{seconds:.0f}", "--seed", arguments.seed),
+            *("--budget", "6000") * (form == "tiny"),
+        )
 
 
 @nox.session(venv_backend="none")

@@ -40,25 +40,47 @@ def _table() -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * (_DEFAULT_HANDLER + 1)).from_address(address)
 
 
-class Allocator:
-    """Counts what is asked of NumPy's own allocator, and fails once: at request `fail_at`."""
+class Handler:
+    """Takes the place of NumPy's own functions for memory while it is in use."""
 
     def __init__(self) -> None:
         table = _table()
         get = ctypes.pythonapi.PyCapsule_GetPointer
         default = ctypes.cast(table[_DEFAULT_HANDLER], ctypes.POINTER(ctypes.py_object))[0]
         own = _Handler.from_address(get(default, _NAME))
-        self.requests = self.fail_at = 0
-
-        self._requests = {name: self._request(name, own) for name in _ARGUMENTS}
-        pointers = (ctypes.cast(f, ctypes.c_void_p) for f in self._requests.values())
-        # Held as long as the process: arrays made meanwhile are freed by it, in C.
-        self._handler = _Handler(b"failing", own.version, own.context, *pointers, own.free)
+        # Held as long as the process: arrays made meanwhile are freed by it.
+        self._handler = _Handler(b"tests", own.version, own.context, *self._pointers(own))
         new = ctypes.pythonapi.PyCapsule_New
         new.restype = ctypes.py_object
         new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         self._capsule = new(ctypes.addressof(self._handler), _NAME, None)
         self._set = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[_SET_HANDLER])
+
+    def _pointers(self, own: _Handler) -> Iterator[Any]:
+        """malloc, calloc, realloc, free."""
+        raise NotImplementedError
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Make all arrays of the block with it."""
+        former = self._set(self._capsule)
+        try:
+            yield
+        finally:
+            self._set(former)
+
+
+class Allocator(Handler):
+    """Counts what is asked of NumPy's own allocator, and fails once: at request `fail_at`."""
+
+    def __init__(self) -> None:
+        self.requests = self.fail_at = 0
+        super().__init__()
+
+    def _pointers(self, own: _Handler) -> Iterator[Any]:
+        self._requests = {name: self._request(name, own) for name in _ARGUMENTS}
+        yield from (ctypes.cast(f, ctypes.c_void_p) for f in self._requests.values())
+        yield own.free  # in C
 
     def _request(self, name: str, own: _Handler) -> Any:
         """Return what takes the place of one of NumPy's functions, which want the GIL held."""
@@ -76,13 +98,12 @@ class Allocator:
     @contextmanager
     def failing_at(self, request: int) -> Iterator[None]:
         """Fail at that request of the block; 0 is none."""
-        former = self._set(self._capsule)
         self.requests, self.fail_at = 0, request
-        try:
-            yield
-        finally:
-            self.fail_at = 0
-            self._set(former)
+        with self.in_use():
+            try:
+                yield
+            finally:
+                self.fail_at = 0
 
 
 ALLOCATOR = Allocator()

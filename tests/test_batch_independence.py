@@ -74,6 +74,7 @@ def test_alignment(sm, dtype, rng, operation):
             assert_identical(call(sm, operation, shifted), expected)
 
 
+@pytest.mark.usual
 @every(ROWWISE)
 @pytest.mark.parametrize(
     "layout", ["fortran_order", "strided", "reversed", "inner_slice", "unaligned"]
@@ -123,6 +124,7 @@ def test_columns_pages_apart(sm, native_dtype, rng, operation, k):
         np.testing.assert_allclose(one, other, few, few * size)
 
 
+@pytest.mark.usual
 @every({name: o for name, o in ALONE.items() if o.has_out})
 def test_out(sm, native_dtype, rng, operation):
     """Computed in place, elsewhere, or into new memory."""

@@ -29,6 +29,7 @@ def found(bits: ModuleType) -> dict[str, Any]:
     return bits.compute(smcore.targets(), quick=True)
 
 
+@pytest.mark.usual
 @pytest.mark.parametrize("target", smcore.targets())
 def test_bits_are_those_stored(bits, found, target):
     expected = bits.stored(target)

@@ -406,6 +406,7 @@ def test_numbers_of_softmax_from_lse(sm, native_dtype, rng, lse, value, lead):
 # ---- out -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usual
 @every(WITH_OUT)
 def test_out(sm, native_dtype, rng, operation):
     """Filled and returned where it can be; the same error, and nothing written, where not."""

@@ -1,0 +1,1 @@
+"""Random calls of the kernels and of the public functions; see `__main__.py`."""
