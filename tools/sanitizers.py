@@ -31,7 +31,6 @@ KERNEL_TESTS = (
 )
 THREAD_TESTS = ("concurrency", "threads")
 COUNTED = "tests/test_threads.py::test_threads_start_when_they_are_needed"  # TSan has one, too
-FUZZ = Path("tests/fuzz")
 
 CHECK = """
 import sys, smcore
@@ -102,11 +101,11 @@ def asan(session: nox.Session) -> None:
     run(session, program, env={**environment, "LD_PRELOAD": ""})
     chosen = session.posargs or ["-n", "auto", *tests(*KERNEL_TESTS)]
     run(session, "python", "-m", "pytest", *chosen, env=environment)
-    if FUZZ.is_dir() and not session.posargs:
+    if not session.posargs:
         sources = ("csrc/tests/shared.c", "csrc/tests/guarded.c", kernels)
         session.run(*compiler, "-shared", "-o", library, *sources, external=True)
         for what in ("kernels", "api"):
-            fuzz = ("python", str(FUZZ), what, "--library", library, "--seconds", "60")
+            fuzz = ("python", "tests/fuzz", what, "--library", library, "--seconds", "60")
             run(session, *fuzz, env=environment)
 
 
