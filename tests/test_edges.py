@@ -342,6 +342,40 @@ def test_no_flag_is_left_behind(sm, native_dtype, rng, operation):
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("lead", [(2,), (9,), (13,), (70,)])
+@pytest.mark.parametrize("k", [1, 3, 8, 33, 100, 300])
+def test_no_flag_is_left_behind_by_rows_far_away(sm, native_dtype, rng, k, lead):
+    """Where vectors have lanes without a row, and where rows are ignored."""
+    package, far = sm.package, 2047.0
+    for offset in (far, -far):
+        x = (rng.standard_normal((*lead, k)) + offset).astype(native_dtype)
+        lse, g = package.logsumexp(x), np.ones(lead, native_dtype)
+        call_observed(partial(package.logsumexp_vjp, x, lse, g))
+        labels = np.where(np.arange(*lead) % 2, -100, 0)
+        for options in ({}, {"label_smoothing": 0.1}, {"z_loss": 1e-4}):
+            loss = partial(package.cross_entropy_with_grad, x, labels, reduction="none")
+            call_observed(partial(loss, **options))
+
+
+def test_the_lowest_number_is_more_than_minus_infinity(sm, native_dtype):
+    """It may be the maximum of a row: of others, of infinities, of lanes without data."""
+    lowest = np.finfo(native_dtype).min if native_dtype.name != "bfloat16" else -3.3895313892515e38
+    for k in LENGTHS:
+        for lead in ((), (7,), (70,)):
+            for sign in (1, -1):
+                x = np.full((*lead, k), sign * lowest).astype(native_dtype)
+                s = sm.softmax(x, scale=float(sign))
+                np.testing.assert_array_equal(s, np.full_like(s, 1 / k))
+                x[..., 1:] = -sign * INF
+                hot = np.zeros_like(x)
+                hot[..., 0] = 1
+                same(sm.softmax(x, scale=float(sign)), hot)
+                with np.errstate(divide="ignore"):
+                    same(sm.log_softmax(x, scale=float(sign)), np.log(hot.astype(float)))
+                if sign == 1:
+                    same(sm.logsumexp(x), np.broadcast_to(lowest, lead))
+
+
 @pytest.mark.parametrize("kind", ["far up", "far down", "spread", "huge", "tiny", "ties"])
 def test_no_flag_is_left_behind_at_the_ends_of_the_range(sm, native_dtype, rng, kind):
     """Where all results are finite."""

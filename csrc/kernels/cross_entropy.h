@@ -314,10 +314,11 @@ static void gradient_strand(const tile *t, size_t u, const softmax_sums *s, cons
 static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, const slope *d,
                                           const targets *a) {
   const scaling scale = scaling_by(1, is_across(t));
-  vec x = a->x_label, e = x;
+  const mask ignored = v_eq(a->present, v_set1(0));
+  vec x = v_select(ignored, s->m, a->x_label), e = x; /* no logit is above the maximum */
   exp_group(&x, &e, &s->sh, &scale, 1, 1);
   const vec at_label = gradient_of(e, v_add(a->at_label, a->base_at_label), d);
-  return v_select(v_eq(a->present, v_set1(0)), v_set1(0), at_label);
+  return v_select(ignored, v_set1(0), at_label);
 }
 
 /* The one class of each row that a label makes different; in a strand of the whole row, else in memory. */

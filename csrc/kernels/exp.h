@@ -207,10 +207,12 @@ SMC_INLINE int is_general(const scaling *scale, const shift *s) {
   return scale->active || v_count(v_lt(v_set1(0), v_abs(s->center))) != 0;
 }
 
-/* What exp is taken of, for x - center: its product with the scale, and the error of that product.  Nothing here
- * overflows or is infinite, as infinity less infinity would be NaN. */
+/* What exp is taken of, for x - center: its product with the scale, and the error of that product.  No difference
+ * overflows: below a positive center x is raised, while from a negative one only -infinity, of which nothing comes, is so
+ * far. */
 SMC_INLINE pair scaled_argument(vec x, vec center, const scaling *scale) {
-  const vec least = v_sub(v_max(v_set1(0), center), v_set1(SMC_C(MAX)));
+  const vec zero = v_set1(0), lowest = v_sub(v_max(zero, center), v_set1(SMC_C(MAX)));
+  const vec least = v_select(v_lt(zero, center), lowest, v_set1((real)-INFINITY));
   const vec distance = v_max(scale->reach, grown(v_sub(v_max(least, x), center), scale));
   const vec product = v_mul(distance, scale->magnitude);
   const vec error = v_mul_err(distance, scale->magnitude, product);

@@ -234,7 +234,8 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
   do {
     from = i;
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
-    for (int q = 0; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
+    int q = 0;
+    for (; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
       SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, no_s);
       SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, no_g);
       SMC_EACH(j, SMC_GROUP) {
@@ -247,7 +248,7 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
         fetch_soon(s, g, beside->product.y, n);
       }
     }
-    for (; i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
+    for (; q < SMC_DOT_STEPS && i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
       a[0] = load_stored(s, lanes, no_s), b[0] = load_stored(g, lanes, no_g);
       SMC_K(plus_product)(&sum[0], &total.sure, a[0], b[0], center, which);

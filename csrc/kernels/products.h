@@ -306,7 +306,7 @@ static void dots_of_short_rows(tile *t, const row_products *of) {
     const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
     const size_t whole_vectors = (t->of->k - 1) / W, rest = t->of->k - whole_vectors * W;
     const vec center = of->peak[u].center;
-    of->sums[u].sum = pair_of(0);
+    of->sums[u] = (strand_sums){pair_of(0), v_set1(0)};
     of->sums[u].sum.hi = t->across ? dot_by_lanes(s, g, extent_of(t, u), center)
                                    : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest, center);
   }
@@ -326,10 +326,10 @@ static void gather_sums(const tile *t, const row_products *of) {
   for (size_t g = 0; g < groups_of(t); ++g) {
     const strand_sums *s = &of->sums[g];
     product_sums *r = &of->rows[g];
-    r->others = pair_value(s->sum), r->sure = s->sure, r->center = of->peak[g].center;
+    r->others = normalized(s->sum).hi, r->sure = s->sure, r->center = of->peak[g].center;
     r->are_sure = is_some(s->sure), r->along = !is_across(t);
     r->sum = of->which == SMC_LOG_SOFTMAX_VJP
-                 ? pair_value(pair_add(s->sum, (pair){s->sure, v_set1(0)}))
+                 ? normalized(pair_add(s->sum, (pair){s->sure, v_set1(0)})).hi
                  : r->others;
   }
 }
@@ -448,6 +448,11 @@ static void lse_product_tile(tile *t, const void *extra) {
   vec lse[SMC_MAX_STRANDS], g[SMC_MAX_STRANDS];
   for (size_t i = 0; i < groups_of(t); ++i) {
     lse[i] = load_by_row(t, i, &how->lse);
+    if (t->group >
+        1) { /* a lane without a row may hold numbers of another: from none the most can be taken */
+      const mask rows = v_lt(lane_numbers(), v_set1((real)group_rows(t, i)));
+      lse[i] = v_select(rows, lse[i], v_set1(SMC_C(MAX)));
+    }
     g[i] = load_by_row(t, i, &how->g);
   }
   for_results(t, lse_products_of_block, &(lse_products){lse, g});

@@ -163,20 +163,20 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
     }
     return;
   }
-  for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
+  for (size_t c = 0, k; c < classes; c += k) {
     square s;
-    const size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
+    k = square_classes(classes - c);
     for (size_t r = 0; r < W; ++r) {
       const char *from = p + (ptrdiff_t)r * row + c * sizeof(elem);
-      for (size_t i = 0; i < (k + 3) / 4 * 4; i += W) {
-        size_t left = r < rows && i < k ? k - i : 0;
+      for (size_t i = 0; i < k; i += W) {
+        size_t left = r < rows ? k - i : 0;
         vec a = left == 0  ? v_set1(0) /* where nothing may be, a load of no lanes is slow */
                 : left < W ? SMC_K(load_n)(from + i * sizeof(elem), left, v_set1(0))
                            : SMC_K(load)(from + i * sizeof(elem));
         v_store(&s.rows[r][i], a);
       }
     }
-    load_square(&s, (k + 3) / 4 * 4, to + c * W);
+    load_square(&s, k, to + c * W);
   }
 }
 
@@ -192,10 +192,10 @@ static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_
     for (size_t c = 0; c < classes; ++c, p += col, from += W) put_elements(p, row, rows, from);
     return;
   }
-  for (size_t c = 0; c < classes; c += SMC_SQUARE_MAX) {
+  for (size_t c = 0, k; c < classes; c += k) {
     square s;
-    const size_t k = classes - c < SMC_SQUARE_MAX ? classes - c : SMC_SQUARE_MAX;
-    store_square(&s, (k + 3) / 4 * 4, from + c * W, by);
+    k = square_classes(classes - c);
+    store_square(&s, k, from + c * W, by);
     for (size_t r = 0; r < rows; ++r) {
       store_elements(p + (ptrdiff_t)r * row + c * sizeof(elem), sizeof(elem), k, s.rows[r]);
     }

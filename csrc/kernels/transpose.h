@@ -12,6 +12,7 @@
 #define load_whole SMC_V(load_whole)
 #define store_whole SMC_V(store_whole)
 #define square SMC_V(square)
+#define square_classes SMC_V(square_classes)
 #define load_square SMC_V(load_square)
 #define store_square SMC_V(store_square)
 
@@ -99,6 +100,12 @@ SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *
 typedef struct {
   real rows[SMC_V(lanes)][SMC_SQUARE_MAX];
 } square;
+
+/* Classes of the next square, of so many that are left: four at least, of which there are as many. */
+SMC_INLINE size_t square_classes(size_t left) {
+  if (left <= SMC_SQUARE_MAX) return left;
+  return left < SMC_SQUARE_MAX + 4 ? SMC_SQUARE_MAX - 4 : SMC_SQUARE_MAX;
+}
 
 static SMC_OUTLINE void load_square(const square *s, size_t classes, real *to) {
   (void)load_whole((const char *)s->rows, sizeof s->rows[0], classes, to);

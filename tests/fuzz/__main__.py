@@ -32,7 +32,6 @@ def main() -> int:
     parser.add_argument("--operation", help="one of the kernels; all of them otherwise")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--failures", type=int, default=10, help="after which a worker ends")
-    parser.add_argument("--strict", action="store_true", help="also what is known to be wrong")
     arguments = parser.parse_args()
 
     from fuzz import api, exact, kernels
@@ -41,18 +40,19 @@ def main() -> int:
     command = (
         f"python tests/fuzz {arguments.what} --library {arguments.library} --seed {arguments.seed}"
     )
+    if not arguments.library.is_file():
+        parser.error(f"--library must be a file; found {arguments.library}")
     if arguments.what == "kernels":
         if not exact.has_digits():
             parser.error("np.longdouble has too few digits here to judge float64")
         make = partial(
             kernels.Fuzzer,
             *(arguments.library, arguments.seed, arguments.budget),
-            *(arguments.target, arguments.operation, arguments.strict),
+            *(arguments.target, arguments.operation),
         )
         command += f" --budget {arguments.budget}"
         command += f" --target {arguments.target}" if arguments.target else ""
         command += f" --operation {arguments.operation}" if arguments.operation else ""
-        command += " --strict" if arguments.strict else ""
     else:
         make = partial(api.Fuzzer, arguments.library, arguments.seed)
     runner = Runner(make, command, arguments.workers, arguments.failures)

@@ -54,8 +54,7 @@ class Call:
     def logits(self) -> Array:
         """Rows of one kind, whose name is kept."""
         self.kind, x = values.draw_logits(self.draw, self.dtype, self.n, self.k)
-        sign = np.copysign(1, self.options.get("scale", 1.0))
-        return x if self.fuzzer.is_strict else values.without_known(x, sign)
+        return x
 
     def place(self, name: str, a: Array, is_output: bool = False, dense: bool = False) -> Array:
         """Lay an operand out somewhere; return what it holds. (Strides of zero make rows alike.)"""
@@ -113,13 +112,10 @@ class Call:
         if self.fuzzer.announce:
             print(self.describe(), flush=True)
         flags = self.fuzzer.flags
-        soil = self.draw.choice(SOIL)
-        self.fuzzer.soil_stack(soil if self.fuzzer.is_strict else 0)
+        self.fuzzer.soil_stack(self.draw.choice(SOIL))
         flags.clear()
         kind.call(self, 0, self.n, spread.pointer if spread else None)
         raised = flags.raised()
-        if not self.fuzzer.is_strict and self.name in values.KNOWN_FLAGS:
-            raised.clear()
         if {self.options.get("scale", 1.0), self.options.get("z_loss", 0.0)} != {1.0, 0.0}:
             raised.discard("overflow")  # a product on the way may be beyond the range
         self.check_memory()
@@ -133,8 +129,7 @@ class Call:
             ):
                 raise Wrong(f"the flag {', '.join(sorted(raised))} is left behind")
             kind.judge(self)
-            is_known = values.has_known_bits(self.name, self.k) and not self.fuzzer.is_strict
-            if self.options.get("of") != "anything" and not is_known:
+            if self.options.get("of") != "anything":
                 self.check_rows_alone(kind, found)
 
     def is_far_apart(self) -> bool:

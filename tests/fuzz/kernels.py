@@ -21,10 +21,8 @@ class Fuzzer:
         budget: int,
         target: str | None = None,
         operation: str | None = None,
-        is_strict: bool = False,
     ) -> None:
         self.seed, self.budget = seed, budget
-        self.is_strict = is_strict
         self.targets = binding.targets(library)
         self.operations = OPERATIONS
         self.names = [operation] if operation else OPERATIONS_DRAWN

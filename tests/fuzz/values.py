@@ -84,31 +84,6 @@ SCALES = (
 )
 
 
-# ---- Faults that are known and wait to be mended: left out, unless `--strict` asks for them ------
-
-KNOWN_FLAGS = ("logsumexp_vjp", "cross_entropy")
-"""Leave flags behind where lanes of a vector are idle, or rows ignored."""
-
-
-def has_known_bits(name: str, k: int) -> bool:
-    """Whether those of products down columns depend on how many columns there are."""
-    return name.startswith(("softmax_vjp", "log_softmax_vjp", "log_softmax_jvp")) and k % 32 in (
-        1,
-        2,
-        3,
-    )
-
-
-def without_known(x: Array, sign: float) -> Array:
-    """Raise the lowest number there is, with a scale of that sign.
-
-    If it is the largest of a row, -inf and idle lanes count as it.
-    """
-    lowest = -sign * largest(x.dtype)
-    x[x == lowest] = 0.99 * lowest
-    return x
-
-
 def draw_scale(draw: random.Random) -> float:
     """Any double, but often one."""
     pick = draw.random()
