@@ -277,7 +277,7 @@ SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
 /* Of softmax and its like, for float alone; and their passes over columns abreast: of double each would be a fiftieth
  * of a wheel. */
-SMC_INLINE int has_row_instance(void) { return !SMC_SMALL && sizeof(real) == sizeof(float); }
+SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
 
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 

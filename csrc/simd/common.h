@@ -9,7 +9,6 @@
  * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
  * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
  * SMC_FAST_MASKED_LOADS, whether it is loaded so, at least.
- * SMC_SMALL, if it is defined, that instances which only save some of the time are not worth their size.
  * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.
  * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed at a time as well
  * as four (T_load_oct, T_store_oct).
@@ -25,10 +24,6 @@
 #include <string.h>
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
-#endif
-
-#ifndef SMC_SMALL
-#define SMC_SMALL 0
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)

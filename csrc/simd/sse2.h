@@ -13,7 +13,6 @@
 #define smc_lane_bits_f32(m) (uint32_t)_mm_movemask_ps((__m128)(m))
 #define smc_lane_bits_f64(m) (uint32_t)_mm_movemask_pd((__m128d)(m))
 
-#define SMC_SMALL 1 /* few processors run nothing better */
 #include "generic.h"
 
 #endif
