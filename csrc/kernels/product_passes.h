@@ -53,13 +53,7 @@ typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_p
 /* Groups whose products an accumulator takes before it is flushed: of columns, those of a block. */
 enum { SMC_DOT_STEPS = SMC_SUM_STEPS / SMC_GROUP };
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
-/* Where packed rows do not pass through them, one instance of the passes over dense rows is enough. */
-#if SMC_FAST_MASKS
-#define SMC_ROW_PASS static SMC_OUTLINE
-#else
-#define SMC_ROW_PASS SMC_INLINE
-#endif
-enum { SMC_HELD_MAX = 3 }; /* vectors of each of a few rows that registers have room for */
+enum { SMC_HELD_MAX = 3 };          /* vectors of each of a few rows that registers have room for */
 /* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
 #define SMC_SURE ((real) - 0.6)
 typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
@@ -280,8 +274,8 @@ SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, const
 }
 
 /* Of rows of the type computed in whose elements lie side by side. */
-SMC_ROW_PASS void SMC_K(dense_products)(product_strands of, const extent n,
-                                        const product_sums *sums, int past) {
+SMC_INLINE void SMC_K(dense_products)(product_strands of, const extent n, const product_sums *sums,
+                                      int past) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
   const product_sums own = *sums;
   SMC_K(stored_products)(row, whole(n), &own, past, SMC_SOFTMAX_VJP);
@@ -474,11 +468,10 @@ static SMC_OUTLINE void short_rows(const smc_view *from_s, const smc_view *from_
 #endif
   const size_t whole_vectors = (k - 1) / W, rest = k - whole_vectors * W;
   size_t row;
-  /* (An instance for 16 bits is large; and without masks there are too few registers.) */
-  const int few_instances = sizeof(elem) < sizeof(real) || !SMC_FAST_MASKS;
-  if (sizeof(elem) == sizeof(real) && whole_vectors == 0) {
+  /* (Without masks there are too few registers.) */
+  if (whole_vectors == 0) {
     row = short_products(s, g, y, n, 0, 1, rest, fetched);
-  } else if (few_instances || whole_vectors > SMC_HELD_MAX) {
+  } else if (!SMC_FAST_MASKS || whole_vectors > SMC_HELD_MAX) {
     row = short_products(s, g, y, n, whole_vectors * W, 1, rest, fetched);
   } else if (whole_vectors == 1) {
     row = short_products(s, g, y, n, 0, 2, rest, fetched);

@@ -142,7 +142,7 @@ SMC_INLINE strand_sums dot_of_strand(const strand s, const strand g, const exten
                                      vec sure, smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP:
-    if (has_row_instance() && is_dense(s, n) && is_dense(g, n)) {
+    if (is_dense(s, n) && is_dense(g, n)) {
       return dot_sum(dense(s), dense(g), whole(n), center, sure, SMC_SOFTMAX_VJP);
     }
     return dot_sum(s, g, n, center, sure, SMC_SOFTMAX_VJP);

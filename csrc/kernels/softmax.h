@@ -113,7 +113,7 @@ SMC_INLINE vec max_of(strand x, const extent n, const scaling *scale) {
 }
 
 SMC_INLINE vec max_of_strand(const strand x, const extent n, const scaling *scale) {
-  if (has_row_instance() && is_dense(x, n)) return max_of(dense(x), whole(n), scale);
+  if (is_dense(x, n)) return max_of(dense(x), whole(n), scale);
   return max_of(x, n, scale);
 }
 
@@ -275,7 +275,7 @@ SMC_INLINE pair sum_of_strand(const tile *t, size_t u, const strand x, const str
                               const extent n, strand_terms of, pair *peaks, const smc_sum which,
                               int paired) {
   of.lines = lines_of(t, u);
-  if (has_row_instance() && is_dense(x, n) && is_dense(y, n)) {
+  if (is_dense(x, n) && is_dense(y, n)) {
     return sum_of_terms(dense(x), dense(y), whole(n), &of, peaks, which, paired, 0);
   }
   return sum_of_terms(x, y, n, &of, peaks, which, paired, 0);
@@ -859,7 +859,7 @@ SMC_INLINE void log_strand(const tile *t, strand x, strand y, extent n, const pa
     x.p += head, y.p += head;
   }
   const int past = goes_past(t, y, n);
-  if (has_row_instance() && rows) {
+  if (rows) {
     logarithms(dense(x), dense(y), whole(n), by, scale, past, 0);
   } else {
     logarithms(x, y, n, by, scale, past, 0);

@@ -36,7 +36,6 @@
 #define strand_of SMC_V(strand_of)
 #define vector_at SMC_V(vector_at)
 #define is_dense SMC_V(is_dense)
-#define has_row_instance SMC_V(has_row_instance)
 #define dense SMC_V(dense)
 #define lanes_to_line SMC_V(lanes_to_line)
 #define without SMC_V(without)
@@ -275,10 +274,6 @@ SMC_INLINE int is_dense(const strand s, const extent n) {
 SMC_INLINE strand dense(const strand s) { return (strand){s.p, sizeof(vec)}; }
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
-/* Of softmax and its like, for float alone; and their passes over columns abreast: of double each would be a fiftieth
- * of a wheel. */
-SMC_INLINE int has_row_instance(void) { return sizeof(real) == sizeof(float); }
-
 SMC_INLINE int is_past(const tile *t) { return SMC_STREAMS && t->past; }
 
 /* From vectors of half a line it gains as often as it loses. */
@@ -405,10 +400,9 @@ SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
 }
 
 /* Where part of a vector is loaded as fast as all of it, light passes do not pack rows; these are so short that they
- * need no compensated sums either.  (Where it is not stored as fast, for float alone.) */
+ * need no compensated sums either.  (Where it is not stored as fast, for the types computed in alone.) */
 SMC_INLINE int is_short(size_t k, size_t size) {
-  const int single = has_row_instance() && size == sizeof(real);
-  const int in_parts = SMC_FAST_MASKS || (SMC_FAST_MASKED_LOADS && single);
+  const int in_parts = SMC_FAST_MASKS || (SMC_FAST_MASKED_LOADS && size == sizeof(real));
   return in_parts && k <= SMC_SHORT_VECTORS * W;
 }
 
@@ -442,7 +436,7 @@ SMC_INLINE extent extent_of(const tile *t, size_t u) {
 /* The first strands of a tile of columns, SMC_GROUP at a time, which are whole: they go through the passes of
  * softmax and its like abreast. */
 SMC_INLINE size_t strands_abreast(const tile *t) {
-  if (W == 1 || !has_row_instance() || !is_columns(t)) return 0;
+  if (W == 1 || !is_columns(t)) return 0;
   return t->rows / W / SMC_GROUP * SMC_GROUP;
 }
 
@@ -785,7 +779,7 @@ static void prefetch_tile(const tile *t) {
 SMC_INLINE size_t column_block(const tile *t, size_t operands) {
   const batch *b = t->of;
   const ptrdiff_t apart = b->operands[0].col;
-  const int in_few_sets = smc_is_pages_apart(apart) && !(t->online && has_row_instance());
+  const int in_few_sets = smc_is_pages_apart(apart) && !t->online;
   const size_t sets = apart % SMC_PAGE ? 2 : 1;
   if (b->k <= SMC_SUM_STEPS) return b->k;
   const size_t lines = in_few_sets ? sets * SMC_SET_LINES : SMC_COLUMN_LINES;
@@ -806,9 +800,9 @@ static size_t column_strands(tile *t, size_t operands) {
   const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class that stay */
   const size_t strip = pages_apart ? near : SMC_L2_BYTES / (operands * b->k);
   const size_t strands = (strip > SMC_STRIP_BYTES ? strip : SMC_STRIP_BYTES) / sizeof(vec);
-  const size_t few = has_row_instance() && pages_apart ? 8 * SMC_FEW_LINES_BYTES
-                     : all > 4 * SMC_CACHE_BYTES       ? 2 * SMC_FEW_LINES_BYTES
-                                                       : SMC_FEW_LINES_BYTES;
+  const size_t few = pages_apart                 ? 8 * SMC_FEW_LINES_BYTES
+                     : all > 4 * SMC_CACHE_BYTES ? 2 * SMC_FEW_LINES_BYTES
+                                                 : SMC_FEW_LINES_BYTES;
   const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
   /* Half of what is far elsewhere, as the planes of an array come one by one. */
   const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
@@ -837,7 +831,7 @@ SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
  * first-level cache or are taken a block at a time; or products do, of more than a few classes. */
 SMC_INLINE int are_copied(const batch *b) {
   if (b->light) return b->k <= SMC_SUM_STEPS;
-  const int abreast = has_row_instance() && b->fetches && b->count < SMC_MAX_OPERANDS;
+  const int abreast = b->fetches && b->count < SMC_MAX_OPERANDS;
   return !abreast || (b->k > SMC_SET_LINES && b->k <= SMC_SUM_STEPS);
 }
 
