@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cases import ROWWISE, assert_identical, every, results
 from test_losses import IGNORED, compare, definition
+from truth import eps
 
 HUGE = pytest.mark.heavy
 MPROTECT = pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
@@ -119,3 +120,21 @@ def test_nothing_between_rows_is_touched(sm, rng, operation, n, k, at_end):
         assert_identical(operation(sm, operands), expected)
         if operation.like:
             assert_identical(operation(sm, operands, out=gapped(results(expected)[-1])), expected)
+
+
+@pytest.mark.parametrize("k", [4096, 4097, pytest.param(4_194_305, marks=HUGE)])
+def test_row_of_as_many_parts_as_there_may_be(sm, native_dtype, k):
+    """One class more than the most parts of the least length hold; each part has the maximum."""
+    x, lse = np.zeros(k, native_dtype), np.log(k)
+    close = {"rtol": 4 * eps(native_dtype)}
+    np.testing.assert_allclose(float(sm.logsumexp(x)), lse, **close)
+    np.testing.assert_allclose(sm.log_softmax(x).astype(float), -lse, **close)
+    s, g = sm.softmax(x), x.copy()
+    np.testing.assert_allclose(s.astype(float), 1 / k, **close)
+    g[-1] = 1
+    product = sm.softmax_vjp(s, g).astype(float)
+    last = float(s[-1]) * (1 - float(s[-1]))
+    np.testing.assert_allclose(product[:-1], -(float(s[0]) ** 2), **close)
+    np.testing.assert_allclose(product[-1], last, **close)
+    product = sm.log_softmax_vjp(np.zeros_like(x), g).astype(float)  # each class is sure
+    np.testing.assert_allclose(product, -1.0 * (np.arange(k) < k - 1), **close)

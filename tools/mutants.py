@@ -31,6 +31,8 @@ POOL = "src/smcore/pool.c"
 COPIED = ("csrc", "src", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE")
 TARGETS = ("scalar", "sse2", "avx2", "avx512")
 HANGING = 600  # seconds
+# What is linked for each mutant, with its own objects beside the kernels.
+PROGRAMS = {"check_core": ("check_core.c.o",), "libfuzzed_kernels.so": ("shared.c.o", "guarded.c.o")}
 
 # Tests that reach every kernel; and those of bits, which want the usual thresholds.
 TESTS = {
@@ -110,12 +112,25 @@ class Shop:
         return [f"SMC_COMPILES_{name}=0" for name in TARGETS if name not in (target, "scalar")]
 
     def build(self, mutant: Mutant, form: str) -> Path:
-        """Compile the C check and the library that the fuzzer calls."""
-        directory = self.directory / f"core-{form}-{mutant.target}"
-        options = [*self.without(mutant.target), f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"]
-        if not directory.exists():
-            defined = [f"-D{option}" for option in options]
-            run("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
+        """Compile the C check and the library that the fuzzer calls: of all objects its target's alone."""
+        directory = self.prepared(mutant.target, form)
+        build(directory, f"CMakeFiles/target_{mutant.target}.dir/target.c.o")
+        objects = sorted(directory.rglob("*.o"))
+        kernels = [path for path in objects if path.parent.name != "tests"]
+        for program, own in PROGRAMS.items():
+            parts = [path for path in objects if path.name in own]
+            shared = ("-shared",) if program.endswith(".so") else ()
+            run("cc", *shared, *kernels, *parts, "-lm", "-o", directory / program)
+        return directory
+
+    def prepared(self, target: str, form: str) -> Path:
+        """Where everything was built once, of the sources as they are."""
+        directory = self.directory / f"core-{form}-{target}"
+        if directory.exists():
+            return directory
+        options = [*self.without(target), f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"]
+        defined = [f"-D{option}" for option in options]
+        run("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
         build(directory, "check_core", "fuzzed_kernels")
         return directory
 
@@ -234,11 +249,15 @@ def caught_by(shop: Shop, mutant: Mutant) -> str:
 def try_mutant(shop: Shop, mutant: Mutant) -> tuple[str, float]:
     """Put it into the copy, and take it out again."""
     start = time.monotonic()
-    (shop.tree / mutant.file).write_text(mutant.text())
+    place = shop.tree / mutant.file
+    if mutant.file != POOL:
+        for form in ("tiny", "usual"):
+            shop.prepared(mutant.target, form)
+    place.write_text(mutant.text())
     try:
         caught = caught_by(shop, mutant)
     finally:
-        (shop.tree / mutant.file).write_text((ROOT / mutant.file).read_text())
+        place.write_text((ROOT / mutant.file).read_text())
     return caught, time.monotonic() - start
 
 
