@@ -3,14 +3,16 @@
     python tools/mutants.py                      # all of tools/mutants.toml
     python tools/mutants.py --only tile.h        # those whose file or fault has that in it
 
-A mutant is built in a copy, for one target and `scalar`. Then what may catch it follows, the fastest first,
-until something fails, crashes or hangs. Exit status 1: one survived that the list does not call equivalent.
-It wants cmake, ninja and what the package is built and tested with, but not the package: `nox -s mutants`.
+A mutant is built in a copy, for one target. Then what may catch it follows, the fastest first,
+until something fails, crashes or hangs. Exit status 1: one survived that the list does not call
+equivalent. It wants cmake, ninja and what the package is built and tested with, but not the
+package itself: `nox -s mutants`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import queue
 import shutil
@@ -30,9 +32,12 @@ LIST = Path(__file__).with_suffix(".toml")
 POOL = "src/smcore/pool.c"
 COPIED = ("csrc", "src", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE")
 TARGETS = ("scalar", "sse2", "avx2", "avx512")
-HANGING = 600  # seconds
+HANGING = 300  # seconds
 # What is linked for each mutant, with its own objects beside the kernels.
-PROGRAMS = {"check_core": ("check_core.c.o",), "libfuzzed_kernels.so": ("shared.c.o", "guarded.c.o")}
+PROGRAMS = {
+    "check_core": ("check_core.c.o",),
+    "libfuzzed_kernels.so": ("shared.c.o", "guarded.c.o"),
+}
 
 # Tests that reach every kernel; and those of bits, which want the usual thresholds.
 TESTS = {
@@ -58,7 +63,7 @@ class Mutant:
     equivalent: str = ""  # why nothing can
 
     def text(self) -> str:
-        """The file with the fault."""
+        """Return the file with the fault."""
         pieces = (ROOT / self.file).read_text().split(self.old)
         found, place = len(pieces) - 1, max(self.nth, 1)
         if not (found == 1 if self.nth == 0 else found >= self.nth):
@@ -86,10 +91,8 @@ def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROO
         except subprocess.TimeoutExpired:
             status = "it hangs"
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
         if status:
             output.seek(0)
@@ -108,11 +111,11 @@ class Shop:
             copy(ROOT / name, self.tree / name)
 
     def without(self, target: str) -> list[str]:
-        """The options of CMake that leave out the other targets."""
+        """Return the options of CMake that leave out the other targets."""
         return [f"SMC_COMPILES_{name}=0" for name in TARGETS if name not in (target, "scalar")]
 
     def build(self, mutant: Mutant, form: str) -> Path:
-        """Compile the C check and the library that the fuzzer calls: of all objects its target's alone."""
+        """Compile its target's kernels, and link the C check and what the fuzzer calls."""
         directory = self.prepared(mutant.target, form)
         build(directory, f"CMakeFiles/target_{mutant.target}.dir/target.c.o")
         objects = sorted(directory.rglob("*.o"))
@@ -231,12 +234,12 @@ OF_POOL: tuple[Net, ...] = (
 
 
 def nets_of(mutant: Mutant) -> tuple[Net, ...]:
-    """What may catch it, the fastest first."""
+    """Return what may catch it, the fastest first."""
     return OF_POOL if mutant.file == POOL else OF_KERNELS
 
 
 def caught_by(shop: Shop, mutant: Mutant) -> str:
-    """The name of what catches it, or nothing."""
+    """Return the name of what catches it, or nothing."""
     for name, net, form in nets_of(mutant):
         try:
             net(shop, mutant, form)
@@ -265,7 +268,7 @@ def try_mutant(shop: Shop, mutant: Mutant) -> tuple[str, float]:
 
 
 def chosen(pattern: str) -> list[Mutant]:
-    """The mutants of the list that have the pattern in them; each must fit the sources."""
+    """Return the mutants with that pattern; each must fit the sources."""
     with LIST.open("rb") as file:
         mutants = [Mutant(**entry) for entry in tomllib.load(file)["mutant"]]
     mutants = [m for m in mutants if pattern in f"{m.file}: {m.fault}"]
