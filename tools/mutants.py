@@ -41,7 +41,16 @@ PROGRAMS = {
 
 # Tests that reach every kernel; and those of bits, which want the usual thresholds.
 TESTS = {
-    "tiny": ("ways", "products", "losses", "forward", "memory", "edges", "batch_independence"),
+    "tiny": (
+        "ways",
+        "products",
+        "losses",
+        "forward",
+        "memory",
+        "edges",
+        "batch_independence",
+        "streaming",
+    ),
     "usual": ("bits", "ways", "memory", "accuracy"),
     "threads": ("threads", "concurrency"),
 }
