@@ -3,7 +3,7 @@
     python tools/mutants.py                      # all of tools/mutants.toml
     python tools/mutants.py --only tile.h        # those whose file or fault has that in it
 
-A mutant is built in a copy, for one target. Then what may catch it follows, the fastest first,
+A mutant is built in a copy, for one target. Then what is known to catch it follows, and the rest,
 until something fails, crashes or hangs. Exit status 1: one survived that the list does not call
 equivalent. It wants cmake, ninja and what the package is built and tested with, but not the
 package itself: `nox -s mutants`.
@@ -243,8 +243,9 @@ OF_POOL: tuple[Net, ...] = (
 
 
 def nets_of(mutant: Mutant) -> tuple[Net, ...]:
-    """Return what may catch it, the fastest first."""
-    return OF_POOL if mutant.file == POOL else OF_KERNELS
+    """Return what may catch it: what is known to, then the fastest first."""
+    nets = OF_POOL if mutant.file == POOL else OF_KERNELS
+    return tuple(sorted(nets, key=lambda net: net[0] != mutant.net))
 
 
 def caught_by(shop: Shop, mutant: Mutant) -> str:
