@@ -99,24 +99,25 @@ def test_labels_beyond_the_row(sm, native_dtype, k, n, axis):
 @MPROTECT
 @every({name: o for name, o in ROWWISE.items() if "jacobian" not in name})
 @pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("gap", [0, 5])
 @pytest.mark.parametrize(
     "n, k",
     [(70, 37), (16, 47), (33, 96), (24, 131), (9, 300), pytest.param(30208, 96, marks=HUGE)],
 )
-def test_nothing_between_rows_is_touched(sm, rng, operation, n, k, at_end):
-    """Rows with gaps, the last one up against a page that must not be touched."""
+def test_nothing_beside_rows_is_touched(sm, rng, operation, n, k, gap, at_end):
+    """Rows with gaps or without, the last one up against a page that must not be touched."""
     operands = operation.draw(rng, np.float32, (n,), k)
     expected = operation(sm, operands)
 
     def gapped(a):
-        space = np.full((*a.shape[:-1], a.shape[-1] + 5), layouts.CANARY, a.dtype)
+        space = np.full((*a.shape[:-1], a.shape[-1] + gap), layouts.CANARY, a.dtype)
         space[..., : a.shape[-1]] = a
-        held = layouts.guarded(space.reshape(-1)[: space.size - 5], at_end=at_end)
+        held = layouts.guarded(space.reshape(-1)[: space.size - gap], at_end=at_end)
         strides = (held.itemsize * space.shape[-1], held.itemsize)
         return np.lib.stride_tricks.as_strided(held, a.shape, strides)
 
     def gaps(a):
-        return np.lib.stride_tricks.as_strided(a[:-1, -1:], (len(a) - 1, 6), a.strides)[:, 1:]
+        return np.lib.stride_tricks.as_strided(a[:-1, -1:], (len(a) - 1, gap + 1), a.strides)[:, 1:]
 
     full = operation.full(operands)
     operands = {name: gapped(a) if name in full else a for name, a in operands.items()}
@@ -144,3 +145,13 @@ def test_row_of_as_many_parts_as_there_may_be(sm, native_dtype, k):
     np.testing.assert_allclose(product[-1], last, **close)
     product = sm.log_softmax_vjp(np.zeros_like(x), g).astype(float)  # each class is sure
     np.testing.assert_allclose(product, -1.0 * (np.arange(k) < k - 1), **close)
+
+
+@MPROTECT
+@pytest.mark.parametrize("k", [5, 13, 30, 300])
+def test_peak_of_negative_numbers(sm, rng, k):
+    """What is no probability has its peak in the row, too."""
+    s, g = np.full((9, k), np.float32(-0.5)), rng.standard_normal((9, k)).astype(np.float32)
+    dot = (s * g.astype(float)).sum(axis=1, keepdims=True)
+    product = sm.softmax_vjp(layouts.guarded(s, at_end=True), layouts.guarded(g, at_end=True))
+    np.testing.assert_allclose(product, s * (g - dot), rtol=1e-5, atol=1e-5 * k)
