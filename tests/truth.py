@@ -197,7 +197,8 @@ def mpf(a: Any) -> Array:
 def from_mpf(values: Array) -> Exact:
     """The 106 leading bits of each value, and its exponent."""
     values = np.asarray(values, dtype=object)
-    parts = np.array([_leading(mpmath.mpf(value)) for value in values.flat]).reshape(-1, 3).T
+    numbers = (v if isinstance(v, mpmath.mpf) else _to_mpf(np.longdouble(v)) for v in values.flat)
+    parts = np.array([_leading(number) for number in numbers]).reshape(-1, 3).T
     hi, lo, exponent = (part.reshape(values.shape) for part in parts)
     return Exact(np.ldexp(hi, -KEPT), np.ldexp(lo, -KEPT), exponent.astype(np.int64))
 

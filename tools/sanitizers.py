@@ -113,6 +113,6 @@ def asan(session: nox.Session) -> None:
 def tsan(session: nox.Session) -> None:
     """Check for races: the tests of threads, of many callers at once and of forks."""
     environment = install(session, "thread")
-    chosen = session.posargs or tests(*THREAD_TESTS)
+    chosen = session.posargs or ["-m", "", *tests(*THREAD_TESTS)]  # on every target
     chosen = [*chosen, "--deselect", COUNTED]
     run(session, "python", "-m", "pytest", *chosen, env=environment)
