@@ -430,6 +430,13 @@ def fuzz(session: nox.Session) -> None:
         )
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Put faults into kernels and pool: tests catch each. Arguments are tools/mutants.py's."""
+    session.install("cmake", *BUILD_REQUIRES, *TEST_REQUIRES)
+    session.run("python", "tools/mutants.py", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def msvc(session: nox.Session) -> None:
     """Read the C sources as on Windows, with clang-cl: x86-64, arm64, 32-bit x86."""

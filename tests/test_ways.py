@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cases import ROWWISE, assert_identical, every, results
 from test_losses import IGNORED, compare, definition
+from truth import eps
 
 HUGE = pytest.mark.heavy
 MPROTECT = pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
@@ -98,24 +99,58 @@ def test_labels_beyond_the_row(sm, native_dtype, k, n, axis):
 @MPROTECT
 @every({name: o for name, o in ROWWISE.items() if "jacobian" not in name})
 @pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("gap", [0, 5])
 @pytest.mark.parametrize(
-    "n, k", [(70, 37), (33, 96), (9, 300), pytest.param(30208, 96, marks=HUGE)]
+    "n, k",
+    [(70, 37), (16, 47), (33, 96), (24, 131), (9, 300), pytest.param(30208, 96, marks=HUGE)],
 )
-def test_nothing_between_rows_is_touched(sm, rng, operation, n, k, at_end):
-    """Rows with gaps, the last one up against a page that must not be touched."""
+def test_nothing_beside_rows_is_touched(sm, rng, operation, n, k, gap, at_end):
+    """Rows with gaps or without, the last one up against a page that must not be touched."""
     operands = operation.draw(rng, np.float32, (n,), k)
     expected = operation(sm, operands)
 
     def gapped(a):
-        space = np.full((*a.shape[:-1], a.shape[-1] + 5), layouts.CANARY, a.dtype)
+        space = np.full((*a.shape[:-1], a.shape[-1] + gap), layouts.CANARY, a.dtype)
         space[..., : a.shape[-1]] = a
-        held = layouts.guarded(space.reshape(-1)[: space.size - 5], at_end=at_end)
+        held = layouts.guarded(space.reshape(-1)[: space.size - gap], at_end=at_end)
         strides = (held.itemsize * space.shape[-1], held.itemsize)
         return np.lib.stride_tricks.as_strided(held, a.shape, strides)
+
+    def gaps(a):
+        return np.lib.stride_tricks.as_strided(a[:-1, -1:], (len(a) - 1, gap + 1), a.strides)[:, 1:]
 
     full = operation.full(operands)
     operands = {name: gapped(a) if name in full else a for name, a in operands.items()}
     with sm.set_num_threads(1):
         assert_identical(operation(sm, operands), expected)
         if operation.like:
-            assert_identical(operation(sm, operands, out=gapped(results(expected)[-1])), expected)
+            out = gapped(results(expected)[-1])
+            assert_identical(operation(sm, operands, out=out), expected)
+            assert (gaps(out) == out.dtype.type(layouts.CANARY)).all()
+
+
+@pytest.mark.parametrize("k", [4096, 4097, pytest.param(4_194_305, marks=HUGE)])
+def test_row_of_as_many_parts_as_there_may_be(sm, native_dtype, k):
+    """One class more than the most parts of the least length hold; each part has the maximum."""
+    x, lse = np.zeros(k, native_dtype), np.log(k)
+    close = {"rtol": 4 * eps(native_dtype)}
+    np.testing.assert_allclose(float(sm.logsumexp(x)), lse, **close)
+    np.testing.assert_allclose(sm.log_softmax(x).astype(float), -lse, **close)
+    s, g = sm.softmax(x), x.copy()
+    np.testing.assert_allclose(s.astype(float), 1 / k, **close)
+    g[-1] = 1
+    product = sm.softmax_vjp(s, g).astype(float)
+    last = float(s[-1]) * (1 - float(s[-1]))
+    np.testing.assert_allclose(product[:-1], -(float(s[0]) ** 2), **close)
+    np.testing.assert_allclose(product[-1], last, **close)
+    product = sm.log_softmax_vjp(np.zeros_like(x), g).astype(float)  # each class is sure
+    np.testing.assert_allclose(product, -1.0 * (np.arange(k) < k - 1), **close)
+
+
+@MPROTECT
+@pytest.mark.parametrize("k", [5, 13, 30, 300])
+def test_peak_of_negative_numbers(sm, rng, k):
+    """What is no probability has no product that is promised, but its peak is in the row, too."""
+    s, g = np.full((9, k), np.float32(-0.5)), rng.standard_normal((9, k)).astype(np.float32)
+    product = sm.softmax_vjp(layouts.guarded(s, at_end=True), layouts.guarded(g, at_end=True))
+    assert np.isfinite(product).all()

@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--failures", type=int, default=10, help="after which a worker ends")
     arguments = parser.parse_args()
 
-    from fuzz import api, exact, kernels
+    from fuzz import exact, kernels
     from fuzz.runner import Runner
 
     command = (
@@ -54,6 +54,8 @@ def main() -> int:
         command += f" --target {arguments.target}" if arguments.target else ""
         command += f" --operation {arguments.operation}" if arguments.operation else ""
     else:
+        from fuzz import api  # which needs the package, as the kernels do not
+
         make = partial(api.Fuzzer, arguments.library, arguments.seed)
     runner = Runner(make, command, arguments.workers, arguments.failures)
     if arguments.case is None:
