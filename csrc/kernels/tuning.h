@@ -25,9 +25,9 @@ SMC_THRESHOLD(SMC_L2_BYTES, 1 << 17, 1024);
 /* Bytes that stay in the second-level cache; longer rows are taken block by block (bits). */
 SMC_THRESHOLD(SMC_KEEP_BYTES, 1 << 19, 1024);
 /* Bytes that a cache may hold (bits of columns). */
-SMC_THRESHOLD(SMC_CACHE_BYTES, 1 << 24, 4096);
+SMC_THRESHOLD(SMC_CACHE_BYTES, 1 << 24, 16384);
 /* Bytes of a result that no cache will hold for whoever reads it: it is stored past them. */
-SMC_THRESHOLD(SMC_STREAM_BYTES, 1 << 25, 4096);
+SMC_THRESHOLD(SMC_STREAM_BYTES, 1 << 25, 8192);
 /* Bytes of the shortest row of a Jacobian that is stored past the caches. */
 SMC_THRESHOLD(SMC_STREAM_ROW_BYTES, SMC_PAGE / 2, 256);
 
