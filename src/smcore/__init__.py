@@ -51,8 +51,7 @@ from ._streaming import (
     logsumexp_partial,
     softmax_from_lse,
 )
-
-__version__ = "0.1.0"
+from ._version import __version__
 
 __all__ = [
     "SoftmaxJacobian",

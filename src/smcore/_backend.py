@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _reference
+from ._version import __version__
 
 __all__ = [
     "Kernels",
@@ -337,8 +338,6 @@ def get_num_threads() -> int:
 
 def config() -> dict[str, str]:
     """Return what `show_config` prints, as text by label."""
-    from . import __version__  # here, as the package imports this module before it is complete
-
     return {
         "smcore": __version__,
         "backend": f"{core.NAME} ({_reason})",

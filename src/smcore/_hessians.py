@@ -27,9 +27,9 @@ from ._arrays import (
 )
 from ._backend import kernels
 from ._calls import public
+from ._criterion import Criterion, Reduction, check_order, criterion_of
 from ._derivatives import softmax_vjp
 from ._layer import check_layer, linear
-from ._losses import Reduction, _Criterion, _criterion, check_order
 from ._softmax import softmax
 
 __all__ = ["cross_entropy_hvp", "linear_cross_entropy_hvp"]
@@ -339,18 +339,18 @@ def _hessian_of(
     ignore_index: SupportsIndex,
     reduction: Reduction,
     label_smoothing: Real,
-) -> _Criterion:
+) -> Criterion:
     """Judge the arguments of a Hessian; without a target any class will do that is not ignored."""
     if target is None:
         if weight is not None:
             raise ValueError("weight must be None where target is None: no row has a class")
         target, ignore_index = np.zeros(Rows(shape, axis).lead, np.int8), -1
-    return _criterion(
+    return criterion_of(
         shape, dtype, target, axis, where, weight, ignore_index, reduction, label_smoothing, 0.0
     )
 
 
-def _factors(criterion: _Criterion) -> Array:
+def _factors(criterion: Criterion) -> Array:
     """Return ``(*lead)``, the factor A of each row over the divisor of the loss."""
     target, mask, divisor = criterion.target, criterion.mask, criterion.divisor
     with np.errstate(all="ignore"):
