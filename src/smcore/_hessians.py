@@ -319,8 +319,13 @@ def _logit_product(
     """Return ``(..., N, K)``, how the softmax of the logits moves along the directions."""
     v = linear(X, V, None if Vb is None else Vb[..., np.newaxis, :])
     s = linear(X, W, b)
-    s = np.broadcast_to(softmax(s, where=mask, out=s), v.shape)
-    return softmax_vjp(s, v, where=mask, out=v)
+    if mask is not None:
+        s = np.broadcast_to(softmax(s, where=mask, out=s), v.shape)
+        return softmax_vjp(s, v, where=mask, out=v)
+    backend = kernels(s.dtype)  # in place on either, where public functions may compute beside
+    Rows(s.shape, -1).map(backend.softmax, [s], s, 1.0)
+    Rows(v.shape, -1).map(backend.softmax_vjp, [np.broadcast_to(s, v.shape), v], v)
+    return v
 
 
 def _add_block(HW: Array, Hb: Array, X: Array, delta: Array) -> None:
