@@ -6,10 +6,9 @@ serves a dtype) and `reference` (NumPy, which serves all). `Kernels` is the inte
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,8 @@ class Kernels(Protocol):
     for each row.
     """
 
-    NAME: str
+    @property
+    def NAME(self) -> str: ...
 
     def softmax(self, x: Array, out: Array, scale: float | Array, /) -> None: ...
     def log_softmax(self, x: Array, out: Array, scale: float | Array, /) -> None: ...
@@ -81,7 +81,9 @@ def _load() -> tuple[Kernels, str]:
     why = "forced by SMCORE_BACKEND" if forced else "default"
     if forced != "numpy":
         try:
-            return cast(Kernels, importlib.import_module("smcore._core")), why
+            import smcore._core as native  # `from .` blames a circle where there is none
+
+            return native, why
         except ImportError as error:
             if forced:
                 raise ImportError(
