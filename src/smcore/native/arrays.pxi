@@ -2,9 +2,10 @@
 
 cdef object LAST = -1  # as the axis; Python has that number once
 
-# From this many bytes on a result may not fit: the function itself asks the system.
 cdef enum:
-    SURELY_FITS = 1 << 26
+    MOST_AXES = 32  # of an array
+
+cdef object FLOAT32 = np.float32, FLOAT64 = np.float64
 
 
 cdef inline Py_ssize_t row_length(cnp.ndarray x) noexcept:
@@ -228,3 +229,43 @@ cdef inline void take_matrices(loop *work, int i, cnp.ndarray x) noexcept:
     cdef ptrdiff_t size = cnp.PyArray_NBYTES(x)
     work.operands[i] = operand(
         <char *>cnp.PyArray_DATA(x), 0, size // <ptrdiff_t>work.rows, cnp.PyArray_ITEMSIZE(x))
+
+
+cdef bint take_numbers(
+    loop *work, int i, object value, cnp.ndarray x, double *room, bint one_for_all
+) noexcept:
+    """Take one number of the type of x for each of its rows: an array, or a scalar, put in room."""
+    cdef int number = cnp.PyArray_TYPE(x)
+    if is_plain(value, number, cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x)):
+        take_values(work, i, cnp.PyArray_DATA(<cnp.ndarray>value), cnp.PyArray_ITEMSIZE(x))
+        return True
+    if not one_for_all and cnp.PyArray_NDIM(x) > 1:
+        return False
+    if type(value) is (FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64):
+        cnp.PyArray_ScalarAsCtype(value, room)
+    elif type(value) is not float:
+        return False
+    elif number == cnp.NPY_FLOAT32:
+        (<float *>room)[0] = <float><double>value
+    else:
+        room[0] = <double>value
+    take_values(work, i, room, 0)
+    return True
+
+
+cdef inline bint are_finite(const cython.floating *x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not x[i] - x[i] == 0:
+            return False
+    return True
+
+
+cdef bint take_finite_lse(loop *work, object lse, cnp.ndarray x, double *room) noexcept:
+    """Take the logsumexp of each row of x as operand 1; False if one is infinite or NaN."""
+    if not take_numbers(work, 1, lse, x, room, False):
+        return False
+    cdef void *values = work.operands[1].data
+    if cnp.PyArray_ITEMSIZE(x) == sizeof(float):
+        return are_finite(<float *>values, row_count(x))
+    return are_finite(<double *>values, row_count(x))

@@ -1,6 +1,9 @@
 # The backend's functions, with the names and signatures of `_reference`: rows are checked, and laid
 # out as (A, B, K).
 
+# NumPy's number for bfloat16, a type that it does not have itself; known once an array of it came.
+cdef int bfloat16 = -1
+
 cdef smc_kernels no_kernels  # NULL, all of them
 
 
@@ -27,6 +30,13 @@ cdef const smc_kernels *kernels_for(cnp.ndarray x) except NULL:
         bfloat16 = number
     return kernels_of(number)
 
+
+# An element as it lies in memory; the 16-bit floats have no C type of their own.
+ctypedef fused stored:
+    float
+    double
+    uint16_t
+    int64_t
 
 # A typed memoryview sees to it that an operand is what it should be: of its dtype, native, with so
 # many dimensions.  It does so here alone, and lets go at once: the caller holds the array.  One for

@@ -1,6 +1,11 @@
 # Each family of kernels has a `part`, its call for n rows from one on, and a `run` for a loop whose
 # operands and shape are there: by `take` (backend.pxi) or by `take_plain` (arrays.pxi).
 
+# What there is to do for a row besides its elements, in elements: the ends of sums and maxima.
+cdef enum:
+    ROW = 20
+
+
 cdef void scaled_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
     (<scaled_kernel>self.kernel)(
         at(self, 0, block, row), at(self, 1, block, row), n, self.k, self.scale, self.spread)

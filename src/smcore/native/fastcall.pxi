@@ -7,7 +7,6 @@ ctypedef object (*short_way)(PyObject **given)
 
 cdef enum:
     MOST = 16  # parameters of a function
-    MOST_AXES = 32  # of an array
 
 
 ctypedef object (*vectorcall)(object, PyObject *const *, size_t, PyObject *)

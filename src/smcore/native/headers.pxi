@@ -91,14 +91,3 @@ cdef extern from "flags.h" nogil:
 cdef extern from "numpy/arrayobject.h":
     PyObject *PyArray_EMPTY(int ndim, cnp.npy_intp *shape, int number, int fortran)
     object PyArray_Scalar(void *data, cnp.PyArray_Descr *descr, object base)
-
-
-cdef extern from *:
-    """
-    /* A label, read from memory once: another thread may be writing it, and what was judged must be
-     * what is used. */
-    static inline int64_t read_once(const int64_t *label) {
-      return *(const volatile int64_t *)label;
-    }
-    """
-    int64_t read_once(const int64_t *label) noexcept nogil

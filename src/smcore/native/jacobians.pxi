@@ -1,5 +1,10 @@
 # Short ways of softmax_jacobian and log_softmax_jacobian.
 
+# From this many bytes on a result may not fit: the function itself asks the system.
+cdef enum:
+    SURELY_FITS = 1 << 26
+
+
 cdef object matrices_in(object out, cnp.ndarray s, cnp.npy_intp columns):
     """As result_in, for a matrix of so many columns for each row of s; out apart from s."""
     cdef cnp.npy_intp[MOST_AXES] shape

@@ -57,6 +57,11 @@ cdef size_t grain(const loop *self) noexcept nogil:
     return 64 if self.k <= 512 or fabs(x.row) < fabs(x.col) else 4 if self.k <= 8192 else 1
 
 
+# Less work than this, in elements, is over before another thread could have had the GIL.
+cdef enum:
+    RELEASE_GIL_FROM = 8192
+
+
 cdef void run(loop *self) noexcept:
     cdef Py_ssize_t count = self.blocks * self.rows
     cdef double work = count * self.work

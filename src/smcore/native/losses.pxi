@@ -5,6 +5,17 @@ cdef enum:
     SUMS = 4  # of losses, side by side, so that none waits for another
 
 
+cdef extern from *:
+    """
+    /* A label, read from memory once: another thread may be writing it, and what was judged must be
+     * what is used. */
+    static inline int64_t read_once(const int64_t *label) {
+      return *(const volatile int64_t *)label;
+    }
+    """
+    int64_t read_once(const int64_t *label) noexcept nogil
+
+
 cdef Py_ssize_t count_labels(const int64_t *labels, Py_ssize_t n, int64_t k) noexcept nogil:
     """How many labels are classes; -1 if one is neither a class nor the ignored -100."""
     cdef Py_ssize_t i, counted = 0

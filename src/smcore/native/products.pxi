@@ -51,46 +51,6 @@ cdef object short_log_softmax_jvp(PyObject **given):
     return short_product(sliced_kernels(<object>given[0]).log_softmax_jvp, given)
 
 
-cdef bint take_numbers(
-    loop *work, int i, object value, cnp.ndarray x, double *room, bint one_for_all
-) noexcept:
-    """Take one number of the type of x for each of its rows: an array, or a scalar, put in room."""
-    cdef int number = cnp.PyArray_TYPE(x)
-    if is_plain(value, number, cnp.PyArray_NDIM(x) - 1, cnp.PyArray_DIMS(x)):
-        take_values(work, i, cnp.PyArray_DATA(<cnp.ndarray>value), cnp.PyArray_ITEMSIZE(x))
-        return True
-    if not one_for_all and cnp.PyArray_NDIM(x) > 1:
-        return False
-    if type(value) is (FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64):
-        cnp.PyArray_ScalarAsCtype(value, room)
-    elif type(value) is not float:
-        return False
-    elif number == cnp.NPY_FLOAT32:
-        (<float *>room)[0] = <float><double>value
-    else:
-        room[0] = <double>value
-    take_values(work, i, room, 0)
-    return True
-
-
-cdef inline bint are_finite(const cython.floating *x, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        if not x[i] - x[i] == 0:
-            return False
-    return True
-
-
-cdef bint take_finite_lse(loop *work, object lse, cnp.ndarray x, double *room) noexcept:
-    """Take the logsumexp of each row of x as operand 1; False if one is infinite or NaN."""
-    if not take_numbers(work, 1, lse, x, room, False):
-        return False
-    cdef void *values = work.operands[1].data
-    if cnp.PyArray_ITEMSIZE(x) == sizeof(float):
-        return are_finite(<float *>values, row_count(x))
-    return are_finite(<double *>values, row_count(x))
-
-
 cdef object short_logsumexp_vjp(PyObject **given):
     cdef loop work
     cdef double lse, g  # room for either type

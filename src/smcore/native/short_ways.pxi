@@ -1,7 +1,5 @@
 # Which public functions have a short way, and which of their arguments it takes.
 
-cdef object FLOAT32 = np.float32, FLOAT64 = np.float64
-
 cdef dict short_ways = {
     "softmax": function_with(short_softmax, "x axis scale out"),
     "log_softmax": function_with(short_log_softmax, "x axis scale out"),
