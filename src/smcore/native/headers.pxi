@@ -63,7 +63,7 @@ cdef extern from "smcore_kernels.h" nogil:
 
     ctypedef struct smc_target:
         const char *name
-        smc_kernels kernels[4]
+        const smc_kernels *kernels[4]
 
     const smc_target *smc_available(size_t index)
     const char *smc_compiler()
