@@ -35,7 +35,6 @@ TEST_REQUIRES = ("hypothesis>=6.100", "ml_dtypes>=0.4", "mpmath>=1.3", "pytest>=
 BUILD_REQUIRES = (
     "scikit-build-core>=1.1",
     "cython>=3.1",
-    "cython-cmake>=0.2",
     "numpy>=2.0",
     "ninja",
 )
@@ -64,7 +63,6 @@ CROSS = {
 WINDOWS = {"x86_64": "i386:x86-64", "aarch64": "arm64", "x86": "i386"}  # as dlltool names them
 # What is fuzzed, on which form of the kernels, and for how much of the time.
 FUZZED = (("kernels", "tiny", 0.6), ("kernels", "usual", 0.15), ("api", "usual", 0.25))
-CYTHON_CMAKE = "import cython_cmake; print(cython_cmake.__path__[0], end='/cmake')"
 
 
 def only(directory: Path, pattern: str) -> Path:
@@ -307,7 +305,6 @@ def cross(session: nox.Session) -> None:
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     headers = foreign_headers(session, scratch)
-    cython = str(session.run("python", "-c", CYTHON_CMAKE, silent=True)).strip()
     for triple in session.posargs or CROSS:
         run = f'exec "{python}" -I -m ziglang'
         compiler = program(scratch / f"{triple}-cc", f'{run} cc -target {triple} "$@"\n')
@@ -334,7 +331,6 @@ def cross(session: nox.Session) -> None:
                 f"-DCMAKE_MODULE_LINKER_FLAGS={unresolved}",
                 "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF",
                 "-DCMAKE_SKIP_RPATH=ON",
-                f"-DCMAKE_MODULE_PATH={cython}",
                 f"-DPython_EXECUTABLE={python}",
                 f"-DPython_INCLUDE_DIR={headers}",
                 f"-DPython_NumPy_INCLUDE_DIR={headers}",
