@@ -1,12 +1,14 @@
 """The drawings of kernels.md: ``python docs/drawings.py`` writes them, ``--check`` compares.
 
 A number of the array is named by its row, a letter, and its class; a vector has four lanes.
+``--plans build/core/plan_table`` compares the plans on that page with what the program prints.
 """
 
 from __future__ import annotations
 
 import argparse
 import colorsys
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,13 +40,15 @@ class Drawing:
         )
         tip = (
             '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-            f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{FAINT}"/></marker></defs>'
+            f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{FAINT}"/>'
+            "</marker></defs>"
         )
         ground = f'<rect width="{width}" height="{height}" rx="6" fill="#ffffff"/>'
         title = f"<title>{escape(self.title)}</title>"
         return "\n".join((head, title, tip, ground, *self.parts, "</svg>")) + "\n"
 
     def text(self, x: float, y: float, words: str, anchor: str = "start", fill: str = INK) -> None:
+        """Write words from, around or up to x."""
         self.parts.append(
             f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{fill}">{escape(words)}</text>'
         )
@@ -52,12 +56,14 @@ class Drawing:
     def box(
         self, x: float, y: float, width: float, height: float, fill: str, edge: str = FAINT
     ) -> None:
+        """Draw a box."""
         self.parts.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{fill}" '
             f'stroke="{edge}"/>'
         )
 
     def line(self, points: Sequence[tuple[float, float]], *, arrow: bool = True) -> None:
+        """Draw a line through the points, with an arrow at its end."""
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         tip = ' marker-end="url(#tip)"' if arrow else ""
         self.parts.append(
@@ -110,6 +116,7 @@ def across(drawing: Drawing, x: float, y: float, letters: str, classes: int) -> 
 
 
 def single_row() -> Drawing:
+    """Draw the layout of a row that comes alone."""
     drawing = Drawing(760, 150, "A single row lies along; its sum is in the order of packed rows")
     drawing.text(16, 26, "memory: one row of 10 classes")
     drawing.numbers(16, 38, row("a", 0, 10))
@@ -123,6 +130,7 @@ def single_row() -> Drawing:
 
 
 def rows() -> Drawing:
+    """Draw rows as panels along."""
     drawing = Drawing(760, 190, "Rows: each is a panel where it lies")
     drawing.text(16, 26, "memory, and panels: a row is a sequence of vectors, W classes in each")
     for i, letter in enumerate("ab"):
@@ -141,6 +149,7 @@ def rows() -> Drawing:
 
 
 def lane_blocks() -> Drawing:
+    """Draw a lane block."""
     drawing = Drawing(760, 260, "A lane block: W rows go through the passes as one")
     drawing.text(16, 26, "memory: W rows, a few vectors each")
     for i, letter in enumerate("abcd"):
@@ -156,15 +165,16 @@ def lane_blocks() -> Drawing:
     drawing.text(
         16,
         222,
-        "The four rows are jammed: while a maximum or a sum of one waits for its latency, the others",
+        "The four rows are jammed: while a maximum or a sum of one waits, the others",
     )
     drawing.text(
-        16, 240, "are computed. They are reduced together, and one division serves all of them."
+        16, 240, "are computed. They are reduced together, and one division serves W rows."
     )
     return drawing
 
 
 def staged_rows() -> Drawing:
+    """Draw rows brought together in a buffer."""
     drawing = Drawing(760, 190, "Staged rows: brought together, or converted, in a buffer")
     drawing.text(16, 26, "memory: every other element, or 16-bit elements")
     for i, letter in enumerate("ab"):
@@ -177,13 +187,14 @@ def staged_rows() -> Drawing:
     drawing.text(
         16,
         150,
-        "A row longer than the buffer is taken a k-block at a time. The results go into the same buffer,",
+        "A row longer than the buffer is taken a k-block at a time. The results go into",
     )
-    drawing.text(16, 168, "and from there back to where the output's elements lie.")
+    drawing.text(16, 168, "the same buffer, and from there to where the output's elements lie.")
     return drawing
 
 
 def packed_rows() -> Drawing:
+    """Draw rows transposed into a buffer."""
     drawing = Drawing(
         760, 240, "Packed rows: W short rows transposed into a buffer, a row to a lane"
     )
@@ -205,6 +216,7 @@ def packed_rows() -> Drawing:
 
 
 def columns() -> Drawing:
+    """Draw columns, jammed."""
     drawing = Drawing(760, 250, "Columns: rows are neighbours in memory, and lie across by nature")
     drawing.text(60, 26, "memory, and panels: row after row of one class, then the next class")
     for c in range(5):
@@ -221,13 +233,14 @@ def columns() -> Drawing:
     drawing.text(
         60,
         240,
-        "Four panels are jammed (×4): of each class four vectors, as they lie; then the next class.",
+        "Four panels are jammed (×4): of each class four vectors, as they lie.",
         fill=FAINT,
     )
     return drawing
 
 
 def copied_columns() -> Drawing:
+    """Draw columns copied to a buffer."""
     drawing = Drawing(760, 260, "Copied columns: classes whole pages apart are copied to a buffer")
     drawing.text(16, 26, "memory: classes whole pages apart")
     for c in range(5):
@@ -242,13 +255,14 @@ def copied_columns() -> Drawing:
     drawing.text(
         16,
         248,
-        "In memory these lines share a few sets of the first-level cache, and drive each other out; the buffer's do not.",
+        "In memory these lines share a few sets of the first-level cache; in the buffer, none.",
         fill=FAINT,
     )
     return drawing
 
 
 def plan() -> Drawing:
+    """Draw the way from a call to passes."""
     drawing = Drawing(760, 250, "A call becomes a plan, and a plan becomes panels")
     boxes = (
         (16, "call", ("views, n, k, j", "scale, targets", "parallel")),
@@ -273,6 +287,7 @@ def plan() -> Drawing:
 
 
 def tiles() -> Drawing:
+    """Draw what an array is cut into."""
     drawing = Drawing(760, 270, "Tiles, k-blocks, row parts and column strips")
     drawing.text(16, 24, "rows: tiles of some rows; k-blocks of long rows")
     for i in range(3):
@@ -299,6 +314,7 @@ def tiles() -> Drawing:
 
 
 def combiner() -> Drawing:
+    """Draw how results leave as whole lines."""
     drawing = Drawing(760, 210, "The write combiner: rows that end anywhere leave as whole lines")
     drawing.text(16, 26, "results of a tile, in a buffer that starts where its first line does")
     position = 2
@@ -345,13 +361,27 @@ def stale() -> list[str]:
     return sorted(name for name in drawn | there if drawn.get(name) != there.get(name))
 
 
+def outdated(program: str) -> list[str]:
+    """Return the plans on the page that the program, on targets that are here, does not print."""
+    printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    targets = {line.split()[0] for line in printed.splitlines()}
+    page = PAGE.read_text(encoding="utf-8").split("```text\n")[1].split("```")[0].splitlines()
+    return [plan for plan in page if plan.split()[0] in targets and f"{plan}\n" not in printed]
+
+
 def main() -> int:
-    """Write or check the drawings."""
+    """Write or check the drawings, or check the plans."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a file is not current")
-    if parser.parse_args().check:
-        print("\n".join(f"docs/images/{name} is not current" for name in stale()), end="")
-        return 1 if stale() else 0
+    parser.add_argument("--plans", metavar="PROGRAM", help="fail if it prints other plans")
+    options = parser.parse_args()
+    if options.check or options.plans:
+        wrong = (stale() if options.check else []) + (
+            outdated(options.plans) if options.plans else []
+        )
+        for what in wrong:
+            print(f"not current: {what}")
+        return 1 if wrong else 0
     IMAGES.mkdir(exist_ok=True)
     for name, draw in DRAWINGS.items():
         (IMAGES / f"{name}.svg").write_text(draw().write(), encoding="utf-8")
