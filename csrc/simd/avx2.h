@@ -13,7 +13,9 @@
 #define SMC_STREAMS 1
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 8
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 typedef __m256 f32_vec;
 typedef __m256d f64_vec;

@@ -15,6 +15,7 @@
 #define f32_OCTAVE 8
 #define f32_OCTS 1
 #define f64_OCTAVE 8
+#define f64_OCTS 0
 
 typedef __m512 f32_vec;
 typedef __m512d f64_vec;

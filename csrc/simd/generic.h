@@ -16,7 +16,9 @@
 #define SMC_STREAMS 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 typedef float f32_vec __attribute__((vector_size(16)));
 typedef double f64_vec __attribute__((vector_size(16)));

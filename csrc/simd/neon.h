@@ -13,7 +13,9 @@
 #define SMC_STREAMS 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 typedef float32x4_t f32_vec;
 typedef float64x2_t f64_vec;

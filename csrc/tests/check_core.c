@@ -64,7 +64,7 @@ static uint16_t encode(const format *f, real a) {
   int exponent;
   real significand = frexpl(fabsl(a), &exponent);
   unsigned sign = a < 0 ? 0x8000 : 0, units = (unsigned)rintl(ldexpl(significand, f->digits));
-  if (isinf(a)) return (uint16_t)(sign | 0x8000 - (1u << (f->digits - 1)));
+  if (isinf(a)) return (uint16_t)(sign | (0x8000 - (1u << (f->digits - 1))));
   if (isnan(a)) return 0x7fff;
   if (exponent < f->min_exponent) return (uint16_t)sign; /* zero, for these tests */
   return (uint16_t)(sign | (((unsigned)(exponent - f->min_exponent) << (f->digits - 1)) + units));
