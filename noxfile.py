@@ -6,6 +6,7 @@ Only `package` is quick; the others compile. With ccache on the PATH, kernels ar
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ IDENTIFIERS = Path("tools/build_identifiers.txt")
 LOCKED = Path("tools/locked")
 PLATFORMS = ("linux", "macos", "windows", "pyodide", "android", "ios")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t"]
+STORED = ("f32", "f64", "f16", "bf16")  # dtypes that have kernels
 KERNELS = ("csrc/cpu.c", "csrc/dispatch.c")
 LARGEST_WHEEL = 3 * 1024 * 1024  # more is an accident
 FEWER = 2.5  # how many times fewer instructions than scalar's a target must take
@@ -340,8 +342,8 @@ def cross(session: nox.Session) -> None:
                 env=compiling(),
             )
             session.run("cmake", "--build", str(build))
-            found = {path.parent.name for path in build.rglob("target_*.dir/target.c.o")}
-            if found != {f"target_{name}.dir" for name in CROSS[triple]}:
+            found = {path.parent.name for path in build.rglob("*_f32.dir/kernel.c.o")}
+            if found != {f"{name}_f32.dir" for name in CROSS[triple]}:
                 session.error(f"targets for {triple}: {sorted(found)}")
 
 
@@ -453,13 +455,15 @@ def msvc(session: nox.Session) -> None:
         command = (compiler, f"--target={machine}-pc-windows-msvc", *options)
         have = [f"-DSMC_HAVE_{target}" for target in targets]
         session.run(*command, *have, "/c", *KERNELS, external=True)
-        for target, flags in targets.items():
+        for (target, flags), stored in itertools.product(targets.items(), STORED):
             session.run(
                 *command,
                 *flags,
                 f"-DSMC_TARGET_NAME={target}",
+                f"-DSMC_D={stored}",
+                f"-DSMC_T={'f64' if stored == 'f64' else 'f32'}",
                 "/c",
-                "csrc/target.c",
+                "csrc/kernel.c",
                 external=True,
             )
 

@@ -2,22 +2,30 @@
 #include "cpu.h"
 #include "smcore_kernels.h"
 
-#define SMC_TARGET(name) extern const smc_target smc_target_##name;
+#define SMC_TARGET(name)                                                                           \
+  extern const smc_kernels smc_kernels_##name##_f32, smc_kernels_##name##_f64,                     \
+      smc_kernels_##name##_f16, smc_kernels_##name##_bf16;
 #include "targets.def"
 #undef SMC_TARGET
 
 static const struct {
-  const smc_target *target;
+  smc_target target;
   int (*runs_here)(void);
 } compiled[] = {
-#define SMC_TARGET(name) {&smc_target_##name, smc_cpu_has_##name},
+#define SMC_TARGET(name)                                                                           \
+  {{#name,                                                                                         \
+    {[SMC_F32] = &smc_kernels_##name##_f32,                                                        \
+     [SMC_F64] = &smc_kernels_##name##_f64,                                                        \
+     [SMC_F16] = &smc_kernels_##name##_f16,                                                        \
+     [SMC_BF16] = &smc_kernels_##name##_bf16}},                                                    \
+   smc_cpu_has_##name},
 #include "targets.def"
 #undef SMC_TARGET
 };
 
 const smc_target *smc_available(size_t index) {
   for (size_t i = 0; i < sizeof compiled / sizeof *compiled; ++i) {
-    if (compiled[i].runs_here() && index-- == 0) return compiled[i].target;
+    if (compiled[i].runs_here() && index-- == 0) return &compiled[i].target;
   }
   return NULL;
 }

@@ -54,7 +54,7 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  smc_kernels kernels[SMC_DTYPES];
+  const smc_kernels *kernels[SMC_DTYPES];
 } smc_target;
 
 /* Targets compiled in that this processor can run, best first; NULL past the last. */

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".toml")
 POOL = "src/smcore/pool.c"
 COPIED = ("csrc", "src", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE")
+STORED = ("f32", "f64", "f16", "bf16")  # dtypes
 TARGETS = ("scalar", "sse2", "avx2", "avx512")
 HANGING = 300  # seconds
 # What is linked for each mutant, with its own objects beside the kernels.
@@ -126,7 +127,9 @@ class Shop:
     def build(self, mutant: Mutant, form: str) -> Path:
         """Compile its target's kernels, and link the C check and what the fuzzer calls."""
         directory = self.prepared(mutant.target, form)
-        build(directory, f"CMakeFiles/target_{mutant.target}.dir/target.c.o")
+        build(
+            directory, *(f"CMakeFiles/{mutant.target}_{stored}.dir/kernel.c.o" for stored in STORED)
+        )
         objects = sorted(directory.rglob("*.o"))
         kernels = [path for path in objects if path.parent.name != "tests"]
         for program, own in PROGRAMS.items():

@@ -6,58 +6,28 @@
  * is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX issue 40386
  * show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022) has the gradient
  * 2 z lse s: in both forms it joins A, as mass that lies away from the peak.
- * Included once for each type computed in (SMC_T).
  */
+#ifndef SMC_CROSS_ENTROPY_H
+#define SMC_CROSS_ENTROPY_H
 
-#define targets SMC_V(targets)
-#define slope SMC_V(slope)
-#define times_factor SMC_V(times_factor)
-#define slope_by SMC_V(slope_by)
-#define rows_of_group SMC_V(rows_of_group)
-#define read_labels SMC_V(read_labels)
-#define are_compared SMC_V(are_compared)
-#define compared_logits SMC_V(compared_logits)
-#define gathered_logits SMC_V(gathered_logits)
-#define look_up_labels SMC_V(look_up_labels)
-#define distribution SMC_V(distribution)
-#define soft_strand SMC_V(soft_strand)
-#define sum_distribution SMC_V(sum_distribution)
-#define sum_distributions SMC_V(sum_distributions)
-#define is_over_target SMC_V(is_over_target)
-#define add_label SMC_V(add_label)
-#define slope_of_strand SMC_V(slope_of_strand)
-#define gradient_of SMC_V(gradient_of)
-#define spread_gradient SMC_V(spread_gradient)
-#define end_gradient SMC_V(end_gradient)
-#define gradient_strand SMC_V(gradient_strand)
-#define gradient_at_labels SMC_V(gradient_at_labels)
-#define gradient_of_packed SMC_V(gradient_of_packed)
-#define gradient_beside_labels SMC_V(gradient_beside_labels)
-#define gradient_of_labels SMC_V(gradient_of_labels)
-#define loss_and_slope SMC_V(loss_and_slope)
-#define gradient_from SMC_V(gradient_from)
-#define gradient_of_block SMC_V(gradient_of_block)
-#define cross_entropy_tile SMC_V(cross_entropy_tile)
+#include "softmax.h"
 
-#ifndef SMC_CROSS_ENTROPY_CONSTANTS
-#define SMC_CROSS_ENTROPY_CONSTANTS
 enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
 /* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits to spare. */
 #define f32_SMALL_MASS 0x1p-32f
 #define f64_SMALL_MASS 0x1p-256
 /* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
 #define SMC_TAIL_MAX ((real)0x1.ffffp-2)
-#endif
 
 /* What a group of rows has of the target: a = a spread part + `at_label` at the row's label, whose logit is
  * x_label.  But of the pairs entry u has, until they are reduced, those of strand u, lane by lane. */
 typedef struct {
   vec at_label, base_at_label, x_label;
-  vec present;                /* 0 if the row is ignored, else 1 */
-  pair others, peak;          /* the mass of a away from the maximum, and at it */
-  pair distance;              /* sum of the spread part times (max - x) */
-  size_t label[SMC_V(lanes)]; /* of each row; 0 if it is ignored */
-  real class[SMC_V(lanes)];   /* the same, rounded; negative if it is ignored */
+  vec present;       /* 0 if the row is ignored, else 1 */
+  pair others, peak; /* the mass of a away from the maximum, and at it */
+  pair distance;     /* sum of the spread part times (max - x) */
+  size_t label[W];   /* of each row; 0 if it is ignored */
+  real class[W];     /* the same, rounded; negative if it is ignored */
 } targets;
 
 /* What the gradient of a group of rows is made of.  The factor is held in two, unit*factor, as it may be beyond the
@@ -117,14 +87,14 @@ static vec gathered_logits(const tile *t, size_t g, const targets *a) {
   const smc_view x = rows_of_group(t, SMC_X, g);
   const size_t rows = group_rows(t, g);
   const char *row = x.data;
-  real logit[SMC_V(lanes)] = {0};
+  real logit[W] = {0};
   if (is_single_block(t)) {
     for (size_t l = 0; l < rows; ++l, row += x.row) {
       logit[l] = *(const real *)(row + (ptrdiff_t)a->label[l] * x.col);
     }
   } else {
     for (size_t l = 0; l < rows; ++l, row += x.row) {
-      t->of->as->get(row + (ptrdiff_t)a->label[l] * x.col, 0, 1, &logit[l]);
+      get_elements(row + (ptrdiff_t)a->label[l] * x.col, 0, 1, &logit[l]);
     }
   }
   return by_lane(t, logit);
@@ -136,7 +106,7 @@ static void look_up_labels(const tile *t, size_t g, const smc_targets *how, targ
   const size_t rows = group_rows(t, g);
   const vec class = by_lane(t, a->class), zero = v_set1(0);
   const mask ignored = v_lt(class, zero);
-  real mass[SMC_V(lanes)] = {0};
+  real mass[W] = {0};
   for (size_t l = 0; weight && l < rows; ++l) mass[l] = weight[a->label[l]];
   a->present = v_select(ignored, zero, v_set1(1));
   const vec m = weight ? v_select(ignored, zero, by_lane(t, mass)) : a->present;
@@ -324,7 +294,7 @@ static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, 
 /* The one class of each row that a label makes different; in a strand of the whole row, else in memory. */
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
-  real lane[SMC_V(lanes)];
+  real lane[W];
   v_store(lane, gradient_of_labels(t, s, d, a));
   const smc_view y = rows_of_group(t, SMC_GRAD, g);
   const size_t rows = group_rows(t, g);
@@ -335,7 +305,7 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
     if (whole_row) {
       *(real *)p = lane[l];
     } else {
-      t->of->as->put(p, 0, 1, &lane[l]);
+      put_elements(p, 0, 1, &lane[l]);
     }
   }
 }
@@ -416,7 +386,7 @@ static void sum_distributions(tile *t, const softmax_sums *s, const smc_targets 
 /* Whether the gradient takes the place of the soft target, which is read to the last. */
 SMC_INLINE int is_over_target(const tile *t) {
   const smc_view *operands = t->of->operands;
-  return !t->staged && operands[SMC_SOFT].data == operands[SMC_GRAD].data;
+  return !is_staged(t) && operands[SMC_SOFT].data == operands[SMC_GRAD].data;
 }
 
 static void cross_entropy_tile(tile *t, const void *extra) {
@@ -460,3 +430,5 @@ static void cross_entropy_tile(tile *t, const void *extra) {
     gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
   }
 }
+
+#endif

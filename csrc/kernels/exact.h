@@ -2,21 +2,11 @@
  *
  * Dekker, "A floating-point technique for extending the available precision" (1971); Knuth, The Art
  * of Computer Programming 2, 4.2.2; Ogita, Rump & Oishi, "Accurate sum and dot product" (2005).
- * Included once for each type computed in (SMC_T).
  */
+#ifndef SMC_EXACT_H
+#define SMC_EXACT_H
 
-#define pair SMC_V(pair)
-#define pair_of SMC_V(pair_of)
-#define fast_two_sum SMC_V(fast_two_sum)
-#define two_sum SMC_V(two_sum)
-#define pair_add SMC_V(pair_add)
-#define running_sum SMC_V(running_sum)
-#define pair_quotient SMC_V(pair_quotient)
-#define inverse_of SMC_V(inverse_of)
-#define times_inverse SMC_V(times_inverse)
-#define normalized SMC_V(normalized)
-#define pair_times_power SMC_V(pair_times_power)
-#define pair_value SMC_V(pair_value)
+#include "../simd/common.h"
 
 typedef struct {
   vec hi, lo;
@@ -88,3 +78,5 @@ SMC_INLINE vec times_inverse(vec e, const pair inverse) {
   return v_add(product, v_fma(e, inverse.lo, error));
 #endif
 }
+
+#endif

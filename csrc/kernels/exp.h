@@ -15,27 +15,12 @@
  *
  * Error of 2^n (1 + p), in units in the last place: 0.5 for the last addition, up to 0.25 for p, and
  * the polynomial's; by the table little more than the 0.5 (docs/accuracy.md).
- * Included once for each type computed in (SMC_T).
  */
+#ifndef SMC_EXP_H
+#define SMC_EXP_H
 
-#define shift SMC_V(shift)
-#define scaling SMC_V(scaling)
-#define scaling_by SMC_V(scaling_by)
-#define reduce_exp SMC_V(reduce_exp)
-#define power_of_step SMC_V(power_of_step)
-#define make_shift SMC_V(make_shift)
-#define shift_about SMC_V(shift_about)
-#define grown SMC_V(grown)
-#define scaled_maximum SMC_V(scaled_maximum)
-#define is_general SMC_V(is_general)
-#define scaled_argument SMC_V(scaled_argument)
-#define exp_shifted SMC_V(exp_shifted)
-#define exp_of_peak SMC_V(exp_of_peak)
-#define exp_full SMC_V(exp_full)
-#define split_exp SMC_V(split_exp)
-#define exp_of_negative SMC_V(exp_of_negative)
-#define expm1_of_negative SMC_V(expm1_of_negative)
-#define polynomial SMC_V(polynomial)
+#include "coefficients.h"
+#include "exact.h"
 
 /* An argument EXP_UNDERFLOW below the maximum gives a term too small to count in a sum or be a result, and
  * still 2^n normal.  Over the whole range exp is 0 below -EXP_VANISH, where v_ldexp still can say so, and
@@ -169,7 +154,7 @@ SMC_INLINE vec power_of_step(vec k) {
 #if SMC_C(OCTAVE) == 1
   return v_power(k);
 #else
-  static const SMC_V(word) steps[] = SMC_C(STEPS);
+  static const lane_number steps[] = SMC_C(STEPS);
   return v_step_power(k, steps);
 #endif
 }
@@ -280,3 +265,5 @@ SMC_INLINE vec expm1_of_negative(vec x) {
   vec power = v_ldexp(v_set1(1), e.hi);
   return v_fma(power, e.lo, v_sub(power, v_set1(1)));
 }
+
+#endif

@@ -1,38 +1,21 @@
-/* Dense Jacobians: K exponentials or none, K^2 stores.  Included once for each type stored (SMC_D).
+/* Dense Jacobians: K exponentials or none, K^2 stores.
  *
  * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is large:
  * subtracting would lose what is left of it.
  */
+#ifndef SMC_JACOBIAN_H
+#define SMC_JACOBIAN_H
 
-#ifndef SMC_JACOBIAN_CONSTANTS
-#define SMC_JACOBIAN_CONSTANTS
+#include "exp.h"
+#include "tile.h"
+
 enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of a part costs */
-#endif
-
-#define sum_range SMC_K(sum_range)
-#define one_minus SMC_K(one_minus)
-#define store_scaled SMC_K(store_scaled)
-#define convert_scaled SMC_K(convert_scaled)
-#define scaled_copy SMC_K(scaled_copy)
-#define is_beyond_caches SMC_K(is_beyond_caches)
-#define row_of_jacobian SMC_K(row_of_jacobian)
-#define end_of_jacobian SMC_K(end_of_jacobian)
-#define unfinished_row SMC_K(unfinished_row)
-#define stream_scaled SMC_K(stream_scaled)
-#define finish_row SMC_K(finish_row)
-#define variance SMC_K(variance)
-#define is_one_vector SMC_K(is_one_vector)
-#define small_jacobian SMC_K(small_jacobian)
-#define small_softmax_jacobian SMC_K(small_softmax_jacobian)
-#define softmax_jacobian_row SMC_K(softmax_jacobian_row)
-#define log_softmax_jacobian_row SMC_K(log_softmax_jacobian_row)
-#define layer_jacobian_row SMC_K(layer_jacobian_row)
 
 /* sum + s[from] + ... + s[to - 1] */
 static pair sum_range(pair sum, const char *s, size_t from, size_t to) {
   for (size_t i = from; i < to; i += W) {
     size_t n = to - i < W ? to - i : W;
-    pair t = two_sum(sum.hi, SMC_K(load_n)(s + i * sizeof(elem), n, v_set1(0)));
+    pair t = two_sum(sum.hi, e_load_n(s + i * sizeof(elem), n, v_set1(0)));
     sum = (pair){t.hi, v_add(sum.lo, t.lo)};
   }
   return sum;
@@ -40,7 +23,7 @@ static pair sum_range(pair sum, const char *s, size_t from, size_t to) {
 
 /* 1 - s_i, in every lane */
 static vec one_minus(const char *s, size_t k, size_t i) {
-  real s_i = SMC_K(get)(s + i * sizeof(elem));
+  real s_i = e_get(s + i * sizeof(elem));
   if (!(s_i > (real)0.5)) return v_sub(v_set1(1), v_set1(s_i));
   pair others = sum_range(sum_range(pair_of(0), s, 0, i), s, i + 1, k);
   SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
@@ -57,24 +40,24 @@ SMC_INLINE void store_scaled(char *out, const char *x, vec factor, size_t n, int
   const size_t step = W * sizeof(elem);
   if (n >= SMC_ALIGNED_FROM * W && beyond > 0) {
     const size_t head = W - beyond;
-    SMC_K(store_n)(out, v_mul(factor, SMC_K(load)(x)), head);
+    e_store_n(out, v_mul(factor, e_load(x)), head);
     out += head * sizeof(elem), x += head * sizeof(elem), n -= head;
   }
   /* Where it takes little to store one, a loop of one may not be fetched fast enough. */
   const int two = W >= 8 && sizeof(elem) == sizeof(real);
   for (; two && n >= 2 * W; n -= 2 * W, out += 2 * step, x += 2 * step) {
-    SMC_K(store)(out, v_mul(factor, SMC_K(load)(x)));
-    SMC_K(store)(out + step, v_mul(factor, SMC_K(load)(x + step)));
+    e_store(out, v_mul(factor, e_load(x)));
+    e_store(out + step, v_mul(factor, e_load(x + step)));
   }
   for (; n >= W; n -= W, out += step, x += step) {
-    SMC_K(store)(out, v_mul(factor, SMC_K(load)(x)));
+    e_store(out, v_mul(factor, e_load(x)));
   }
   if (n == 0) return;
-  const vec rest = v_mul(factor, SMC_K(load_n)(x, n, v_set1(0)));
+  const vec rest = v_mul(factor, e_load_n(x, n, v_set1(0)));
   if (loose) {
-    SMC_K(store)(out, rest);
+    e_store(out, rest);
   } else {
-    SMC_K(store_n)(out, rest, n);
+    e_store_n(out, rest, n);
   }
 }
 
@@ -100,7 +83,7 @@ SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
 /* The end of a row that is stored past the caches, which does not fill its vector yet. */
 typedef struct {
   size_t lanes;
-  real lane[2 * SMC_V(lanes)];
+  real lane[2 * W];
 } unfinished_row;
 
 #if SMC_STREAMS
@@ -153,7 +136,7 @@ SMC_INLINE void row_of_jacobian(char *out, const char *x, vec factor, size_t n, 
 #endif
   (void)end;
   scaled_copy(out, x, factor, n, loose);
-  if (place < n) SMC_K(put)(out + place * sizeof(elem), value);
+  if (place < n) e_put(out + place * sizeof(elem), value);
 }
 
 SMC_INLINE void end_of_jacobian(char *out, const unfinished_row *end) {
@@ -165,9 +148,9 @@ SMC_INLINE void end_of_jacobian(char *out, const unfinished_row *end) {
 
 /* s_i (1 - s_i) */
 SMC_INLINE real variance(const char *s, size_t k, size_t i) {
-  const real s_i = SMC_K(get)(s + i * sizeof(elem));
+  const real s_i = e_get(s + i * sizeof(elem));
   if (!(s_i > (real)0.5)) return s_i * (1 - s_i);
-  real lane[SMC_V(lanes)];
+  real lane[W];
   v_store(lane, one_minus(s, k, i));
   return s_i * lane[0];
 }
@@ -181,23 +164,23 @@ SMC_INLINE int is_one_vector(size_t k) { return W > 2 && k <= W; }
 SMC_INLINE void small_jacobian(const char *factors, char *out, size_t k, vec off, vec on) {
   const vec lane = lane_numbers();
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
-    vec row = factors ? v_mul(off, v_set1(SMC_K(get)(factors + i * sizeof(elem)))) : off;
+    vec row = factors ? v_mul(off, v_set1(e_get(factors + i * sizeof(elem)))) : off;
     row = v_select(v_eq(lane, v_set1((real)i)), on, row);
     if ((k - i) * k >= W) {
-      SMC_K(store)(out, row);
+      e_store(out, row);
     } else {
-      SMC_K(store_n)(out, row, k);
+      e_store_n(out, row, k);
     }
   }
 }
 
 static void small_softmax_jacobian(const char *s, char *out, size_t k) {
-  const vec all = SMC_K(load_n)(s, k, v_set1(0));
+  const vec all = e_load_n(s, k, v_set1(0));
   const mask large = v_lt(v_set1((real)0.5), all);
   vec rest = v_sub(v_set1(1), all);
   if (v_count(large) == 1) {
     size_t i = 0;
-    while (!(SMC_K(get)(s + i * sizeof(elem)) > (real)0.5)) ++i;
+    while (!(e_get(s + i * sizeof(elem)) > (real)0.5)) ++i;
     rest = v_select(large, one_minus(s, k, i), rest);
   }
   small_jacobian(s, out, k, v_sub(v_set1(0), all), v_mul(all, rest));
@@ -212,7 +195,7 @@ SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const i
     return;
   }
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
-    const vec minus = v_set1(-SMC_K(get)(s + i * sizeof(elem)));
+    const vec minus = v_set1(-e_get(s + i * sizeof(elem)));
     row_of_jacobian(out, s, minus, k, i, variance(s, k, i), i + 1 < k, end);
   }
   end_of_jacobian(out, end);
@@ -221,19 +204,19 @@ SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const i
 /* Every row is -s, and a copy of the first; the diagonal is 1 - s_i = -expm1(log s_i), which comes last there. */
 static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int beyond) {
   unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
-  real diagonal[SMC_V(lanes)], first = 0;
+  real diagonal[W], first = 0;
   vec minus = v_set1(0);
   for (size_t i = 0; i < k; i += W) {
     size_t n = k - i < W ? k - i : W;
-    const vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
+    const vec x = e_load_n(log_s + i * sizeof(elem), n, v_set1(0));
     minus = v_sub(v_set1(0), exp_of_negative(x, v_set1(0)));
-    SMC_K(store_n)(out + i * sizeof(elem), minus, n);
+    e_store_n(out + i * sizeof(elem), minus, n);
   }
   for (size_t i = 0; i < k; ++i) {
     char *row = out + i * k * sizeof(elem);
     if (i % W == 0) {
       const size_t n = k - i < W ? k - i : W;
-      vec x = SMC_K(load_n)(log_s + i * sizeof(elem), n, v_set1(0));
+      vec x = e_load_n(log_s + i * sizeof(elem), n, v_set1(0));
       const vec on = v_sub(v_set1(0), expm1_of_negative(x));
       if (!beyond && is_one_vector(k)) {
         small_jacobian(NULL, out, k, minus, on);
@@ -249,11 +232,11 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int
       row_of_jacobian(row, out, v_set1(1), k, i, diagonal[i % W], (k - 1 - i) * k >= W, end);
     } else { /* without converting */
       memcpy(row, out, k * sizeof(elem));
-      SMC_K(put)(row + i * sizeof(elem), diagonal[i % W]);
+      e_put(row + i * sizeof(elem), diagonal[i % W]);
     }
   }
   end_of_jacobian(out + k * k * sizeof(elem), end);
-  SMC_K(put)(out, first);
+  e_put(out, first);
 }
 
 /* out[t, i*j + l] = s_t ((i = t) - s_i) x_l */
@@ -261,13 +244,15 @@ static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k
                                int beyond) {
   unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
   for (size_t t = 0; t < k; ++t) {
-    vec s_t = v_set1(SMC_K(get)(s + t * sizeof(elem)));
+    vec s_t = v_set1(e_get(s + t * sizeof(elem)));
     vec diagonal = v_mul(s_t, one_minus(s, k, t)), minus = v_sub(v_set1(0), s_t);
     for (size_t i = 0; i < k; ++i, out += j * sizeof(elem)) {
-      vec off_diagonal = v_mul(minus, v_set1(SMC_K(get)(s + i * sizeof(elem))));
+      vec off_diagonal = v_mul(minus, v_set1(e_get(s + i * sizeof(elem))));
       const int loose = ((k - 1 - t) * k + k - 1 - i) * j >= W;
       row_of_jacobian(out, x, i == t ? diagonal : off_diagonal, j, j, 0, loose, end);
     }
   }
   end_of_jacobian(out, end);
 }
+
+#endif

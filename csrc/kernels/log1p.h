@@ -3,10 +3,12 @@
  * 1 + t = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); then with s = f/(2 + f),
  * log(1 + f) = 2 atanh(s) = f - (f^2/2 - s (f^2/2 + s^2 q(s^2))), the arrangement of W. Cody and
  * W. Waite, Software Manual for the Elementary Functions (1980), whose large terms are exact: below
- * 0.9 units in the last place.  Included once for each type computed in (SMC_T).
+ * 0.9 units in the last place.
  */
+#ifndef SMC_LOG1P_H
+#define SMC_LOG1P_H
 
-#define log1p_of_pair SMC_V(log1p_of_pair)
+#include "exp.h"
 
 /* With its rounding error; but what 1 + f adds to k log 2 is rounded before. */
 SMC_INLINE pair log1p_of_pair(pair t) {
@@ -23,3 +25,5 @@ SMC_INLINE pair log1p_of_pair(pair t) {
   vec large = v_mul(k, v_set1(SMC_C(LN2_SHORT_HI))); /* exact */
   return fast_two_sum(large, v_sub(f, v_sub(half, small)));
 }
+
+#endif

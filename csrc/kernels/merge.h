@@ -1,10 +1,12 @@
 /* The logsumexp of two parts of a row from theirs, each a pair m + s: a + log1p(exp(b - a)), a being the
  * larger.  b - a and the sum with a are taken with their rounding errors, so that what is left is an ulp or
- * two of log1p, which is at most log 2.  Included once for each type computed in (SMC_T).
+ * two of log1p, which is at most log 2.
  */
+#ifndef SMC_MERGE_H
+#define SMC_MERGE_H
 
-#define merged_pair SMC_V(merged_pair)
-#define merge_pairs SMC_V(merge_pairs)
+#include "log1p.h"
+#include "tile.h"
 
 /* Of p and q.  Where they are infinitely far from each other it is the larger of them, as it is; beside
  * an infinite result there is no rest; NaN is NaN. */
@@ -31,13 +33,15 @@ SMC_INLINE pair merged_pair(pair p, pair q) {
 }
 
 /* n of them: p's m and s, q's, those of the result. */
-static void merge_pairs(const storage *as, const smc_view *pairs, size_t n) {
+static void merge_pairs(const smc_view *pairs, size_t n) {
   for (size_t i = 0; i < n; i += W) {
     const size_t some = n - i < W ? n - i : W;
-    const pair p = {load_values(as, &pairs[0], i, some), load_values(as, &pairs[1], i, some)};
-    const pair q = {load_values(as, &pairs[2], i, some), load_values(as, &pairs[3], i, some)};
+    const pair p = {load_values(&pairs[0], i, some), load_values(&pairs[1], i, some)};
+    const pair q = {load_values(&pairs[2], i, some), load_values(&pairs[3], i, some)};
     const pair m = merged_pair(p, q);
-    store_values(as, m.hi, &pairs[4], i, some);
-    store_values(as, m.lo, &pairs[5], i, some);
+    store_values(m.hi, &pairs[4], i, some);
+    store_values(m.lo, &pairs[5], i, some);
   }
 }
+
+#endif

@@ -1,7 +1,6 @@
 /* The passes of a product with a Jacobian: where the largest s of the row is, its peak; a sum; and what is made
  * of it.  They read and write vectors as they are stored: a strand's, or a row's, whose 16-bit floats are
- * converted in registers.  Included once for each type stored (SMC_D); products.h calls those of the type
- * computed in.
+ * converted in registers.
  *
  * Any number may be taken from all g without changing s (g - sum s g), as s sums to one.  It is the g of the
  * peak, the center: only the peak can be above 1/2, where rounding takes more from s than all other classes may
@@ -11,44 +10,12 @@
  * log_softmax's vjp, g - s sum g, has no such freedom.  It cancels at a class that has nearly all, where it is
  * written (1 - s) g - s (sum of the other g).
  */
+#ifndef SMC_PRODUCT_PASSES_H
+#define SMC_PRODUCT_PASSES_H
 
-#define load_stored SMC_K(load_stored)
-#define store_stored SMC_K(store_stored)
-#define next_products SMC_K(next_products)
-#define peak_search SMC_K(peak_search)
-#define search_of SMC_K(search_of)
-#define search_on SMC_K(search_on)
-#define found_class SMC_K(found_class)
-#define are_grouped SMC_K(are_grouped)
-#define other_rows SMC_K(other_rows)
-#define center_of_row SMC_K(center_of_row)
-#define of_quarter SMC_K(of_quarter)
-#define peak_of_row SMC_K(peak_of_row)
-#define fetch_soon SMC_K(fetch_soon)
-#define stored_dot_beside SMC_K(stored_dot_beside)
-#define stored_row SMC_K(stored_row)
-#define are_dense SMC_K(are_dense)
-#define are_converted SMC_K(are_converted)
-#define converted_rows SMC_K(converted_rows)
-#define are_few_lines SMC_K(are_few_lines)
-#define rows_in_turn SMC_K(rows_in_turn)
-#define strands_of_row SMC_K(strands_of_row)
-#define few_products SMC_K(few_products)
-#define fetch_later SMC_K(fetch_later)
-#define are_side_by_side SMC_K(are_side_by_side)
-#define what_is_fetched SMC_K(what_is_fetched)
-#define short_rows SMC_K(short_rows)
-#define from_row SMC_K(from_row)
-#define collected_rows SMC_K(collected_rows)
-#define rows_collected SMC_K(rows_collected)
-#define short_products SMC_K(short_products)
-#define sums_of_row SMC_K(sums_of_row)
-#define are_in_order SMC_K(are_in_order)
-#define products_of_short_rows SMC_K(products_of_short_rows)
-#define products_of_rows SMC_K(products_of_rows)
+#include "exp.h"
+#include "tile.h"
 
-#ifndef SMC_PRODUCT_CONSTANTS
-#define SMC_PRODUCT_CONSTANTS
 typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_product;
 /* Groups whose products an accumulator takes before it is flushed: of columns, those of a block. */
 enum { SMC_DOT_STEPS = SMC_SUM_STEPS / SMC_GROUP };
@@ -60,26 +27,36 @@ typedef enum { SMC_NOTHING, SMC_INPUTS, SMC_ALL } smc_fetched;
 typedef struct {
   smc_view lse, g; /* one value for each row */
 } smc_rowwise;
-#endif
 
-/* The first vector of a strand of elements. */
-SMC_INLINE vec load_stored(const strand s, size_t lanes, vec fill) {
-  return lanes >= W ? SMC_K(load)((const elem *)s.p)
-                    : SMC_K(load_n)((const elem *)s.p, lanes, fill);
+/* What a strand is made of: numbers of the type computed in, or elements as they are stored, which are converted in
+ * registers.  (Where one type is both, the two are the same.) */
+typedef enum { SMC_COMPUTED, SMC_STORED } smc_format;
+
+/* The first vector of a strand.  (`of` is a constant.) */
+SMC_INLINE vec load_from(const strand s, size_t lanes, vec fill, const smc_format of) {
+  if (of == SMC_COMPUTED) return load_lanes(s, lanes, fill);
+  return lanes >= W ? e_load(s.p) : e_load_n(s.p, lanes, fill);
 }
 
-SMC_INLINE void store_stored(const strand s, vec a, size_t lanes) {
-  if (lanes >= W) {
-    SMC_K(store)((elem *)s.p, a);
+SMC_INLINE void store_to(const strand s, vec a, size_t lanes, const smc_format of) {
+  if (of == SMC_COMPUTED) {
+    store_lanes(s, a, lanes);
+  } else if (lanes >= W) {
+    e_store(s.p, a);
   } else {
-    SMC_K(store_n)((elem *)s.p, a, lanes);
+    e_store_n(s.p, a, lanes);
   }
+}
+
+SMC_INLINE real number_at(const strand s, size_t i, const smc_format of) {
+  if (of == SMC_COMPUTED) return s.p[i];
+  return e_get((const elem *)s.p + i);
 }
 
 /* A sum that goes on with one class: of s*h (SMC_SOFTMAX_VJP), of exp(s)*h (SMC_LOG_SOFTMAX_JVP), with
  * h = g - center; or of g (SMC_LOG_SOFTMAX_VJP), a class that has nearly all apart. */
-SMC_INLINE void SMC_K(plus_product)(vec *sum, vec *sure, vec s, vec g, vec center,
-                                    const smc_product which) {
+SMC_INLINE void plus_product(vec *sum, vec *sure, vec s, vec g, vec center,
+                             const smc_product which) {
   if (which == SMC_LOG_SOFTMAX_VJP) {
     const mask is_sure = v_lt(v_set1(SMC_SURE), s);
     *sum = v_add(*sum, v_select(is_sure, v_set1(0), g));
@@ -91,7 +68,7 @@ SMC_INLINE void SMC_K(plus_product)(vec *sum, vec *sure, vec s, vec g, vec cente
 }
 
 /* g - s sum g, with s = 2^n (1 + p); where that is nearly 1, by 1 - s = (1 - 2^n) - 2^n p, whose terms are exact. */
-SMC_INLINE vec SMC_K(log_softmax_vjp)(vec log_s, vec g, const product_sums *of) {
+SMC_INLINE vec log_softmax_vjp(vec log_s, vec g, const product_sums *of) {
   const pair e = split_exp(v_max(v_set1(-SMC_C(EXP_VANISH)), log_s), v_set1(0));
   const vec s = v_ldexp(v_add(v_set1(1), e.lo), e.hi), plain = v_fnma(s, of->sum, g);
   const mask is_sure = v_lt(v_set1(SMC_SURE), log_s);
@@ -102,10 +79,10 @@ SMC_INLINE vec SMC_K(log_softmax_vjp)(vec log_s, vec g, const product_sums *of) 
   return v_select(is_sure, v_fnma(s, others, v_mul(g, missing)), plain);
 }
 
-SMC_INLINE vec SMC_K(one_product)(vec s, vec g, const product_sums *of, const smc_product which) {
+SMC_INLINE vec one_product(vec s, vec g, const product_sums *of, const smc_product which) {
   switch (which) {
   case SMC_SOFTMAX_VJP: return v_mul(s, v_sub(v_sub(g, of->center), of->sum));
-  case SMC_LOG_SOFTMAX_VJP: return SMC_K(log_softmax_vjp)(s, g, of);
+  case SMC_LOG_SOFTMAX_VJP: return log_softmax_vjp(s, g, of);
   default: return v_sub(v_sub(g, of->center), of->sum);
   }
 }
@@ -122,10 +99,11 @@ SMC_INLINE peak_search search_of(const strand s) {
 }
 
 /* Vector i, or a group of SMC_GROUP from there on.  (`vectors` is a constant.) */
-SMC_INLINE void search_on(peak_search *p, size_t i, const int vectors, size_t lanes) {
+SMC_INLINE void search_on(peak_search *p, size_t i, const int vectors, size_t lanes,
+                          const smc_format of) {
   vec a[SMC_GROUP];
   SMC_EACH(j, vectors) {
-    a[j] = load_stored(ahead(p->at, (size_t)j), lanes, v_set1((real)-INFINITY));
+    a[j] = load_from(ahead(p->at, (size_t)j), lanes, v_set1((real)-INFINITY), of);
   }
   if (vectors == SMC_GROUP) a[0] = max_of_four(a);
   p->place = v_select(v_lt(p->most, a[0]), v_set1((real)i), p->place);
@@ -136,8 +114,8 @@ SMC_INLINE void search_on(peak_search *p, size_t i, const int vectors, size_t la
 /* The class; any, if there is a NaN.  Whole vectors were searched so many `together`, a constant: then the first group
  * in which the largest is, is looked through. */
 SMC_INLINE size_t found_class(const peak_search *p, const strand s, const extent n,
-                              const int together) {
-  real first[SMC_V(lanes)];
+                              const int together, const smc_format of) {
+  real first[W];
   const vec peak = reduce_lanes((pair){p->most, p->most}, SMC_BY_MAX).hi;
   const size_t none = n.count * W + n.rest;
   size_t class = none;
@@ -152,7 +130,7 @@ SMC_INLINE size_t found_class(const peak_search *p, const strand s, const extent
   SMC_EACH(j, SMC_GROUP) {
     const size_t i = class / W + (size_t)j;
     if (i >= steps_of(n)) break;
-    const vec x = load_stored(ahead(s, i), lanes_at(n, i), v_set1((real)-INFINITY));
+    const vec x = load_from(ahead(s, i), lanes_at(n, i), v_set1((real)-INFINITY), of);
     found |= (uint64_t)v_lane_bits(v_eq(x, peak)) << (size_t)j * W;
   }
   return found ? class + smc_lowest_bit(found) : 0;
@@ -161,31 +139,32 @@ SMC_INLINE size_t found_class(const peak_search *p, const strand s, const extent
 /* Whether a row is so long that its vectors are searched a group at a time. */
 SMC_INLINE int are_grouped(const extent n) { return n.count >= SMC_GROUP * SMC_GROUP; }
 
-SMC_INLINE size_t SMC_K(place_of_peak)(const strand s, const extent n) {
+SMC_INLINE size_t place_of_peak(const strand s, const extent n, const smc_format of) {
   peak_search p = search_of(s);
   size_t i = 0;
   if (are_grouped(n)) {
-    for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) search_on(&p, i, SMC_GROUP, W);
-    for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i));
-    return found_class(&p, s, n, SMC_GROUP);
+    for (; i + SMC_GROUP <= n.count; i += SMC_GROUP) search_on(&p, i, SMC_GROUP, W, of);
+    for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i), of);
+    return found_class(&p, s, n, SMC_GROUP, of);
   }
-  for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i));
-  return found_class(&p, s, n, 1);
+  for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i), of);
+  return found_class(&p, s, n, 1, of);
 }
 
 /* The next so many vectors of a product, `past` the caches if they fill lines.  (`vectors` is a constant.) */
 SMC_INLINE void next_products(product_strands *of, const int vectors, size_t lanes,
-                              const product_sums *sums, int past, const smc_product which) {
+                              const product_sums *sums, int past, const smc_product which,
+                              const smc_format format) {
   vec a[SMC_GROUP];
   SMC_EACH(j, vectors) {
-    const vec s = load_stored(ahead(of->s, (size_t)j), lanes, v_set1(0));
-    const vec g = load_stored(ahead(of->g, (size_t)j), lanes, v_set1(0));
-    a[j] = SMC_K(one_product)(s, g, sums, which);
+    const vec s = load_from(ahead(of->s, (size_t)j), lanes, v_set1(0), format);
+    const vec g = load_from(ahead(of->g, (size_t)j), lanes, v_set1(0), format);
+    a[j] = one_product(s, g, sums, which);
   }
   if (SMC_STREAMS && past) {
     SMC_EACH(j, vectors) store_past(ahead(of->y, (size_t)j), a[j]);
   } else {
-    SMC_EACH(j, vectors) store_stored(ahead(of->y, (size_t)j), a[j], lanes);
+    SMC_EACH(j, vectors) store_to(ahead(of->y, (size_t)j), a[j], lanes, format);
   }
   const size_t next = (size_t)vectors;
   *of = (product_strands){ahead(of->s, next), ahead(of->g, next), ahead(of->y, next)};
@@ -216,7 +195,8 @@ typedef struct {
  * that is no result of log_softmax may have many such classes.  Meanwhile, unless `beside` is NULL, what there is to do
  * for other rows as long. */
 SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec center, vec sure,
-                                         const smc_product which, other_rows *beside) {
+                                         const smc_product which, const smc_format of,
+                                         other_rows *beside) {
   const vec zero = v_set1(0);
   /* Lanes beyond the end of a row, and whose sum is not changed by them: an s of 0; a log_s that is not sure, with a g
    * of 0; an h of 0. */
@@ -230,26 +210,24 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
     SMC_EACH(j, SMC_GROUP) sum[j] = zero;
     int q = 0;
     for (; q < SMC_DOT_STEPS && i + SMC_GROUP <= n.count; ++q, i += SMC_GROUP) {
-      SMC_EACH(j, SMC_GROUP) a[j] = load_stored(ahead(s, (size_t)j), n.lanes, no_s);
-      SMC_EACH(j, SMC_GROUP) b[j] = load_stored(ahead(g, (size_t)j), n.lanes, no_g);
-      SMC_EACH(j, SMC_GROUP) {
-        SMC_K(plus_product)(&sum[j], &total.sure, a[j], b[j], center, which);
-      }
+      SMC_EACH(j, SMC_GROUP) a[j] = load_from(ahead(s, (size_t)j), n.lanes, no_s, of);
+      SMC_EACH(j, SMC_GROUP) b[j] = load_from(ahead(g, (size_t)j), n.lanes, no_g, of);
+      SMC_EACH(j, SMC_GROUP) { plus_product(&sum[j], &total.sure, a[j], b[j], center, which); }
       s = ahead(s, SMC_GROUP), g = ahead(g, SMC_GROUP);
       if (beside) {
-        next_products(&beside->product, SMC_GROUP, n.lanes, &beside->sums, 0, which);
-        if (beside->is_searched) search_on(&beside->search, i, SMC_GROUP, W);
+        next_products(&beside->product, SMC_GROUP, n.lanes, &beside->sums, 0, which, of);
+        if (beside->is_searched) search_on(&beside->search, i, SMC_GROUP, W, of);
         fetch_soon(s, g, beside->product.y, n);
       }
     }
     for (; q < SMC_DOT_STEPS && i + SMC_GROUP > n.count && i < steps_of(n); ++i) {
       const size_t lanes = lanes_at(n, i);
-      a[0] = load_stored(s, lanes, no_s), b[0] = load_stored(g, lanes, no_g);
-      SMC_K(plus_product)(&sum[0], &total.sure, a[0], b[0], center, which);
+      a[0] = load_from(s, lanes, no_s, of), b[0] = load_from(g, lanes, no_g, of);
+      plus_product(&sum[0], &total.sure, a[0], b[0], center, which);
       s = ahead(s, 1), g = ahead(g, 1);
       if (beside) {
-        next_products(&beside->product, 1, lanes, &beside->sums, 0, which);
-        if (beside->is_searched) search_on(&beside->search, i, 1, lanes);
+        next_products(&beside->product, 1, lanes, &beside->sums, 0, which, of);
+        if (beside->is_searched) search_on(&beside->search, i, 1, lanes, of);
       }
     }
     pair part = pair_add(two_sum(sum[0], sum[1]), two_sum(sum[2], sum[3]));
@@ -258,27 +236,27 @@ SMC_INLINE strand_sums stored_dot_beside(strand s, strand g, const extent n, vec
   return total;
 }
 
-SMC_INLINE strand_sums SMC_K(stored_dot)(strand s, strand g, const extent n, vec center, vec sure,
-                                         const smc_product which) {
-  return stored_dot_beside(s, g, n, center, sure, which, NULL);
+SMC_INLINE strand_sums stored_dot(strand s, strand g, const extent n, vec center, vec sure,
+                                  const smc_product which, const smc_format of) {
+  return stored_dot_beside(s, g, n, center, sure, which, of, NULL);
 }
 
-SMC_INLINE void SMC_K(stored_products)(product_strands of, const extent n, const product_sums *sums,
-                                       int past, const smc_product which) {
+SMC_INLINE void stored_products(product_strands of, const extent n, const product_sums *sums,
+                                int past, const smc_product which, const smc_format format) {
   const int grouped = which != SMC_LOG_SOFTMAX_VJP; /* whose exp fills the processor by itself */
   size_t i = 0;
   for (; grouped && i + SMC_GROUP <= n.count; i += SMC_GROUP) {
-    next_products(&of, SMC_GROUP, n.lanes, sums, past, which);
+    next_products(&of, SMC_GROUP, n.lanes, sums, past, which, format);
   }
-  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), sums, 0, which);
+  for (; i < steps_of(n); ++i) next_products(&of, 1, lanes_at(n, i), sums, 0, which, format);
 }
 
 /* Of rows of the type computed in whose elements lie side by side. */
-SMC_INLINE void SMC_K(dense_products)(product_strands of, const extent n, const product_sums *sums,
-                                      int past) {
+SMC_INLINE void dense_products(product_strands of, const extent n, const product_sums *sums,
+                               int past) {
   const product_strands row = {dense(of.s), dense(of.g), dense(of.y)};
   const product_sums own = *sums;
-  SMC_K(stored_products)(row, whole(n), &own, past, SMC_SOFTMAX_VJP);
+  stored_products(row, whole(n), &own, past, SMC_SOFTMAX_VJP, SMC_COMPUTED);
 }
 
 SMC_INLINE elem *stored_row(const smc_view v, size_t row) {
@@ -291,23 +269,23 @@ SMC_INLINE int are_dense(smc_view s, smc_view g, smc_view y) {
 }
 
 /* Lane by lane, of a row of so many whole vectors and `rest` lanes, of which there are some. */
-SMC_INLINE vec SMC_K(short_dot)(const elem *s, const elem *g, const size_t whole_vectors,
-                                size_t rest, vec center) {
+SMC_INLINE vec short_dot(const real *s, const real *g, const size_t whole_vectors, size_t rest,
+                         vec center) {
   vec sum = v_set1(0);
   for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W) {
-    sum = v_fma(SMC_K(load)(s), v_sub(SMC_K(load)(g), center), sum);
+    sum = v_fma(v_load(s), v_sub(v_load(g), center), sum);
   }
-  const vec last = SMC_K(load_n)(g, rest, v_set1(0));
-  return v_fma(SMC_K(load_n)(s, rest, v_set1(0)), v_sub(last, center), sum);
+  const vec last = v_load_n(g, rest, v_set1(0));
+  return v_fma(v_load_n(s, rest, v_set1(0)), v_sub(last, center), sum);
 }
 
-SMC_INLINE vec SMC_K(short_product)(vec s, vec g, vec center, vec dot) {
-  return SMC_K(one_product)(s, g, &(product_sums){.center = center, .sum = dot}, SMC_SOFTMAX_VJP);
+SMC_INLINE vec short_product(vec s, vec g, vec center, vec dot) {
+  return one_product(s, g, &(product_sums){.center = center, .sum = dot}, SMC_SOFTMAX_VJP);
 }
 
 /* The value of some row u, as reduced together, in all lanes. */
 SMC_INLINE vec of_quarter(const vec *values, size_t u) {
-  return v_set1(SMC_V(get)((const char *)values + u * sizeof(vec) / SMC_GROUP));
+  return v_set1(real_at((const char *)values + u * sizeof(vec) / SMC_GROUP));
 }
 
 /* The g of a row of k classes at its peak, where `most` is the largest s of each lane, found in vector `places`, and
@@ -315,10 +293,10 @@ SMC_INLINE vec of_quarter(const vec *values, size_t u) {
  * NaN, any g will do.) */
 SMC_INLINE vec center_of_row(const elem *g, size_t k, vec most, vec peak, const vec *places) {
   uint32_t bits = v_lane_bits(v_eq(most, peak));
-  if (!bits) return v_set1(SMC_K(get)(g));
+  if (!bits) return v_set1(e_get(g));
   size_t place = smc_lowest_bit(bits);
   if (places) {
-    real at[SMC_V(lanes)];
+    real at[W];
     v_store(at, *places);
     place += (size_t)at[place] * W;
     while (bits &= bits - 1) { /* a tie */
@@ -326,7 +304,7 @@ SMC_INLINE vec center_of_row(const elem *g, size_t k, vec most, vec peak, const 
       if (other < place) place = other;
     }
   }
-  return v_set1(SMC_K(get)(g + (place < k ? place : 0)));
+  return v_set1(e_get(g + (place < k ? place : 0)));
 }
 
 /* `rows` at a time, so that their peaks are found, and their dot products added up, across the lanes together; of
@@ -344,15 +322,15 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
   SMC_EACH(u, rows) {
     const elem *p = stored_row(s, row + (size_t)u), *q = stored_row(g, row + (size_t)u);
     for (size_t i = 0; i < before; i += W) {
-      const vec x = SMC_K(load)(p + i);
+      const vec x = e_load(p + i);
       places[u] = v_select(v_lt(most[u], x), v_set1((real)(i / W)), places[u]);
       most[u] = v_max(most[u], x);
     }
     p += before, q += before;
     SMC_EACH(i, held) {
       const size_t lanes = i + 1 < held ? W : rest;
-      a[u][i] = SMC_K(load_n)(p + (size_t)i * W, lanes, v_set1(0));
-      b[u][i] = SMC_K(load_n)(q + (size_t)i * W, lanes, v_set1(0));
+      a[u][i] = e_load_n(p + (size_t)i * W, lanes, v_set1(0));
+      b[u][i] = e_load_n(q + (size_t)i * W, lanes, v_set1(0));
       const mask higher = v_lt(most[u], a[u][i]);
       places[u] = v_select(higher, v_set1((real)(before / W + (size_t)i)), places[u]);
       most[u] = v_max(most[u], a[u][i]);
@@ -364,7 +342,7 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
     const vec *several = before > 0 || held > 1 ? &places[u] : NULL;
     center[u] = center_of_row(q, k, most[u], of_quarter(&peaks, (size_t)u), several);
     for (size_t i = 0; i < before; i += W) {
-      dot[u] = v_fma(SMC_K(load)(p + i), v_sub(SMC_K(load)(q + i), center[u]), dot[u]);
+      dot[u] = v_fma(e_load(p + i), v_sub(e_load(q + i), center[u]), dot[u]);
     }
     SMC_EACH(i, held) dot[u] = v_fma(a[u][i], v_sub(b[u][i], center[u]), dot[u]);
   }
@@ -374,16 +352,16 @@ SMC_INLINE void few_products(smc_view s, smc_view g, smc_view y, size_t row, con
     elem *to = stored_row(y, row + (size_t)u);
     const vec c = center[u], d = of_quarter(&dots, (size_t)u);
     for (size_t i = 0; i < before; i += W) {
-      SMC_K(store)(to + i, SMC_K(short_product)(SMC_K(load)(p + i), SMC_K(load)(q + i), c, d));
+      e_store(to + i, short_product(e_load(p + i), e_load(q + i), c, d));
     }
     to += before;
     SMC_EACH(i, held) {
       const size_t lanes = i + 1 < held ? W : rest;
-      const vec product = SMC_K(short_product)(a[u][i], b[u][i], c, d);
+      const vec product = short_product(a[u][i], b[u][i], c, d);
       if (loose) {
-        SMC_K(store)(to + (size_t)i * W, product);
+        e_store(to + (size_t)i * W, product);
       } else {
-        SMC_K(store_n)(to + (size_t)i * W, product, lanes);
+        e_store_n(to + (size_t)i * W, product, lanes);
       }
     }
   }
@@ -435,8 +413,8 @@ SMC_INLINE size_t short_products(smc_view s, smc_view g, smc_view y, size_t n, c
 #if SMC_FAST_MASKS
 /* Of rows that share vectors, side by side in memory: of each class s sum s' (g - g'), over the other classes of its
  * row, one lane further on each time.  (No center: each difference is exact but for its own rounding.) */
-SMC_INLINE void SMC_K(share_vectors)(smc_view from_s, smc_view from_g, smc_view to, size_t n,
-                                     size_t k, smc_fetched fetched) {
+SMC_INLINE void share_vectors(smc_view from_s, smc_view from_g, smc_view to, size_t n, size_t k,
+                              smc_fetched fetched) {
   const elem *s = from_s.data, *g = from_g.data;
   elem *y = to.data;
   const size_t most = W / k * k;
@@ -444,14 +422,13 @@ SMC_INLINE void SMC_K(share_vectors)(smc_view from_s, smc_view from_g, smc_view 
   for (size_t i = 0, lanes; i < n * k; i += lanes) {
     lanes = n * k - i < most ? n * k - i : most;
     fetch_later(s + i, g + i, y + i, SMC_LINE, fetched);
-    const vec a = SMC_K(load_n)(s + i, lanes, v_set1(0)),
-              b = SMC_K(load_n)(g + i, lanes, v_set1(0));
+    const vec a = e_load_n(s + i, lanes, v_set1(0)), b = e_load_n(g + i, lanes, v_set1(0));
     vec sum = v_set1(0), other_s = a, other_g = b;
     for (size_t c = 1; c < k; ++c) {
       other_s = v_permute(other_s, next), other_g = v_permute(other_g, next);
       sum = v_fma(other_s, v_sub(b, other_g), sum);
     }
-    SMC_K(store_n)(y + i, v_mul(a, sum), lanes);
+    e_store_n(y + i, v_mul(a, sum), lanes);
   }
 }
 #endif
@@ -462,7 +439,7 @@ static SMC_OUTLINE void short_rows(const smc_view *from_s, const smc_view *from_
   const smc_view s = *from_s, g = *from_g, y = *to;
 #if SMC_FAST_MASKS
   if (are_paired(k)) {
-    SMC_K(share_vectors)(s, g, y, n, k, fetched);
+    share_vectors(s, g, y, n, k, fetched);
     return;
   }
 #endif
@@ -547,7 +524,7 @@ SMC_INLINE int are_converted(size_t k) {
 }
 
 SMC_INLINE vec peak_of_row(const product_strands of, const extent n) {
-  return v_set1(SMC_K(get)((const elem *)of.g.p + SMC_K(place_of_peak)(of.s, n)));
+  return v_set1(number_at(of.g, place_of_peak(of.s, n, SMC_STORED), SMC_STORED));
 }
 
 SMC_INLINE product_sums sums_of_row(vec center, strand_sums sums) {
@@ -558,9 +535,9 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
   for (size_t i = 0; i < n; ++i) {
     const product_strands of = strands_of_row(s, g, y, i);
     const vec center = peak_of_row(of, row);
-    const product_sums sums =
-        sums_of_row(center, SMC_K(stored_dot)(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP));
-    SMC_K(stored_products)(of, row, &sums, 0, SMC_SOFTMAX_VJP);
+    const product_sums sums = sums_of_row(
+        center, stored_dot(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP, SMC_STORED));
+    stored_products(of, row, &sums, 0, SMC_SOFTMAX_VJP, SMC_STORED);
   }
 }
 
@@ -578,21 +555,22 @@ SMC_INLINE int are_few_lines(size_t n, size_t k) {
 SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const extent row) {
   product_strands of = strands_of_row(s, g, y, 0), next = strands_of_row(s, g, y, n > 1);
   vec center = peak_of_row(of, row), next_center = peak_of_row(next, row);
-  strand_sums sums = SMC_K(stored_dot)(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP);
+  strand_sums sums = stored_dot(of.s, of.g, row, center, v_set1(0), SMC_SOFTMAX_VJP, SMC_STORED);
   for (size_t i = 1; i < n; ++i) {
     const product_strands later = strands_of_row(s, g, y, i + (i + 1 < n));
     other_rows beside = {of, sums_of_row(center, sums), search_of(later.s), are_grouped(row)};
     center = next_center;
     if (!are_grouped(row)) next_center = peak_of_row(later, row);
-    sums = stored_dot_beside(next.s, next.g, row, center, v_set1(0), SMC_SOFTMAX_VJP, &beside);
+    sums = stored_dot_beside(next.s, next.g, row, center, v_set1(0), SMC_SOFTMAX_VJP, SMC_COMPUTED,
+                             &beside);
     if (are_grouped(row)) {
-      const size_t class = found_class(&beside.search, later.s, row, SMC_GROUP);
-      next_center = v_set1(SMC_K(get)((const elem *)later.g.p + class));
+      const size_t class = found_class(&beside.search, later.s, row, SMC_GROUP, SMC_COMPUTED);
+      next_center = v_set1(e_get((const elem *)later.g.p + class));
     }
     of = next, next = later;
   }
   const product_sums known = sums_of_row(center, sums);
-  SMC_K(dense_products)(of, row, &known, 0);
+  dense_products(of, row, &known, 0);
 }
 
 /* All products with softmax's Jacobian, if rows are dense and better taken one by one. */
@@ -608,3 +586,5 @@ SMC_INLINE int products_of_rows(smc_view s, smc_view g, smc_view y, size_t n, si
   }
   return 1;
 }
+
+#endif

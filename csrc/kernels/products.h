@@ -1,39 +1,11 @@
 /* Products with the Jacobians of softmax, log_softmax and logsumexp: for the first two the place of each row's
- * peak, a sum about it, then one elementwise pass (product_passes.h); for the last the pass alone.  Included once
- * for each type computed in (SMC_T).
+ * peak, a sum about it, then one elementwise pass (product_passes.h); for the last the pass alone.
  */
+#ifndef SMC_PRODUCTS_H
+#define SMC_PRODUCTS_H
 
-#define strand_peak SMC_V(strand_peak)
-#define raise_peak SMC_V(raise_peak)
-#define peaks_across SMC_V(peaks_across)
-#define peak_along SMC_V(peak_along)
-#define peaks_abreast SMC_V(peaks_abreast)
-#define peaks_of_part SMC_V(peaks_of_part)
-#define sums_of_block SMC_V(sums_of_block)
-#define gather_sums SMC_V(gather_sums)
-#define products_of_pairs SMC_V(products_of_pairs)
-#define is_some SMC_V(is_some)
-#define sums_of_strand SMC_V(sums_of_strand)
-#define dots_abreast SMC_V(dots_abreast)
-#define products_abreast SMC_V(products_abreast)
-#define class_of_dots SMC_V(class_of_dots)
-#define class_of_products SMC_V(class_of_products)
-#define whole_columns SMC_V(whole_columns)
-#define dot_sum SMC_V(stored_dot)
-#define dot_of_strand SMC_V(dot_of_strand)
-#define product_of SMC_V(one_product)
-#define plus_product_of SMC_V(plus_product)
-#define product_pass SMC_V(stored_products)
-#define product_strand SMC_V(product_strand)
-#define row_products SMC_V(row_products)
-#define dots_of_part SMC_V(dots_of_part)
-#define dot_by_lanes SMC_V(dot_by_lanes)
-#define dots_of_short_rows SMC_V(dots_of_short_rows)
-#define products_of_block SMC_V(products_of_block)
-#define product_tile SMC_V(product_tile)
-#define lse_products SMC_V(lse_products)
-#define lse_products_of_block SMC_V(lse_products_of_block)
-#define lse_product_tile SMC_V(lse_product_tile)
+#include "product_passes.h"
+#include "softmax.h"
 
 /* The largest s (or log_s) of each row so far, and the g there: by lane, or along in all lanes. */
 typedef struct {
@@ -92,7 +64,7 @@ static SMC_OUTLINE void peaks_abreast(const tile *t, size_t strands, strand_peak
   }
   for (size_t u = 0; u < strands; ++u) {
     const strand g = strand_of(t, SMC_G, u);
-    real center[SMC_V(lanes)], class[SMC_V(lanes)];
+    real center[W], class[W];
     uint32_t higher = v_lane_bits(v_lt(peak[u].most, most[u]));
     if (!higher) continue;
     v_store(center, peak[u].center), v_store(class, place[u]);
@@ -107,7 +79,7 @@ static SMC_OUTLINE void peaks_abreast(const tile *t, size_t strands, strand_peak
 /* Of a strand along. */
 SMC_INLINE void peak_along(const tile *t, size_t u, strand_peak *peak) {
   const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
-  const size_t class = SMC_V(place_of_peak)(s, extent_of(t, u));
+  const size_t class = place_of_peak(s, extent_of(t, u), SMC_COMPUTED);
   const real *at = vector_at(s, class / W) + class % W, *from = vector_at(g, class / W) + class % W;
   raise_peak(peak, v_set1(*at), v_set1(*from));
 }
@@ -143,11 +115,12 @@ SMC_INLINE strand_sums dot_of_strand(const strand s, const strand g, const exten
   switch (which) {
   case SMC_SOFTMAX_VJP:
     if (is_dense(s, n) && is_dense(g, n)) {
-      return dot_sum(dense(s), dense(g), whole(n), center, sure, SMC_SOFTMAX_VJP);
+      return stored_dot(dense(s), dense(g), whole(n), center, sure, SMC_SOFTMAX_VJP, SMC_COMPUTED);
     }
-    return dot_sum(s, g, n, center, sure, SMC_SOFTMAX_VJP);
-  case SMC_LOG_SOFTMAX_VJP: return dot_sum(s, g, n, center, sure, SMC_LOG_SOFTMAX_VJP);
-  default: return dot_sum(s, g, n, center, sure, SMC_LOG_SOFTMAX_JVP);
+    return stored_dot(s, g, n, center, sure, SMC_SOFTMAX_VJP, SMC_COMPUTED);
+  case SMC_LOG_SOFTMAX_VJP:
+    return stored_dot(s, g, n, center, sure, SMC_LOG_SOFTMAX_VJP, SMC_COMPUTED);
+  default: return stored_dot(s, g, n, center, sure, SMC_LOG_SOFTMAX_JVP, SMC_COMPUTED);
   }
 }
 
@@ -158,17 +131,19 @@ SMC_INLINE void product_strand(const tile *t, product_strands of, extent n,
   case SMC_SOFTMAX_VJP:
     for (size_t head; rows && (head = lanes_to_line(t, of.y, n)) > 0; n = without(n, head)) {
       const vec s = v_load(of.s.p), g = v_load(of.g.p);
-      v_store_n(of.y.p, product_of(s, g, sums, SMC_SOFTMAX_VJP), head);
+      v_store_n(of.y.p, one_product(s, g, sums, SMC_SOFTMAX_VJP), head);
       of.s.p += head, of.g.p += head, of.y.p += head;
     }
     if (rows) {
-      SMC_V(dense_products)(of, n, sums, goes_past(t, of.y, n));
+      dense_products(of, n, sums, goes_past(t, of.y, n));
     } else {
-      product_pass(of, n, sums, goes_past(t, of.y, n), SMC_SOFTMAX_VJP);
+      stored_products(of, n, sums, goes_past(t, of.y, n), SMC_SOFTMAX_VJP, SMC_COMPUTED);
     }
     break;
-  case SMC_LOG_SOFTMAX_VJP: product_pass(of, n, sums, 0, SMC_LOG_SOFTMAX_VJP); break;
-  default: product_pass(of, n, sums, 0, SMC_LOG_SOFTMAX_JVP);
+  case SMC_LOG_SOFTMAX_VJP:
+    stored_products(of, n, sums, 0, SMC_LOG_SOFTMAX_VJP, SMC_COMPUTED);
+    break;
+  default: stored_products(of, n, sums, 0, SMC_LOG_SOFTMAX_JVP, SMC_COMPUTED);
   }
 }
 
@@ -182,7 +157,7 @@ SMC_INLINE void class_of_dots(strand s, strand g, size_t strands, const strand_p
       SMC_PREFETCH((const char *)vector_at(s, 1));
       SMC_PREFETCH((const char *)vector_at(g, 1));
     }
-    plus_product_of(&sum[u], &sums[u].sure, v_load(s.p), v_load(g.p), peak[u].center, which);
+    plus_product(&sum[u], &sums[u].sure, v_load(s.p), v_load(g.p), peak[u].center, which);
   }
 }
 
@@ -190,7 +165,7 @@ SMC_INLINE void class_of_products(product_strands of, size_t strands, const smc_
                                   const product_sums *sums, const int past) {
   for (size_t u = 0; u < strands; ++u) {
     const strand s = beside(of.s, u), g = beside(of.g, u), y = beside(of.y, u);
-    const vec product = product_of(v_load(s.p), v_load(g.p), &sums[u], which);
+    const vec product = one_product(v_load(s.p), v_load(g.p), &sums[u], which);
     if (which == SMC_LOG_SOFTMAX_VJP) SMC_PREFETCH((const char *)vector_at(s, 1));
     if (past) {
       store_past(y, product);
@@ -201,7 +176,7 @@ SMC_INLINE void class_of_products(product_strands of, size_t strands, const smc_
   }
 }
 
-/* Of a block, added up as dot_sum does. */
+/* Of a block, added up as stored_dot does. */
 static SMC_OUTLINE void dots_abreast(const tile *t, size_t strands, const row_products *of) {
   const size_t k = block_classes(t), grouped = k / SMC_GROUP * SMC_GROUP;
   strand s = strand_of(t, SMC_S, 0), g = strand_of(t, SMC_G, 0);
@@ -286,7 +261,7 @@ static void dots_of_part(tile *t, size_t part, const void *how) {
 
 /* Of columns: added up as the lanes of a row are. */
 SMC_INLINE vec dot_by_lanes(strand s, strand g, const extent n, vec center) {
-  vec sum[SMC_V(lanes)];
+  vec sum[W];
   size_t left = n.count < W ? n.count : W;
   for (size_t i = 0; i < n.count; ++i, s = ahead(s, 1), g = ahead(g, 1)) {
     const vec a = load_lanes(s, n.lanes, v_set1(0)), b = load_lanes(g, n.lanes, v_set1(0));
@@ -308,7 +283,7 @@ static void dots_of_short_rows(tile *t, const row_products *of) {
     const vec center = of->peak[u].center;
     of->sums[u] = (strand_sums){pair_of(0), v_set1(0)};
     of->sums[u].sum.hi = t->across ? dot_by_lanes(s, g, extent_of(t, u), center)
-                                   : SMC_V(short_dot)(s.p, g.p, whole_vectors, rest, center);
+                                   : short_dot(s.p, g.p, whole_vectors, rest, center);
   }
   count_by_row(t, &of->sums->sum.hi, sizeof *of->sums);
 }
@@ -369,7 +344,7 @@ static void products_of_pairs(tile *t, const void *how) {
     const strand s = strand_of(t, SMC_S, u), g = strand_of(t, SMC_G, u);
     const strand y = strand_of(t, SMC_PRODUCT, u);
     const size_t lanes = extent_of(t, u).lanes;
-    vec a[SMC_V(lanes)], b[SMC_V(lanes)];
+    vec a[W], b[W];
     for (size_t i = 0; i < k; ++i) {
       a[i] = load_lanes(ahead(s, i), lanes, v_set1(0));
       b[i] = load_lanes(ahead(g, i), lanes, v_set1(0));
@@ -396,7 +371,7 @@ static void product_tile(tile *t, const void *extra) {
   product_sums rows[SMC_MAX_STRANDS];
   const row_products of = {*(const smc_product *)extra, peak, sums, rows};
   const size_t k = t->of->k;
-  const int by_lanes = is_short(k, t->of->as->size) && !(is_columns(t) && k > SMC_SUM_STEPS);
+  const int by_lanes = is_short(k, sizeof(elem)) && !(is_columns(t) && k > SMC_SUM_STEPS);
   if (of.which == SMC_SOFTMAX_VJP && are_paired(k)) {
     for_results(t, products_of_pairs, NULL);
     return;
@@ -457,3 +432,5 @@ static void lse_product_tile(tile *t, const void *extra) {
   }
   for_results(t, lse_products_of_block, &(lse_products){lse, g});
 }
+
+#endif

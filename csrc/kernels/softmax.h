@@ -10,90 +10,15 @@
  * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax Algorithm",
  * 2020): sums are about the largest maximum so far and, when that rises, are multiplied by a power of two,
  * which is exact, as what is taken away from exponents is an integer.
- * Included once for each type computed in (SMC_T).
  */
+#ifndef SMC_SOFTMAX_H
+#define SMC_SOFTMAX_H
 
-#define max_of SMC_V(max_of)
-#define max_of_strand SMC_V(max_of_strand)
-#define max_and_place SMC_V(max_and_place)
-#define is_place_sought SMC_V(is_place_sought)
-#define exp_group SMC_V(exp_group)
-#define add_term SMC_V(add_term)
-#define add_two_terms SMC_V(add_two_terms)
-#define leave_out_peaks SMC_V(leave_out_peaks)
-#define counted SMC_V(counted)
-#define peak_range SMC_V(peak_range)
-#define range_of_peak SMC_V(range_of_peak)
-#define absent_in_block SMC_V(absent_in_block)
-#define strand_terms SMC_V(strand_terms)
-#define sum_of_terms SMC_V(sum_of_terms)
-#define sum_of_strand SMC_V(sum_of_strand)
-#define softmax_sums SMC_V(softmax_sums)
-#define find_maxima SMC_V(find_maxima)
-#define add_sums SMC_V(add_sums)
-#define exps_of_peaks SMC_V(exps_of_peaks)
-#define add_ties SMC_V(add_ties)
-#define finish_sums SMC_V(finish_sums)
-#define sum_in_order SMC_V(sum_in_order)
-#define kept_of_lone SMC_V(kept_of_lone)
-#define lone_sums SMC_V(lone_sums)
-#define lone_quotients SMC_V(lone_quotients)
-#define moved SMC_V(moved)
-#define are_in_vain SMC_V(are_in_vain)
-#define sums_so_far SMC_V(sums_so_far)
-#define raise_maximum SMC_V(raise_maximum)
-#define wanted_sums SMC_V(wanted_sums)
-#define sums_about_maximum SMC_V(sums_about_maximum)
-#define sums_about_rising SMC_V(sums_about_rising)
-#define sums_of_parts SMC_V(sums_of_parts)
-#define whole_sums SMC_V(whole_sums)
-#define sums_of_rows SMC_V(sums_of_rows)
-#define sums_online SMC_V(sums_online)
-#define log_of SMC_V(log_of)
-#define log_of_sum SMC_V(log_of_sum)
-#define max_abreast SMC_V(max_abreast)
-#define are_plain SMC_V(are_plain)
-#define terms_abreast SMC_V(terms_abreast)
-#define sums_abreast SMC_V(sums_abreast)
-#define totals_abreast SMC_V(totals_abreast)
-#define tails_abreast SMC_V(tails_abreast)
-#define scale_abreast SMC_V(scale_abreast)
-#define quotients_abreast SMC_V(quotients_abreast)
-#define divide_abreast SMC_V(divide_abreast)
-#define logs_abreast SMC_V(logs_abreast)
-#define nans_of_rows SMC_V(nans_of_rows)
-#define find_nans SMC_V(find_nans)
-#define shift_of_strand SMC_V(shift_of_strand)
-#define pair_of_strand SMC_V(pair_of_strand)
-#define uniform_results SMC_V(uniform_results)
-#define uniform_tile SMC_V(uniform_tile)
-#define count_of SMC_V(count_of)
-#define softmax_tile SMC_V(softmax_tile)
-#define log_softmax_tile SMC_V(log_softmax_tile)
-#define logsumexp_tile SMC_V(logsumexp_tile)
-#define maxima_of_rows SMC_V(maxima_of_rows)
-#define sums_of_exp SMC_V(sums_of_exp)
-#define scale_values SMC_V(scale_values)
-#define scale_columns SMC_V(scale_columns)
-#define scale_strand SMC_V(scale_strand)
-#define general_quotients SMC_V(general_quotients)
-#define quotient_strand SMC_V(quotient_strand)
-#define logarithms SMC_V(logarithms)
-#define log_strand SMC_V(log_strand)
-#define results_of SMC_V(results_of)
-#define softmax_results SMC_V(softmax_results)
-#define log_softmax_results SMC_V(log_softmax_results)
-#define whole_group SMC_V(whole_group)
-#define max_of_group SMC_V(max_of_group)
-#define sum_of_group SMC_V(sum_of_group)
-#define softmax_of_group SMC_V(softmax_of_group)
-#define forward_how SMC_V(forward_how)
+#include "log1p.h"
+#include "tile.h"
 
-#ifndef SMC_FORWARD_CONSTANTS
-#define SMC_FORWARD_CONSTANTS
 typedef enum { SMC_TOTAL, SMC_TAIL } smc_sum; /* all exponentials; all but that of one maximum */
 enum { SMC_X, SMC_Y };                        /* operands */
-#endif
 
 /* ---- pass 1: the maximum of unit*x, lane by lane ------------------------------------------------- */
 
@@ -211,7 +136,7 @@ SMC_INLINE peak_range range_of_peak(const tile *t, size_t u, vec absent) {
   if (is_across(t) || u >= t->known) return (peak_range){0, (size_t)-1};
   const vec place = v_select(v_eq(t->maxima[u], absent), t->places[u], v_set1(-SMC_GROUP));
   const vec last = reduce_lanes((pair){place, place}, SMC_BY_MAX).hi;
-  return (peak_range){(size_t)(ptrdiff_t)SMC_V(get)((const char *)&last), SMC_GROUP};
+  return (peak_range){(size_t)(ptrdiff_t)real_at(&last), SMC_GROUP};
 }
 
 /* What the terms of a strand are, and what is fetched while they are summed. */
@@ -945,7 +870,7 @@ static void log_softmax_results(tile *t, const void *how) {
 
 /* Four rows go side by side, so that none has the processor wait for its ends, and are merged into a vector
  * while the next four are computed.  Rows W/4 apart, so that each ends in the lane of its number. */
-enum { SMC_V(quarters) = (SMC_V(lanes) + SMC_GROUP - 1) / SMC_GROUP };
+enum { SMC_QUARTERS = (W + SMC_GROUP - 1) / SMC_GROUP };
 
 SMC_INLINE pair whole_group(pair *quarters, const smc_reduction by) {
   SMC_UNROLL for (size_t d = W / 8; d; d /= 2) {
@@ -958,16 +883,16 @@ SMC_INLINE pair whole_group(pair *quarters, const smc_reduction by) {
 /* The last vectors of rows that do not fill them are kept first, to be loaded whole from there. */
 SMC_INLINE vec max_of_group(const tile *t, const extent n, const scaling *scale,
                             const strand kept) {
-  pair quarters[SMC_V(quarters)];
+  pair quarters[SMC_QUARTERS];
   for (size_t u = 0; n.rest && u < W; ++u) {
     const strand last = ahead(strand_of(t, SMC_X, u), n.count);
     v_store(vector_at(kept, u * steps_of(n) + n.count), load_lanes(last, n.rest, scale->vacant));
   }
-  for (size_t q = 0; q < SMC_V(quarters); ++q) {
+  for (size_t q = 0; q < SMC_QUARTERS; ++q) {
     strand x[SMC_GROUP];
     pair m[SMC_GROUP];
     SMC_EACH(j, SMC_GROUP) {
-      const size_t u = q + (size_t)j * SMC_V(quarters);
+      const size_t u = q + (size_t)j * SMC_QUARTERS;
       x[j] = dense(strand_of(t, SMC_X, u));
       m[j].hi = v_load(n.rest ? vector_at(kept, u * steps_of(n) + n.count) : x[j].p);
       m[j].lo = v_set1(0);
@@ -987,13 +912,13 @@ SMC_INLINE pair sum_of_group(const tile *t, const extent n, const shift *sh, con
                              const strand kept) {
   const vec offset = v_set1(4 * SMC_C(LIFTED));
   const ptrdiff_t later = 2 * (ptrdiff_t)W * t->apart[SMC_X];
-  pair quarters[SMC_V(quarters)];
-  for (size_t q = 0; q < SMC_V(quarters); ++q) {
+  pair quarters[SMC_QUARTERS];
+  for (size_t q = 0; q < SMC_QUARTERS; ++q) {
     strand x[SMC_GROUP], y[SMC_GROUP], to[SMC_GROUP];
     shift s[SMC_GROUP];
     pair sum[SMC_GROUP];
     SMC_EACH(j, SMC_GROUP) {
-      const size_t u = q + (size_t)j * SMC_V(quarters);
+      const size_t u = q + (size_t)j * SMC_QUARTERS;
       x[j] = dense(strand_of(t, SMC_X, u)), y[j] = dense(strand_of(t, SMC_Y, u));
       to[j] = ahead(kept, u * steps_of(n));
       s[j] = shift_of_strand(t, u, sh);
@@ -1134,3 +1059,5 @@ static void logsumexp_tile(tile *t, const void *extra) {
     store_results(t, g, v_select(finite, both.lo, s[g].nan), rest->data, rest->row);
   }
 }
+
+#endif

@@ -1,41 +1,22 @@
-/* How elements of a stored type get into strands (tile.h), and back.  Included once for each type
- * stored (SMC_D).
+/* How elements of a stored type get into strands (tile.h), and back.
  */
+#ifndef SMC_STORAGE_H
+#define SMC_STORAGE_H
 
-#define SMC_STORAGE SMC_K(storage_of)
-#define element_at SMC_K(element_at)
-#define get_elements SMC_K(get_elements)
-#define put_elements SMC_K(put_elements)
-#define load_elements SMC_K(load_elements)
-#define store_elements SMC_K(store_elements)
-#define fill_along SMC_K(fill_along)
-#define spill_along SMC_K(spill_along)
-#define fill_columns SMC_K(fill_columns)
-#define spill_columns SMC_K(spill_columns)
-#define load_narrow SMC_K(load_narrow)
-#define store_narrow SMC_K(store_narrow)
-#define are_narrow SMC_K(are_narrow)
-#define load_rows SMC_K(load_rows)
-#define store_rows SMC_K(store_rows)
-#define are_whole SMC_K(are_whole)
-#define fill_across SMC_K(fill_across)
-#define spill_across SMC_K(spill_across)
+#include "transpose.h"
 
-#ifndef SMC_STORAGE_CONSTANTS
-#define SMC_STORAGE_CONSTANTS
 enum { SMC_NARROW_MAX = 3 }; /* classes of rows too short to be loaded four at a time */
-#endif
 
 SMC_INLINE char *element_at(const smc_view v, size_t row, size_t c) {
   return (char *)v.data + (ptrdiff_t)row * v.row + (ptrdiff_t)c * v.col;
 }
 
 static void get_elements(const char *p, ptrdiff_t step, size_t n, real *to) {
-  for (size_t i = 0; i < n; ++i, p += step) to[i] = SMC_K(get)(p);
+  for (size_t i = 0; i < n; ++i, p += step) to[i] = e_get(p);
 }
 
 static void put_elements(char *p, ptrdiff_t step, size_t n, const real *from) {
-  for (size_t i = 0; i < n; ++i, p += step) SMC_K(put)(p, from[i]);
+  for (size_t i = 0; i < n; ++i, p += step) e_put(p, from[i]);
 }
 
 /* n elements of a row, side by side or not. */
@@ -45,8 +26,8 @@ SMC_INLINE void load_elements(const char *p, ptrdiff_t step, size_t n, real *to)
     get_elements(p, step, n, to);
     return;
   }
-  for (; i + W <= n; i += W) v_store(to + i, SMC_K(load)(p + i * sizeof(elem)));
-  if (i < n) v_store_n(to + i, SMC_K(load_n)(p + i * sizeof(elem), n - i, v_set1(0)), n - i);
+  for (; i + W <= n; i += W) v_store(to + i, e_load(p + i * sizeof(elem)));
+  if (i < n) v_store_n(to + i, e_load_n(p + i * sizeof(elem), n - i, v_set1(0)), n - i);
 }
 
 SMC_INLINE void store_elements(char *p, ptrdiff_t step, size_t n, const real *from) {
@@ -55,8 +36,8 @@ SMC_INLINE void store_elements(char *p, ptrdiff_t step, size_t n, const real *fr
     put_elements(p, step, n, from);
     return;
   }
-  for (; i + W <= n; i += W) SMC_K(store)(p + i * sizeof(elem), v_load(from + i));
-  if (i < n) SMC_K(store_n)(p + i * sizeof(elem), v_load_n(from + i, n - i, v_set1(0)), n - i);
+  for (; i + W <= n; i += W) e_store(p + i * sizeof(elem), v_load(from + i));
+  if (i < n) e_store_n(p + i * sizeof(elem), v_load_n(from + i, n - i, v_set1(0)), n - i);
 }
 
 /* ---- along ------------------------------------------------------------------------------------------ */
@@ -83,8 +64,7 @@ static void fill_columns(smc_view from, size_t row, size_t rows, size_t begin, s
   for (size_t c = 0; c < classes; ++c, to += W) {
     const char *p = element_at(from, row, begin + c);
     for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem)) {
-      v_store(to + r / W * apart,
-              rows - r < W ? SMC_K(load_n)(p, rows - r, v_set1(0)) : SMC_K(load)(p));
+      v_store(to + r / W * apart, rows - r < W ? e_load_n(p, rows - r, v_set1(0)) : e_load(p));
     }
   }
 }
@@ -98,9 +78,9 @@ static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, si
       vec a = v_load(from + r / W * apart);
       finish(&a, 1, &left);
       if (rows - r < W) {
-        SMC_K(store_n)(p, a, rows - r);
+        e_store_n(p, a, rows - r);
       } else {
-        SMC_K(store)(p, a);
+        e_store(p, a);
       }
     }
   }
@@ -113,7 +93,7 @@ static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, si
  * i / classes.  The maxima. */
 SMC_INLINE vec load_narrow(const char *p, const int classes, real *to) {
   vec v[SMC_NARROW_MAX], m = v_set1((real)-INFINITY);
-  SMC_EACH(j, classes) v[j] = SMC_K(load)(p + (size_t)j * W * sizeof(elem));
+  SMC_EACH(j, classes) v[j] = e_load(p + (size_t)j * W * sizeof(elem));
   SMC_EACH(c, classes) {
     const vec element = v_fma(lane_numbers(), v_set1((real)classes), v_set1((real)c));
     const vec lane = v_add(element, v_set1(SMC_C(ROUNDER)));
@@ -142,7 +122,7 @@ SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const
     for (int c = 1; c < classes; ++c) {
       a = v_select(v_lt(class, v_set1((real)c)), a, v_permute(v[c], lane));
     }
-    SMC_K(store)(p + (size_t)j * W * sizeof(elem), a);
+    e_store(p + (size_t)j * W * sizeof(elem), a);
   }
 }
 #endif
@@ -153,7 +133,7 @@ SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const
 static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
                       real *to) {
   if (rows == 1) {
-    for (size_t c = 0; c < classes; ++c, p += col) v_store(to + c * W, v_set1(SMC_K(get)(p)));
+    for (size_t c = 0; c < classes; ++c, p += col) v_store(to + c * W, v_set1(e_get(p)));
     return;
   }
   if (col != sizeof(elem) || classes < 4) {
@@ -171,8 +151,8 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
       for (size_t i = 0; i < k; i += W) {
         size_t left = r < rows ? k - i : 0;
         vec a = left == 0  ? v_set1(0) /* where nothing may be, a load of no lanes is slow */
-                : left < W ? SMC_K(load_n)(from + i * sizeof(elem), left, v_set1(0))
-                           : SMC_K(load)(from + i * sizeof(elem));
+                : left < W ? e_load_n(from + i * sizeof(elem), left, v_set1(0))
+                           : e_load(from + i * sizeof(elem));
         v_store(&s.rows[r][i], a);
       }
     }
@@ -185,7 +165,7 @@ static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_
   const int dense_rows = rows > 1 && col == sizeof(elem) && classes >= 4;
   if (!dense_rows) finish_strand(from, classes, by);
   if (rows == 1) {
-    for (size_t c = 0; c < classes; ++c, p += col) SMC_K(put)(p, from[c * W]);
+    for (size_t c = 0; c < classes; ++c, p += col) e_put(p, from[c * W]);
     return;
   }
   if (col != sizeof(elem) || classes < 4) {
@@ -268,5 +248,4 @@ static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, siz
   }
 }
 
-static const storage SMC_STORAGE = {sizeof(elem), fill_along,   fill_across, spill_along,
-                                    spill_across, get_elements, put_elements};
+#endif

@@ -20,125 +20,12 @@
  *
  * Whether lanes run along a row or across rows, and where blocks and parts end, depends on the length and the
  * strides of a row alone, never on its place in the batch; so the bits of its result do not.
- * Included once for each type computed in (SMC_T).
  */
+#ifndef SMC_TILE_H
+#define SMC_TILE_H
 
-#define storage SMC_V(storage)
-#define batch SMC_V(batch)
-#define tile SMC_V(tile)
-#define tile_function SMC_V(tile_function)
-#define strand SMC_V(strand)
-#define product_strands SMC_V(product_strands)
-#define extent SMC_V(extent)
-#define is_across SMC_V(is_across)
-#define is_columns SMC_V(is_columns)
-#define is_packed SMC_V(is_packed)
-#define strand_of SMC_V(strand_of)
-#define vector_at SMC_V(vector_at)
-#define is_dense SMC_V(is_dense)
-#define dense SMC_V(dense)
-#define lanes_to_line SMC_V(lanes_to_line)
-#define without SMC_V(without)
-#define whole SMC_V(whole)
-#define ahead SMC_V(ahead)
-#define is_past SMC_V(is_past)
-#define can_collect SMC_V(can_collect)
-#define is_collected SMC_V(is_collected)
-#define goes_past SMC_V(goes_past)
-#define beside SMC_V(beside)
-#define load_abreast SMC_V(load_abreast)
-#define store_abreast SMC_V(store_abreast)
-#define strands_abreast SMC_V(strands_abreast)
-#define load_group SMC_V(load_group)
-#define store_group SMC_V(store_group)
-#define store_past SMC_V(store_past)
-#define end_past SMC_V(end_past)
-#define end_results SMC_V(end_results)
-#define load_lanes SMC_V(load_lanes)
-#define store_lanes SMC_V(store_lanes)
-#define lanes_at SMC_V(lanes_at)
-#define extent_of SMC_V(extent_of)
-#define steps_of SMC_V(steps_of)
-#define block_classes SMC_V(block_classes)
-#define groups_of SMC_V(groups_of)
-#define group_of SMC_V(group_of)
-#define group_rows SMC_V(group_rows)
-#define group_row SMC_V(group_row)
-#define lane_numbers SMC_V(lane_numbers)
-#define first_lane SMC_V(first_lane)
-#define is_short SMC_V(is_short)
-#define of_strand SMC_V(of_strand)
-#define enter_block SMC_V(enter_block)
-#define leave_block SMC_V(leave_block)
-#define are_few_vectors SMC_V(are_few_vectors)
-#define is_lone SMC_V(is_lone)
-#define is_group SMC_V(is_group)
-#define is_single_block SMC_V(is_single_block)
-#define is_last_block SMC_V(is_last_block)
-#define joined SMC_V(joined)
-#define merged SMC_V(merged)
-#define reduce_lanes SMC_V(reduce_lanes)
-#define upper_lanes SMC_V(upper_lanes)
-#define reduce_group SMC_V(reduce_group)
-#define merged_quarters SMC_V(merged_quarters)
-#define reduced_quarters SMC_V(reduced_quarters)
-#define add_up_group SMC_V(add_up_group)
-#define max_of_rows SMC_V(max_of_rows)
-#define next_lanes SMC_V(next_lanes)
-#define are_paired SMC_V(are_paired)
-#define strand_sums SMC_V(strand_sums)
-#define product_sums SMC_V(product_sums)
-#define reduce_strands SMC_V(reduce_strands)
-#define sum_of_lanes SMC_V(sum_of_lanes)
-#define max_by_row SMC_V(max_by_row)
-#define count_by_row SMC_V(count_by_row)
-#define sum_by_row SMC_V(sum_by_row)
-#define by_lane SMC_V(by_lane)
-#define load_values SMC_V(load_values)
-#define store_values SMC_V(store_values)
-#define load_by_row SMC_V(load_by_row)
-#define store_by_row SMC_V(store_by_row)
-#define store_results SMC_V(store_results)
-#define lines_ahead SMC_V(lines_ahead)
-#define find_lines SMC_V(find_lines)
-#define lines_of SMC_V(lines_of)
-#define fetch_lines SMC_V(fetch_lines)
-#define fetch_abreast SMC_V(fetch_abreast)
-#define fetch_later_class SMC_V(fetch_later_class)
-#define fetch_later_results SMC_V(fetch_later_results)
-#define fetch_all_lines SMC_V(fetch_all_lines)
-#define fetch_strand SMC_V(fetch_strand)
-#define prefetch_tile SMC_V(prefetch_tile)
-#define column_block SMC_V(column_block)
-#define are_scattered SMC_V(are_scattered)
-#define far_strands SMC_V(far_strands)
-#define column_strands SMC_V(column_strands)
-#define are_copied SMC_V(are_copied)
-#define waits_for_lines SMC_V(waits_for_lines)
-#define plan_tiles SMC_V(plan_tiles)
-#define rows_to_line SMC_V(rows_to_line)
-#define are_apart SMC_V(are_apart)
-#define are_past_caches SMC_V(are_past_caches)
-#define collected SMC_V(collected)
-#define are_collected SMC_V(are_collected)
-#define collect SMC_V(collect)
-#define place_of SMC_V(place_of)
-#define store_collected SMC_V(store_collected)
-#define plan_parts SMC_V(plan_parts)
-#define part_pass SMC_V(part_pass)
-#define parts_of_row SMC_V(parts_of_row)
-#define do_parts SMC_V(do_parts)
-#define spread_parts SMC_V(spread_parts)
-#define for_parts SMC_V(for_parts)
-#define block_pass SMC_V(block_pass)
-#define results_of_blocks SMC_V(results_of_blocks)
-#define results_of_part SMC_V(results_of_part)
-#define for_results SMC_V(for_results)
-#define collects SMC_V(collects)
-#define for_tiles SMC_V(for_tiles)
+#include "storage.h"
 
-#ifndef SMC_TILE_CONSTANTS
-#define SMC_TILE_CONSTANTS
 enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
 typedef enum { SMC_BY_MAX, SMC_BY_ADD, SMC_BY_PAIR_ADD } smc_reduction;
 
@@ -149,30 +36,11 @@ SMC_INLINE int smc_is_pages_apart(ptrdiff_t bytes) {
   const size_t beyond = (size_t)bytes % (SMC_PAGE / 2);
   return beyond < SMC_LINE || beyond > SMC_PAGE / 2 - SMC_LINE;
 }
-#endif
-
-/* How elements of a stored type get into a strand, and back (storage.h).  Rows `row` to `row + rows`,
- * classes `begin` to `begin + classes`; strands lie `apart` numbers from each other. */
-typedef struct {
-  size_t size; /* of an element, in bytes */
-  void (*fill_along)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes, real *to,
-                     size_t apart);
-  size_t (*fill_across)(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
-                        real *to, size_t apart, vec *maxima);
-  void (*spill_along)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                      const real *from, size_t apart);
-  void (*spill_across)(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                       real *from, size_t apart, const last_touch by);
-  /* n elements, `step` bytes apart */
-  void (*get)(const char *p, ptrdiff_t step, size_t n, real *to);
-  void (*put)(char *p, ptrdiff_t step, size_t n, const real *from);
-} storage;
 
 /* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
  * data takes no part.  An output may be the very memory of an input; if staged, it shares the buffer of
  * operand 0. */
 typedef struct {
-  const storage *as;
   smc_view operands[SMC_MAX_OPERANDS];
   int count, inputs;
   int light;   /* passes take no longer than fetching what they work on */
@@ -246,15 +114,18 @@ typedef void tile_function(tile *t, const void *how);
 /* (Never, where a vector has one lane: said in a way that the compiler sees.) */
 SMC_INLINE int is_across(const tile *t) { return W > 1 && t->across; }
 
+/* Strands in buffers: always, where elements are converted. */
+SMC_INLINE int is_staged(const tile *t) { return sizeof(elem) != sizeof(real) || t->staged; }
+
 /* Strands of rows that lie side by side in memory.  (Where a vector has one lane, each is a row along, whose step is
  * the distance between classes.) */
-SMC_INLINE int is_columns(const tile *t) { return t->across && !t->staged; }
+SMC_INLINE int is_columns(const tile *t) { return t->across && !is_staged(t); }
 
 /* Strands in a buffer. */
-SMC_INLINE int is_packed(const tile *t) { return is_across(t) && t->staged; }
+SMC_INLINE int is_packed(const tile *t) { return is_across(t) && is_staged(t); }
 
 /* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
-enum { SMC_V(stage) = SMC_STAGE_BYTES / sizeof(real) + 4 * SMC_V(lanes) };
+enum { SMC_STAGE = SMC_STAGE_BYTES / sizeof(real) + 4 * W };
 
 SMC_INLINE strand strand_of(const tile *t, int operand, size_t u) {
   const strand *s = &t->first[operand];
@@ -385,18 +256,12 @@ SMC_INLINE size_t group_rows(const tile *t, size_t g) {
 /* The first of them. */
 SMC_INLINE size_t group_row(const tile *t, size_t g) { return t->row + g * t->group; }
 
-/* 0, 1, 2, ... */
-SMC_INLINE vec lane_numbers(void) {
-  static const real numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return v_load(numbers);
-}
-
-SMC_INLINE vec first_lane(const vec a) { return v_set1(SMC_V(get)((const char *)&a)); }
+SMC_INLINE vec first_lane(const vec a) { return v_set1(real_at(&a)); }
 
 /* What a pass over strand u needs of a value by row, that of its group. */
 SMC_INLINE vec of_strand(const tile *t, size_t u, const vec *value) {
   if (is_across(t) || t->group == 1) return *value;
-  return v_set1(SMC_V(get)((const char *)value + u % W * sizeof(real)));
+  return v_set1(real_at((const char *)value + u % W * sizeof(real)));
 }
 
 /* Where part of a vector is loaded as fast as all of it, light passes do not pack rows; these are so short that they
@@ -430,7 +295,7 @@ SMC_INLINE size_t block_classes(const tile *t) {
 SMC_INLINE extent extent_of(const tile *t, size_t u) {
   const size_t classes = block_classes(t);
   if (!is_across(t)) return (extent){classes / W, W, classes % W};
-  return (extent){classes, t->staged ? W : (uint32_t)group_rows(t, u), 0};
+  return (extent){classes, is_staged(t) ? W : (uint32_t)group_rows(t, u), 0};
 }
 
 /* The first strands of a tile of columns, SMC_GROUP at a time, which are whole: they go through the passes of
@@ -450,7 +315,7 @@ static void enter_block(tile *t, size_t begin) {
   for (int i = b->count - 1; i >= 0; --i) {
     const smc_view *o = &b->operands[i];
     if (!o->data) continue;
-    if (!t->staged) {
+    if (!is_staged(t)) {
       char *p = (char *)o->data + (ptrdiff_t)t->row * o->row + (ptrdiff_t)begin * o->col;
       t->first[i] = (strand){(real *)p, t->across ? o->col : (ptrdiff_t)sizeof(vec)};
       t->apart[i] = is_across(t) ? (ptrdiff_t)sizeof(vec) : o->row;
@@ -461,10 +326,9 @@ static void enter_block(tile *t, size_t begin) {
     t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
     if (i >= b->inputs) continue;
     if (is_across(t)) {
-      t->known =
-          b->as->fill_across(*o, t->row, t->rows, begin, classes, t->buffer[i], apart, t->maxima);
+      t->known = fill_across(*o, t->row, t->rows, begin, classes, t->buffer[i], apart, t->maxima);
     } else {
-      b->as->fill_along(*o, t->row, t->rows, begin, classes, t->buffer[i], apart);
+      fill_along(*o, t->row, t->rows, begin, classes, t->buffer[i], apart);
     }
   }
 }
@@ -472,14 +336,14 @@ static void enter_block(tile *t, size_t begin) {
 /* Its outputs are in memory. */
 static void leave_block(tile *t) {
   const batch *b = t->of;
-  for (int i = b->inputs; t->staged && i < b->count; ++i) {
+  for (int i = b->inputs; is_staged(t) && i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
     const size_t apart = (size_t)t->apart[i] / sizeof(real), classes = block_classes(t);
     if (!o->data) continue;
     if (is_across(t)) {
-      b->as->spill_across(*o, t->row, t->rows, t->begin, classes, t->buffer[i], apart, t->results);
+      spill_across(*o, t->row, t->rows, t->begin, classes, t->buffer[i], apart, t->results);
     } else {
-      b->as->spill_along(*o, t->row, t->rows, t->begin, classes, t->buffer[i], apart);
+      spill_along(*o, t->row, t->rows, t->begin, classes, t->buffer[i], apart);
     }
   }
 }
@@ -621,39 +485,39 @@ SMC_INLINE vec by_lane(const tile *t, const real *lane) {
 }
 
 /* n <= W values of one for each row, from row i on; beyond them, zeros. */
-SMC_INLINE vec load_values(const storage *as, const smc_view *from, size_t i, size_t n) {
+SMC_INLINE vec load_values(const smc_view *from, size_t i, size_t n) {
   const char *p = (const char *)from->data + (ptrdiff_t)i * from->row;
-  if (n == W && as->size == sizeof(real) && from->row == sizeof(real)) return v_load(p);
-  real lane[SMC_V(lanes)];
+  if (n == W && sizeof(elem) == sizeof(real) && from->row == sizeof(real)) return v_load(p);
+  real lane[W];
   v_store(lane, v_set1(0));
-  as->get(p, from->row, n, lane);
+  get_elements(p, from->row, n, lane);
   return v_load(lane);
 }
 
-SMC_INLINE void store_values(const storage *as, vec a, const smc_view *to, size_t i, size_t n) {
+SMC_INLINE void store_values(vec a, const smc_view *to, size_t i, size_t n) {
   char *p = (char *)to->data + (ptrdiff_t)i * to->row;
-  if (n == W && as->size == sizeof(real) && to->row == sizeof(real)) {
+  if (n == W && sizeof(elem) == sizeof(real) && to->row == sizeof(real)) {
     v_store(p, a);
     return;
   }
-  real lane[SMC_V(lanes)];
+  real lane[W];
   v_store(lane, a);
-  as->put(p, to->row, n, lane);
+  put_elements(p, to->row, n, lane);
 }
 
 /* Those of group g. */
 SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
-  const vec a = load_values(t->of->as, from, group_row(t, g), group_rows(t, g));
+  const vec a = load_values(from, group_row(t, g), group_rows(t, g));
   return by_lane(t, (const real *)&a);
 }
 
 SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to) {
-  store_values(t->of->as, a, to, group_row(t, g), group_rows(t, g));
+  store_values(a, to, group_row(t, g), group_rows(t, g));
 }
 
 /* Those of group g, of the type computed in. */
 SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
-  real lane[SMC_V(lanes)];
+  real lane[W];
   const size_t first = group_row(t, g), rows = group_rows(t, g);
   if (rows == W && step == sizeof(real)) {
     v_store((real *)to + first, value);
@@ -680,7 +544,7 @@ static SMC_OUTLINE void find_lines(const tile *t, size_t u, lines_ahead *a) {
   const size_t row = t->row + u * (is_across(t) ? W : 1);
   const int count = t->online || is_collected(t) || is_past(t) ? b->inputs : b->count;
   if (is_columns(t) && u * sizeof(vec) % SMC_LINE != 0) return;
-  a->step = is_columns(t) ? (size_t)col : W * b->as->size;
+  a->step = is_columns(t) ? (size_t)col : W * sizeof(elem);
   a->apart = is_columns(t) ? (size_t)col : SMC_LINE;
   for (int i = 0; i < count; ++i) {
     const smc_view *o = &b->operands[i];
@@ -752,7 +616,7 @@ SMC_INLINE void fetch_strand(const tile *t, size_t u, size_t vectors) {
  * lies forward and side by side, as nothing else is known to be there.) */
 static void prefetch_tile(const tile *t) {
   const batch *b = t->of;
-  const ptrdiff_t size = (ptrdiff_t)b->as->size;
+  const ptrdiff_t size = (ptrdiff_t)sizeof(elem);
   for (int i = 0; i < b->count; ++i) {
     const smc_view *o = &b->operands[i];
     const int columns = o->row == size;
@@ -815,12 +679,12 @@ static size_t column_strands(tile *t, size_t operands) {
 /* Whether the rows of a packed strand are read a quarter of a line at a time from so many lines that it
  * looks like no stream. */
 SMC_INLINE int are_scattered(const batch *b) {
-  return b->k * b->as->size * sizeof(vec) > SMC_LINE * SMC_LINE;
+  return b->k * sizeof(elem) * sizeof(vec) > SMC_LINE * SMC_LINE;
 }
 
 /* Of a tile of packed rows that do not stay in the second-level cache. */
 SMC_INLINE size_t far_strands(const tile *t, size_t strands) {
-  const size_t strand_bytes = t->block * W * t->of->as->size;
+  const size_t strand_bytes = t->block * W * sizeof(elem);
   const size_t most = t->streams    ? SMC_FAR_BYTES / strand_bytes
                       : t->prefetch ? SMC_TOUCHED_BYTES / strand_bytes
                                     : SMC_FAR_STRANDS;
@@ -838,14 +702,14 @@ SMC_INLINE int are_copied(const batch *b) {
 /* Whether passes that compute little, as results are stored once or there are none, would wait for a cache beyond the
  * second: of long rows, where the stream is worth looking up. */
 SMC_INLINE int waits_for_lines(const batch *b, size_t operands) {
-  const size_t row = operands * b->k * b->as->size;
+  const size_t row = operands * b->k * sizeof(elem);
   return b->once && row >= SMC_LONG_BYTES && b->n * row > 2 * SMC_KEEP_BYTES;
 }
 
 /* How the rows are cut into tiles and blocks; the strands of a whole tile. */
 static size_t plan_tiles(tile *t, const batch *b) {
-  const ptrdiff_t size = (ptrdiff_t)b->as->size;
-  const size_t room = SMC_STAGE_BYTES / sizeof(real), bytes = b->n * b->k * b->as->size;
+  const ptrdiff_t size = (ptrdiff_t)sizeof(elem);
+  const size_t room = SMC_STAGE_BYTES / sizeof(real), bytes = b->n * b->k * sizeof(elem);
   size_t operands = 0, packed = b->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
   if (b->along) packed = 0;
   int side_by_side = 1, whole_rows = 1;
@@ -887,7 +751,7 @@ static size_t plan_tiles(tile *t, const batch *b) {
                  b->operands[0].row == (ptrdiff_t)b->k * size;
     t->prefetch = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b) && !t->streams;
     if (!columns && bytes > SMC_KEEP_BYTES) strands = far_strands(t, strands);
-  } else if (t->staged) {
+  } else if (is_staged(t)) {
     if (b->k > room) t->block = room;
     strands = room / t->block;
   } else {
@@ -917,7 +781,7 @@ static int are_apart(const batch *b) {
 static int are_past_caches(const tile *t, const batch *b) {
   const size_t row = b->k * sizeof(real);
   const int filled = is_across(t) ? sizeof(vec) == SMC_LINE : row >= SMC_MANY * sizeof(vec);
-  return SMC_STREAMS && (b->once || t->online) && !t->staged && filled &&
+  return SMC_STREAMS && (b->once || t->online) && !is_staged(t) && filled &&
          b->n * row > SMC_STREAM_BYTES && are_apart(b);
 }
 
@@ -978,7 +842,7 @@ static void plan_parts(tile *t, size_t k) {
 static size_t rows_to_line(const tile *t) {
   const batch *b = t->of;
   size_t beyond = 0;
-  if (t->staged || !is_across(t)) return 0;
+  if (is_staged(t) || !is_across(t)) return 0;
   for (int i = 0; i < b->count; ++i) {
     if (!b->operands[i].data) continue;
     if (b->operands[i].col % SMC_LINE != 0) return 0;
@@ -999,7 +863,7 @@ typedef struct {
 static void do_parts(void *work, size_t begin, size_t end) {
   const parts_of_row *all = work;
   const batch *b = all->row->of;
-  SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
+  SMC_ALIGN(64) real buffers[2][SMC_STAGE];
   vec maximum, place;
   for (size_t p = begin; p < end; ++p) {
     tile t = *all->row;
@@ -1063,15 +927,15 @@ static void for_results(tile *t, block_pass *pass, const void *how) {
 /* Whether a tile's results are collected: those that passes read again, for others are stored past the caches as they
  * come, where rows are long; and not of a few lines, which are none the faster for it. */
 SMC_INLINE int collects(const tile *t, const batch *b, size_t rows) {
-  const size_t size = b->as->size;
-  return b->fetches && !b->once && !t->online && !t->staged && !is_across(t) &&
+  const size_t size = sizeof(elem);
+  return b->fetches && !b->once && !t->online && !is_staged(t) && !is_across(t) &&
          b->k * size > SMC_FEW_LINES_BYTES + SMC_LINE && are_apart(b) &&
          are_collected(b->operands[b->count - 1], size, b->n, b->k, rows);
 }
 
 /* The operation, tile by tile. */
 static void for_tiles(tile_function *operation, const batch *b, const void *how) {
-  SMC_ALIGN(64) real buffers[2][SMC_V(stage)];
+  SMC_ALIGN(64) real buffers[2][SMC_STAGE];
   vec maxima[SMC_MAX_STRANDS], places[SMC_MAX_STRANDS];
   tile t = {.of = b, .maxima = maxima, .places = places};
   const size_t strands = plan_tiles(&t, b), rows = strands * (is_across(&t) ? W : 1);
@@ -1100,3 +964,5 @@ static void for_tiles(tile_function *operation, const batch *b, const void *how)
   }
   end_results(&t);
 }
+
+#endif

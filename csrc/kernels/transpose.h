@@ -1,26 +1,21 @@
 /* Rows that are packed, W of them: to a lane each in a buffer, and from there.  No conversion takes place
  * (storage.h).  On the way in their maxima are found, on the way out results get their last touch, as they are
  * in registers then: that saves a pass over the buffer each.
- * Included once for each type computed in (SMC_T).
  */
+#ifndef SMC_TRANSPOSE_H
+#define SMC_TRANSPOSE_H
 
-#define last_touch SMC_V(last_touch)
-#define touch_of_strand SMC_V(touch_of_strand)
-#define finish SMC_V(finish)
-#define finish_strand SMC_V(finish_strand)
-#define max_of_four SMC_V(max_of_four)
-#define load_whole SMC_V(load_whole)
-#define store_whole SMC_V(store_whole)
-#define square SMC_V(square)
-#define square_classes SMC_V(square_classes)
-#define load_square SMC_V(load_square)
-#define store_square SMC_V(store_square)
+#include "exact.h"
+#include "tuning.h"
 
-#ifndef SMC_TRANSPOSE_CONSTANTS
-#define SMC_TRANSPOSE_CONSTANTS
 enum { SMC_SQUARE_MAX = 64 }; /* columns that are transposed by way of a buffer together */
 typedef enum { SMC_NOTHING_LEFT, SMC_TIMES, SMC_LESS } smc_ending;
-#endif
+
+/* 0, 1, 2, ... */
+SMC_INLINE vec lane_numbers(void) {
+  static const real numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return v_load(numbers);
+}
 
 /* What is left to do when results leave the buffer, where they are loaded once more anyway. */
 typedef struct {
@@ -98,7 +93,7 @@ SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *
 
 /* Rows that were, or will be, converted, or are fewer: room for W of them. */
 typedef struct {
-  real rows[SMC_V(lanes)][SMC_SQUARE_MAX];
+  real rows[W][SMC_SQUARE_MAX];
 } square;
 
 /* Classes of the next square, of so many that are left: four at least, of which there are as many. */
@@ -115,3 +110,5 @@ static SMC_OUTLINE void store_square(square *s, size_t classes, const real *from
                                      const last_touch *by) {
   store_whole((char *)s->rows, sizeof s->rows[0], classes, from, by);
 }
+
+#endif

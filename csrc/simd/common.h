@@ -235,4 +235,13 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_load_oct SMC_V(load_oct) /* the same of c[0..7]; only where OCTS is set */
 #define v_store_oct SMC_V(store_oct)
 
+/* Stored elements, converted to and from the type computed in. */
+#define e_get SMC_K(get) /* one */
+#define e_put SMC_K(put)
+#define e_load SMC_K(load) /* a vector */
+#define e_store SMC_K(store)
+#define e_load_n SMC_K(load_n)
+#define e_store_n SMC_K(store_n)
+#define real_at SMC_V(get) /* a number of the type computed in, at any address */
+
 #endif

@@ -455,13 +455,13 @@ int main(void) {
           now.f = &formats[d];
           now.k = lengths[l];
           now.n = now.k <= 32 ? 1 + (size_t)rand() % 70 : 1 + (size_t)rand() % 6;
-          check_shape(&now.target->kernels[now.f->dtype]);
+          check_shape(now.target->kernels[now.f->dtype]);
         }
       }
     }
     for (size_t d = 0; d < sizeof formats / sizeof *formats; ++d) {
       now.f = &formats[d], now.layout = DENSE, now.n = 1, now.k = IN_PARTS;
-      check_row_alone(&now.target->kernels[now.f->dtype]);
+      check_row_alone(now.target->kernels[now.f->dtype]);
     }
     printf("%s: %s\n", now.target->name, failures > before ? "FAILED" : "OK");
   }

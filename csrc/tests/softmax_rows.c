@@ -17,7 +17,7 @@ int main(int argc, char **argv) {
       puts(target->name);
     } else if (strcmp(target->name, argv[1]) == 0) {
       for (int row = atoi(argv[2]); row > 0; --row) {
-        target->kernels[SMC_F32].softmax(in, out, 1, CLASSES, 1, NULL);
+        target->kernels[SMC_F32]->softmax(in, out, 1, CLASSES, 1, NULL);
       }
       return 0;
     }

@@ -91,7 +91,7 @@ cdef extern from "smcore_kernels.h" nogil:
 
     ctypedef struct smc_target:
         const char *name
-        smc_kernels kernels[4]
+        const smc_kernels *kernels[4]
 
     const smc_target *smc_available(size_t index)
     const char *smc_compiler()
@@ -519,13 +519,13 @@ cdef smc_kernels no_kernels  # NULL, all of them
 cdef inline const smc_kernels *kernels_of(int number) noexcept:
     """The table for a type of elements, or no_kernels."""
     if number == cnp.NPY_FLOAT32:
-        return &active.kernels[<int>SMC_F32]
+        return active.kernels[<int>SMC_F32]
     if number == cnp.NPY_FLOAT64:
-        return &active.kernels[<int>SMC_F64]
+        return active.kernels[<int>SMC_F64]
     if number == cnp.NPY_FLOAT16:
-        return &active.kernels[<int>SMC_F16]
+        return active.kernels[<int>SMC_F16]
     if number == bfloat16:
-        return &active.kernels[<int>SMC_BF16]
+        return active.kernels[<int>SMC_BF16]
     return &no_kernels
 
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import smcore
 
-from .bench.card import CARDS, ITEMSIZE
-from .bench.ops import OPS
-from .bench.peers import PEERS
 from .errors import CliError
 
 PROGRAM = "python -m smcore"
 Number = TypeVar("Number", int, float)
-EXTRA_PACKAGES = {
-    "demo": {"matplotlib": "matplotlib", "rich": "rich", "sklearn": "scikit-learn"},
-    "bench": {"matplotlib": "matplotlib", "rich": "rich", "threadpoolctl": "threadpoolctl"},
-}
+DEMO_PACKAGES = {"matplotlib": "matplotlib", "rich": "rich", "sklearn": "scikit-learn"}
 MAX_SEED = 2**32 - 1
-MAX_THREADS = 1024
 
 TRAIN_DESCRIPTION = """\
 Fit a softmax classifier (softmax layer, cross-entropy, mini-batch SGD with momentum) and write a
@@ -64,39 +56,6 @@ examples:
   python -m smcore explain --W "1,2,0;0,1,1" --x=-1,0.5
   python -m smcore explain --W smcore-train/weights.npz --x row.csv"""
 
-BENCH_DESCRIPTION = """\
-Time smcore beside every peer that is installed, on the same work: in one process, on as many
-threads, in turns, each warmed and each allocating its result (or none of them), after its result
-was compared with smcore's. Needs the extra [bench], which brings SciPy and scikit-learn. Numba,
-PyTorch, JAX and ONNX Runtime (with onnx) take part if they are installed, and are not required."""
-
-BENCH_EPILOG = """\
-cards:
-  quick  some small cells of every kind: well below a minute
-  perf   the shapes that the project's goals are about, up to 2^24 elements
-  full   those, and every row length at every level of memory, axes, layouts and dtypes: long
-
-The command runs itself in a new process that allows every library as many threads, in which freed
-memory stays for the next call whatever its size (glibc maps nothing and trims nothing), and in
-which OPENBLAS_CORETYPE and its like are not set. Times are minima over the rounds; the spread says
-how far the medians are above them.
-
-JAX has no number of threads to set: its pool has that size. Who keeps more threads busy than
-allowed is named in a warning.
-
-With --target, PyTorch, JAX, Numba, NumPy and BLAS are kept to that instruction set as well, and the
-report says what each ran. ONNX Runtime cannot be told. SMCORE_TARGET in the environment is for
-smcore alone.
-
-files written to --out, all at the end, and none after an error:
-  bench.json  every time, ratio and limit, versions, who was left out and why
-  bench.md    the same as tables
-  bench.png   the ratio of every cell and peer, the time per element over the number of classes
-
-examples:
-  python -m smcore bench
-  python -m smcore bench --card full --ops softmax,logsumexp --dtype float32 --seconds 0.5"""
-
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line, without the usage."""
@@ -124,9 +83,6 @@ def build_parser() -> Parser:
     explain = _add_command(commands, "explain", _explain, "print the worked example of the layer")
     explain.description, explain.epilog = EXPLAIN_DESCRIPTION, EXPLAIN_EPILOG
     _add_explain_arguments(explain)
-    bench = _add_command(commands, "bench", _bench, "time smcore beside its peers")
-    bench.description, bench.epilog = BENCH_DESCRIPTION, BENCH_EPILOG
-    _add_bench_arguments(bench)
     info = _add_command(
         commands, "info", _info, "print version, backend, target, compiler, threads"
     )
@@ -199,79 +155,17 @@ def _add_explain_arguments(parser: Parser) -> None:
         parser.add_argument(name, metavar="ARRAY", help=text)
 
 
-def _add_bench_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--card", choices=CARDS, default="quick", help="what to measure (default: %(default)s)"
-    )
-    for name, names, text in (
-        ("--ops", tuple(OPS), "operations, separated by commas"),
-        ("--dtype", tuple(ITEMSIZE), "dtypes, separated by commas"),
-    ):
-        parser.add_argument(
-            name,
-            type=_names(names),
-            default=names,
-            metavar="NAMES",
-            help=f"{text}: {', '.join(names)} (default: all)",
-        )
-    parser.add_argument(
-        "--peers",
-        type=_names(PEERS),
-        metavar="NAMES",
-        help=f"peers, separated by commas: {', '.join(PEERS)} (default: all installed)",
-    )
-    parser.add_argument(
-        "--threads",
-        type=_threads,
-        default=1,
-        metavar="N",
-        help="threads that each library may use (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--target",
-        metavar="NAME",
-        help="another instruction set than the best, for all who can be told: e.g. avx2",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=_positive_float,
-        default=0.3,
-        metavar="X",
-        help="time spent on a cell, by all together (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=Path("smcore-bench"),
-        help="directory for the results (default: %(default)s)",
-    )
-
-
 def _train(arguments: argparse.Namespace) -> None:
-    with _extra("demo"):
-        from .train import run
-    run(arguments)
-
-
-def _bench(arguments: argparse.Namespace) -> None:
-    with _extra("bench"):
-        from .bench.command import run
-    run(arguments)
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Turn a failure to import a package of the extra `name` into advice."""
     try:
-        yield
+        from .train import run
     except ModuleNotFoundError as error:
-        package = EXTRA_PACKAGES[name].get((error.name or "").partition(".")[0])
+        package = DEMO_PACKAGES.get((error.name or "").partition(".")[0])
         if package is None:
             raise
         raise CliError(
-            f'{package} is not installed: python -m pip install "softmax-core[{name}]"'
+            f'{package} is not installed: python -m pip install "softmax-core[demo]"'
         ) from None
+    run(arguments)
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -286,15 +180,6 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _positive_int(text: str) -> int:
     return _checked(text, int, lambda value: value > 0, "a whole number above 0")
-
-
-def _threads(text: str) -> int:
-    return _checked(
-        text,
-        int,
-        lambda value: 1 <= value <= MAX_THREADS,
-        f"a whole number from 1 to {MAX_THREADS}",
-    )
 
 
 def _seed(text: str) -> int:
@@ -313,19 +198,6 @@ def _non_negative_float(text: str) -> float:
 
 def _momentum(text: str) -> float:
     return _checked(text, float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
-
-
-def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    def parse(text: str) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
-        for name in names or (text,):
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"{name!r} is unknown; there are {', '.join(known)}"
-                )
-        return names
-
-    return parse
 
 
 def _checked(

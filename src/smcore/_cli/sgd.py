@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,7 +16,6 @@ import smcore
 
 from .data import Floats, Labels, Split
 from .errors import CliError
-from .timing import no_garbage_collection
 
 Batch: TypeAlias = tuple[Floats, Labels]
 LossAndGradient: TypeAlias = Callable[[Floats, Labels], tuple[float, Floats]]
@@ -138,12 +139,24 @@ def train(models: Sequence[Model], split: Split, settings: Settings) -> Iterator
     for epoch in range(1, settings.epochs + 1):
         batches = _batches(split, settings.batch_size, rng)
         # A run that diverges is reported below; the warnings on the way there say less.
-        with np.errstate(all="ignore"), no_garbage_collection():
+        with np.errstate(all="ignore"), _no_garbage_collection():
             losses = [model.train_epoch(batches, settings) for model in _rotated(models, epoch)]
             scores = _evaluate(models[0], split)
         if not all(map(math.isfinite, (*losses, scores.train_loss, scores.test_loss))):
             raise CliError(f"the loss is not finite in epoch {epoch}: try a smaller --lr")
         yield scores
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector, whose pauses would hit one model or another, out of the timing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _rotated(models: Sequence[Model], epoch: int) -> list[Model]:

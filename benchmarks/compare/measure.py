@@ -7,14 +7,14 @@ everyone. The minimum is what the work takes; the median and the maximum say how
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
 from statistics import median
 from typing import Any, TypeAlias
-
-from ..timing import no_garbage_collection
 
 Call: TypeAlias = Callable[[], Any]
 
@@ -73,7 +73,7 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Timing]:
 
     Five rounds are made whatever they take.
     """
-    with no_garbage_collection():
+    with _no_garbage_collection():
         timings = {
             name: Timing(_calls_per_slice(call, seconds / len(calls)))
             for name, call in calls.items()
@@ -85,6 +85,18 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Timing]:
                 _time_slice(calls[name], timings[name])
             done += 1
     return timings
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector, whose pauses would hit one call or another, out of the timing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _calls_per_slice(call: Call, seconds: float) -> int:

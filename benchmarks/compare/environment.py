@@ -1,4 +1,4 @@
-"""As many threads and one way to allocate for everyone, and a record of what ran."""
+"""What the times depend on: processor, targets, libraries, settings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import contextlib
 import io
 import os
 import platform
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +16,8 @@ import smcore
 from . import settings
 
 
-def restart(arguments: Sequence[str], threads: int, target: str | None) -> int:
-    """Run ``python -m smcore *arguments`` in a new process that is prepared; return its status."""
-    command = [sys.executable, "-m", "smcore", *arguments]
-    return subprocess.run(command, env=settings.prepared(threads, target)).returncode
-
-
 def describe() -> dict[str, str]:
-    """Return what the times depend on, as text by label: processor, targets, BLAS."""
+    """Return it as text by label."""
     count = {"threads": str(settings.threads())}
     return {"processor": _processor()} | _smcore() | count | _numpy() | {"set": _settings()}
 

@@ -1,4 +1,4 @@
-"""The benchmark: what is derived from times, and that the command runs, compares and writes.
+"""`benchmarks.compare`: what is derived from times, and that it runs, compares and writes.
 
 No test looks at how long anything took.
 """
@@ -13,16 +13,18 @@ import platform
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import smcore
-from smcore._cli.bench import card, goals, limits, measure, operands, peers, results, settings
-from smcore._cli.bench.card import Cell
-from smcore._cli.bench.measure import Timing
-from smcore._cli.bench.ops import OPS
+from benchmarks.compare import card, goals, limits, measure, operands, peers, results, settings
+from benchmarks.compare.card import Cell
+from benchmarks.compare.measure import Timing
+from benchmarks.compare.ops import OPS
 
+ROOT = Path(__file__).parents[1]
 CELLS = [cell for name in card.CARDS for cell in card.CARDS[name]]
 
 
@@ -294,21 +296,33 @@ def test_everyone_is_kept_to_the_target(monkeypatch):
     assert not settings.prepared(1, None).keys() & {*settings.UNSET, settings.MARK_TARGET}
 
 
-# ---- the command ---------------------------------------------------------------------------------
+# ---- the program ---------------------------------------------------------------------------------
 
 
-def bench(environment, *arguments):
-    command = [sys.executable, "-m", "smcore", "bench", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
-def test_command(environment, tmp_path):
+@pytest.fixture
+def compare(environment):
+    """Run the program with these arguments, and with more in its environment."""
     for package in ("matplotlib", "rich", "threadpoolctl"):
         pytest.importorskip(package)
-    done = bench(
-        environment | {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "2"},
+
+    def compare(*arguments, **variables):
+        return subprocess.run(
+            [sys.executable, "-m", "benchmarks.compare", *arguments],
+            env=environment | variables,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    return compare
+
+
+def test_program(compare, tmp_path):
+    done = compare(
         *("--ops=logsumexp,softmax_jacobian", "--dtype=float32", "--peers=numpy"),
         *("--seconds=0.001", f"--out={tmp_path}"),
+        OPENBLAS_CORETYPE="Haswell",
+        OMP_NUM_THREADS="2",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "geometric mean" in done.stdout and "BLAS" in done.stdout
@@ -337,16 +351,14 @@ def test_command(environment, tmp_path):
 @pytest.mark.heavy
 @pytest.mark.skipif(len(smcore.targets()) < 2, reason="there is no other target")
 @pytest.mark.parametrize("by_argument", [True, False])
-def test_other_target(environment, tmp_path, by_argument):
+def test_other_target(compare, tmp_path, by_argument):
     """By its argument, which is for all, or by the environment, which is for smcore alone."""
-    for package in ("matplotlib", "rich", "threadpoolctl"):
-        pytest.importorskip(package)
     name = smcore.targets()[-1]
-    done = bench(
-        environment | ({} if by_argument else {"SMCORE_TARGET": name}),
+    done = compare(
         *([f"--target={name}"] if by_argument else []),
         *("--ops=logsumexp", "--dtype=float32", "--peers=numpy"),
         *("--seconds=0.001", f"--out={tmp_path}"),
+        **({} if by_argument else {"SMCORE_TARGET": name}),
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((tmp_path / "bench.json").read_text())
@@ -370,7 +382,7 @@ def check_cell(cell):
 
 
 @pytest.mark.parametrize(
-    ("argument", "part"),
+    ("arguments", "part"),
     [
         ("--ops=softmax,softmin", "'softmin' is unknown"),
         ("--peers=nothing", "'nothing' is unknown"),
@@ -379,13 +391,13 @@ def check_cell(cell):
         ("--target=z80", "no 'z80'"),
         ("--seconds=0", "finite number above 0"),
         ("--out={file}", "is not a directory"),
+        ("--ops=softmax_layer --dtype=float64", "no such cells"),
     ],
 )
-def test_mistakes_are_one_line(environment, tmp_path, argument, part):
-    for package in ("matplotlib", "rich", "threadpoolctl"):
-        pytest.importorskip(package)
+def test_mistakes_are_told(compare, tmp_path, arguments, part):
     file = tmp_path / "file"
     file.touch()
-    done = bench(environment, argument.format(file=file))
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert part in done.stderr
+    done = compare(*(argument.format(file=file) for argument in arguments.split()))
+    assert (done.returncode, done.stdout) == (2, "")
+    usage, mistake = done.stderr.splitlines()
+    assert usage.startswith("usage") and part in mistake

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -72,6 +75,12 @@ def is_prepared(threads: int, target: str | None) -> bool:
     """Tell whether this process was started with the environment of such a benchmark."""
     marks = os.environ.get(MARK), os.environ.get(MARK_TARGET)
     return marks == (str(threads), target)
+
+
+def restart(arguments: Sequence[str], threads: int, target: str | None) -> int:
+    """Run the program with these arguments in a process that is prepared; return its status."""
+    command = [sys.executable, "-m", __package__, *arguments]
+    return subprocess.run(command, env=prepared(threads, target)).returncode
 
 
 def prepared(threads: int, target: str | None) -> dict[str, str]:

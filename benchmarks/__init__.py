@@ -1,0 +1,1 @@
+"""What measures smcore, run from the root of a checkout; no part of the installed package."""
