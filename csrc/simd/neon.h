@@ -133,7 +133,7 @@ SMC_INLINE void f32_transpose(f32_vec r[4]) {
 SMC_QUADS_BY_TRANSPOSITION(f32)
 SMC_QUADS_BY_TRANSPOSITION(f64)
 
-/* ---- half precisions: four 16-bit elements to and from four floats ------------------------------ */
+/* ---- half precisions: four 16-bit elements to and from four floats --------------------------- */
 
 SMC_INLINE f32_vec smc_widen_f16(uint16x4_t h) { return vcvt_f32_f16(vreinterpret_f16_u16(h)); }
 SMC_INLINE f32_vec smc_widen_bf16(uint16x4_t h) {
