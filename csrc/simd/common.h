@@ -62,7 +62,7 @@
 /* Error-free transformations need each operation rounded to its type, as the x87 unit does not. */
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error                                                                                             \
-    "smcore: floats and doubles must be computed in their own precision (on x86: -msse2 -mfpmath=sse)"
+    "smcore: floats and doubles must be computed in their own precision: -msse2 -mfpmath=sse on x86"
 #endif
 
 /* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of
