@@ -73,7 +73,7 @@ def test_installed(session: nox.Session, wheel: Path, *arguments: str) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Make the sdist and the pure wheel from it, in dist; check them and the configuration."""
+    """Make the sdist and the pure wheel from it, in dist; check them and the list of wheels."""
     install_locked(session, "package")
     session.install("--no-index", *group("package"))  # fails if the lock is older than the group
     shutil.rmtree(DIST, ignore_errors=True)
