@@ -34,7 +34,6 @@ LARGEST_WHEEL = 3 * 1024 * 1024  # more is an accident
 FEWER = 2.5  # how many times fewer instructions than scalar's a target must take
 # What is fuzzed, on which form of the kernels, and for how much of the time.
 FUZZED = (("kernels", "tiny", 0.6), ("kernels", "usual", 0.15), ("api", "usual", 0.25))
-CYTHON_CMAKE = "import cython_cmake; print(cython_cmake.__path__[0], end='/cmake')"
 
 
 def only(directory: Path, pattern: str) -> Path:
@@ -229,7 +228,6 @@ def cross(session: nox.Session) -> None:
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     headers = foreign_headers(session, scratch)
-    cython = str(session.run("python", "-c", CYTHON_CMAKE, silent=True)).strip()
     for triple in session.posargs or CROSS:
         unresolved = ""  # the interpreter's symbols: ELF asks for nothing
         if "macos" in triple:
@@ -252,7 +250,6 @@ def cross(session: nox.Session) -> None:
                 f"-DCMAKE_MODULE_LINKER_FLAGS={unresolved}",
                 "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF",
                 "-DCMAKE_SKIP_RPATH=ON",
-                f"-DCMAKE_MODULE_PATH={cython}",
                 f"-DPython_EXECUTABLE={python}",
                 f"-DPython_INCLUDE_DIR={headers}",
                 f"-DPython_NumPy_INCLUDE_DIR={headers}",

@@ -79,7 +79,7 @@ version=$("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')
 
 if [ ! -d "$tools" ]; then
   python3 -m venv "$tools"
-  "$tools/bin/python" -m pip install --quiet --upgrade pip cython cython-cmake numpy
+  "$tools/bin/python" -m pip install --quiet --upgrade pip cython numpy
 fi
 # Tests that want ml_dtypes are skipped where it has no wheel.
 "$tools/bin/python" -m pip install --quiet --upgrade --target "$work/site" --no-deps \
@@ -93,8 +93,6 @@ rm -rf "$work/build" "$work/package"
 cmake -S "$source" -B "$work/build" -G Ninja \
   -D CMAKE_C_COMPILER="$triplet-gcc" \
   -D CMAKE_C_FLAGS="-idirafter $root/usr/include" \
-  -D CMAKE_MODULE_PATH="$("$tools/bin/python" -c '
-import cython_cmake; print(cython_cmake.__path__[0])')/cmake" \
   -D CYTHON_EXECUTABLE="$tools/bin/cython" \
   -D Python_EXECUTABLE="$python" -D Python_INCLUDE_DIR="$root/usr/include/python$version" \
   -D Python_NumPy_INCLUDE_DIR="$(find "$root/usr/lib" -type d -path '*/numpy/_core/include')" \

@@ -108,11 +108,11 @@ SMC_INLINE scaling scaling_by(double factor, int across) {
 /* coefficients: highest degree first */
 SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
   vec y = v_set1(coefficients[0]);
-  SMC_UNROLL for (int i = 1; i < count; ++i) y = v_fma(y, x, v_set1(coefficients[i]));
+  SMC_UNROLLED for (int i = 1; i < count; ++i) y = v_fma(y, x, v_set1(coefficients[i]));
   return y;
 }
 
-/* A group of n <= SMC_GROUP vectors, n a constant, goes through exp together, operation by operation:
+/* A group of n <= SMC_UNROLL vectors, n a constant, goes through exp together, operation by operation:
  * the chain of one is some 60 cycles long, and a processor looks too short a way ahead to fill them. */
 
 /* exp(hi + lo) = 2^((k - origin)/octave) (1 + p), |lo| a rounding error of hi; k and p take the places
@@ -124,7 +124,7 @@ SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origi
   const size_t count = octave == 1 ? sizeof whole / sizeof *whole : sizeof eighth / sizeof *eighth;
   const vec log2e = v_set1((real)(octave * SMC_LOG2E));
   const vec ln2_hi = v_set1(LN2_HI / (real)octave), ln2_lo = v_set1(LN2_LO / (real)octave);
-  vec k[SMC_GROUP], r[SMC_GROUP], s[SMC_GROUP], y[SMC_GROUP];
+  vec k[SMC_UNROLL], r[SMC_UNROLL], s[SMC_UNROLL], y[SMC_UNROLL];
   SMC_EACH(j, n) k[j] = v_fma(hi[j], log2e, origin[j]);
   SMC_EACH(j, n) y[j] = v_sub(k[j], origin[j]);
   SMC_EACH(j, n) r[j] = v_fnma(y[j], ln2_hi, hi[j]);
@@ -138,7 +138,7 @@ SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origi
     }
   }
   SMC_EACH(j, n) y[j] = v_fma(v_set1(q[0]), s[j], v_set1(q[1]));
-  SMC_UNROLL for (size_t i = 2; i < count; ++i) {
+  SMC_UNROLLED for (size_t i = 2; i < count; ++i) {
     SMC_EACH(j, n) y[j] = v_fma(y[j], s[j], v_set1(q[i]));
   }
   if (octave == 1) {
@@ -208,7 +208,7 @@ SMC_INLINE pair scaled_argument(vec x, vec center, const scaling *scale) {
  * has its own. */
 SMC_INLINE void exp_shifted(vec *x, const shift *s, const int each, const scaling *scale,
                             const int n, const int general) {
-  vec lo[SMC_GROUP], origin[SMC_GROUP];
+  vec lo[SMC_UNROLL], origin[SMC_UNROLL];
   SMC_EACH(j, n) lo[j] = v_set1(0);
   SMC_EACH(j, n) origin[j] = s[each * j].origin;
   if (general) {

@@ -6,7 +6,7 @@
 #define SMC_MERGE_H
 
 #include "log1p.h"
-#include "tile.h"
+#include "row_values.h"
 
 /* Of p and q.  Where they are infinitely far from each other it is the larger of them, as it is; beside
  * an infinite result there is no rest; NaN is NaN. */

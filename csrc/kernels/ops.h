@@ -2,35 +2,40 @@
 #ifndef SMC_OPS_H
 #define SMC_OPS_H
 
-#include "cross_entropy.h"
-#include "jacobian.h"
+#include "forward/forward.h"
+#include "jacobian/jacobian.h"
+#include "loss/cross_entropy.h"
 #include "merge.h"
-#include "products.h"
+#include "vjp/logsumexp.h"
+#include "vjp/vjp.h"
 
 #define SMC_ROWS(...) .operands = {__VA_ARGS__}, .n = n, .k = k, .spread = spread
 
 static void op_softmax(smc_view x, smc_view y, size_t n, size_t k, double scale,
                        const smc_spread *spread) {
-  const batch b = {SMC_ROWS(x, y), .count = 2,   .inputs = 1,
-                   .lone = 1,      .fetches = 1, .grouped = are_few_vectors(k)};
-  for_tiles(softmax_tile, &b, &(forward_how){.scale = scale});
+  const batch b = {SMC_ROWS(x, y),  .count = 2,      .inputs = 1,
+                   .single_row = 1, .prefetches = 1, .lane_blocks = are_few_vectors(k)};
+  for_tiles(softmax_tile, &b, &(forward_args){.scale = scale});
 }
 
 static void op_log_softmax(smc_view x, smc_view y, size_t n, size_t k, double scale,
                            const smc_spread *spread) {
-  const batch b = {SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1, .once = 1, .fetches = 1};
-  for_tiles(log_softmax_tile, &b, &(forward_how){.scale = scale});
+  const batch b = {SMC_ROWS(x, y),  .count = 2, .inputs = 1,
+                   .single_row = 1, .once = 1,  .prefetches = 1};
+  for_tiles(log_softmax_tile, &b, &(forward_args){.scale = scale});
 }
 
 static void op_logsumexp(smc_view x, smc_view y, size_t n, size_t k, const smc_spread *spread) {
-  const batch b = {SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1, .once = 1, .fetches = 1};
-  for_tiles(logsumexp_tile, &b, &(forward_how){.lse = y});
+  const batch b = {SMC_ROWS(x),     .count = 1, .inputs = 1,
+                   .single_row = 1, .once = 1,  .prefetches = 1};
+  for_tiles(logsumexp_tile, &b, &(forward_args){.lse = y});
 }
 
 static void op_logsumexp_partial(smc_view x, smc_view m, smc_view s, size_t n, size_t k,
                                  const smc_spread *spread) {
-  const batch b = {SMC_ROWS(x), .count = 1, .inputs = 1, .lone = 1, .once = 1, .fetches = 1};
-  for_tiles(logsumexp_tile, &b, &(forward_how){.lse = m, .rest = s});
+  const batch b = {SMC_ROWS(x),     .count = 1, .inputs = 1,
+                   .single_row = 1, .once = 1,  .prefetches = 1};
+  for_tiles(logsumexp_tile, &b, &(forward_args){.lse = m, .rest = s});
 }
 
 static void op_softmax_vjp(smc_view s, smc_view g, smc_view y, size_t n, size_t k,
@@ -40,7 +45,7 @@ static void op_softmax_vjp(smc_view s, smc_view g, smc_view y, size_t n, size_t 
                    .count = 3,
                    .inputs = 2,
                    .light = 1,
-                   .lone = 1,
+                   .single_row = 1,
                    .once = 1,
                    .along = SMC_FAST_MASKS && is_short(k, sizeof(elem)) && !are_paired(k)};
   for_tiles(product_tile, &b, &(smc_product){SMC_SOFTMAX_VJP});
@@ -60,17 +65,17 @@ static void op_log_softmax_jvp(smc_view s, smc_view v, smc_view y, size_t n, siz
 
 static void op_logsumexp_vjp(smc_view x, smc_view lse, smc_view g, smc_view y, size_t n, size_t k,
                              const smc_spread *spread) {
-  for_tiles(lse_product_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .lone = 1},
+  for_tiles(lse_product_tile, &(batch){SMC_ROWS(x, y), .count = 2, .inputs = 1, .single_row = 1},
             &(smc_rowwise){lse, g});
 }
 
 static void op_logsumexp_merge(const smc_view *pairs, size_t n) { merge_pairs(pairs, n); }
 
 static void op_cross_entropy(smc_view x, smc_view soft, smc_view grad, size_t n, size_t k,
-                             const smc_targets *how, const smc_spread *spread) {
-  if (how->labels) soft.data = NULL;
+                             const smc_targets *args, const smc_spread *spread) {
+  if (args->labels) soft.data = NULL;
   for_tiles(cross_entropy_tile,
-            &(batch){SMC_ROWS(x, soft, grad), .count = 3, .inputs = 2, .fetches = 1}, how);
+            &(batch){SMC_ROWS(x, soft, grad), .count = 3, .inputs = 2, .prefetches = 1}, args);
 }
 
 static void op_softmax_jacobian(smc_view s, smc_view jacobian, size_t n, size_t k) {

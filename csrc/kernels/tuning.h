@@ -27,13 +27,13 @@ SMC_THRESHOLD(SMC_KEEP_BYTES, 1 << 19, 1024);
 /* Bytes that a cache may hold (bits of columns). */
 SMC_THRESHOLD(SMC_CACHE_BYTES, 1 << 24, 16384);
 /* Bytes of a result that no cache will hold for whoever reads it: it is stored past them. */
-SMC_THRESHOLD(SMC_STREAM_BYTES, 1 << 25, 8192);
-/* Bytes of the shortest row of a Jacobian that is stored past the caches. */
-SMC_THRESHOLD(SMC_STREAM_ROW_BYTES, SMC_PAGE / 2, 256);
+SMC_THRESHOLD(SMC_NONTEMPORAL_BYTES, 1 << 25, 8192);
+/* Bytes of the shortest row of a Jacobian that is stored non-temporally. */
+SMC_THRESHOLD(SMC_NONTEMPORAL_ROW_BYTES, SMC_PAGE / 2, 256);
 
 /* ---- sums (bits) ------------------------------------------------------------------------------------ */
 
-/* Vectors to an accumulator before it joins the running sum; a multiple of SMC_GROUP. */
+/* Vectors to an accumulator before it joins the running sum; a multiple of SMC_UNROLL. */
 enum { SMC_SUM_STEPS = 32 };
 /* Classes of the longest row whose whole sum takes each term by itself. */
 SMC_THRESHOLD(SMC_UNPAIRED_MAX, 256, 64);
@@ -52,15 +52,15 @@ enum { SMC_PACKED_LIGHT_BYTES = 191 };
 enum { SMC_MANY_LANES = 8 };
 /* Rows of a tile that are groups by themselves. */
 enum { SMC_FEW_ROWS = 3 };
-/* Strands in a tile; rows in one whose rows are packed, or lie along: at least the lanes of a vector. */
-SMC_THRESHOLD(SMC_MAX_STRANDS, 64, 16);
+/* Panels in a tile; rows in one whose rows are packed, or lie along: at least the lanes of a vector. */
+SMC_THRESHOLD(SMC_MAX_PANELS, 64, 16);
 enum { SMC_MAX_ROWS = 16 };
 /* Vectors of a row that are worth aligning. */
 SMC_THRESHOLD(SMC_MANY, 32, 4);
 /* Vectors of a row where it is noted which of them hold its maximum. */
 SMC_THRESHOLD(SMC_SOUGHT_MIN, 16, 4);
 /* Bytes of a block of a long row: so few that the processor does not cease to fetch ahead while it computes (bits).  A
- * multiple of SMC_GROUP vectors. */
+ * multiple of SMC_UNROLL vectors. */
 SMC_THRESHOLD(SMC_BLOCK_BYTES, 2048, 256);
 /* Bytes of the buffer of one operand (bits). */
 SMC_THRESHOLD(SMC_STAGE_BYTES, 16384, 10240);
@@ -77,11 +77,11 @@ SMC_THRESHOLD(SMC_AHEAD_BYTES, 32768, 1024);
 SMC_THRESHOLD(SMC_MANY_BYTES, 8192, 512);
 /* Bytes of a row in all operands from which on what comes next is fetched from the third-level cache, too. */
 SMC_THRESHOLD(SMC_LONG_BYTES, 6144, 384);
-/* Strands of packed rows that are taken at a time; or bytes, where all their lines are touched before. */
-SMC_THRESHOLD(SMC_FAR_STRANDS, 4, 2);
+/* Panels of packed rows that are taken at a time; or bytes, where all their lines are touched before. */
+SMC_THRESHOLD(SMC_FAR_PANELS, 4, 2);
 SMC_THRESHOLD(SMC_TOUCHED_BYTES, 2048, 1024);
 /* Bytes of the results of short rows that are collected before they go to memory. */
-SMC_THRESHOLD(SMC_COLLECTED_BYTES, 1024, 512);
+SMC_THRESHOLD(SMC_COMBINED_BYTES, 1024, 512);
 /* Bytes of the longest row whose products are computed beside the next dot product; and of one from memory. */
 SMC_THRESHOLD(SMC_BESIDE_BYTES, 5120, 1024);
 SMC_THRESHOLD(SMC_BESIDE_FAR_BYTES, 2048, 512);
@@ -98,16 +98,16 @@ SMC_THRESHOLD(SMC_STRIP_BYTES, 1024, 128);
 SMC_THRESHOLD(SMC_FEW_LINES_BYTES, 256, 64);
 /* Classes that are fetched ahead of columns gone through class after class. */
 enum { SMC_LATER_CLASSES = 8 };
-/* The fewest classes and strands of columns that are worth copying to a buffer. */
-enum { SMC_COPIED_MIN = 5, SMC_COPIED_STRANDS = 5 };
+/* The fewest classes and panels of columns that are worth copying to a buffer. */
+enum { SMC_COPIED_MIN = 5, SMC_COPIED_PANELS = 5 };
 
 /* ---- what the thresholds must keep ------------------------------------------------------------------- */
 
-/* Arrays for a tile hold what there is one of for each strand, or for each part of its row. */
-_Static_assert((int)SMC_MAX_PARTS >= (int)SMC_MAX_STRANDS, "arrays of parts serve strands");
-_Static_assert((int)SMC_MAX_STRANDS >= (int)SMC_MAX_ROWS, "a tile of rows has as many strands");
+/* Arrays for a tile hold what there is one of for each panel, or for each part of its row. */
+_Static_assert((int)SMC_MAX_PARTS >= (int)SMC_MAX_PANELS, "arrays of parts serve panels");
+_Static_assert((int)SMC_MAX_PANELS >= (int)SMC_MAX_ROWS, "a tile of rows has as many panels");
 /* Labels are compared with each class of packed rows of a step of the sums, which one block holds. */
-_Static_assert((int)SMC_STAGE_BYTES >= SMC_COPIED_STRANDS * SMC_SUM_STEPS * SMC_LINE,
-               "the buffer holds strands of a step of the sums");
+_Static_assert((int)SMC_STAGE_BYTES >= SMC_COPIED_PANELS * SMC_SUM_STEPS * SMC_LINE,
+               "the buffer holds panels of a step of the sums");
 
 #endif

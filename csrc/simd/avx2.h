@@ -10,7 +10,7 @@
 #define SMC_FAST_HALVES 1
 #define SMC_FAST_MASKS 0
 #define SMC_FAST_MASKED_LOADS 1
-#define SMC_STREAMS 1
+#define SMC_NONTEMPORAL 1
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 8
 #define f32_OCTS 0
@@ -64,7 +64,7 @@ enum { f32_lanes = 8, f64_lanes = 4 };
                              _mm256_castsi256_##s(first));                                         \
   }                                                                                                \
   SMC_INLINE void T##_store(void *p, T##_vec a) { _mm256_storeu_##s((T##_t *)p, a); }              \
-  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm256_stream_##s(p, a); }
+  SMC_INLINE void T##_store_nontemporal(void *p, T##_vec a) { _mm256_stream_##s(p, a); }
 
 SMC_INLINE __m256i f32_first(size_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n < 8 ? n : 8)),
@@ -184,7 +184,7 @@ SMC_INLINE void f32_transpose_blocks(f32_vec r[4]) {
 }
 
 SMC_INLINE void f32_load_quad(const char *p, ptrdiff_t step, f32_vec c[4]) {
-  SMC_UNROLL for (int j = 0; j < 4; ++j, p += step) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j, p += step) {
     f32_vec r = _mm256_castps128_ps256(_mm_loadu_ps((const float *)p));
     c[j] = _mm256_insertf128_ps(r, _mm_loadu_ps((const float *)(p + 4 * step)), 1);
   }
@@ -194,19 +194,19 @@ SMC_INLINE void f32_load_quad(const char *p, ptrdiff_t step, f32_vec c[4]) {
 SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
   f32_vec r[4] = {c[0], c[1], c[2], c[3]};
   f32_transpose_blocks(r);
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + j * step), _mm256_castps256_ps128(r[j]));
   }
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + (4 + j) * step), _mm256_extractf128_ps(r[j], 1));
   }
 }
 
 /* Likewise rows j and 2 + j, two columns at a time. */
 SMC_INLINE void f64_load_quad(const char *p, ptrdiff_t step, f64_vec c[4]) {
-  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+  SMC_UNROLLED for (int h = 0; h < 4; h += 2, p += 16) {
     f64_vec r[2];
-    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+    SMC_UNROLLED for (int j = 0; j < 2; ++j) {
       const char *q = p + j * step;
       r[j] = _mm256_castpd128_pd256(_mm_loadu_pd((const double *)q));
       r[j] = _mm256_insertf128_pd(r[j], _mm_loadu_pd((const double *)(q + 2 * step)), 1);
@@ -217,9 +217,9 @@ SMC_INLINE void f64_load_quad(const char *p, ptrdiff_t step, f64_vec c[4]) {
 }
 
 SMC_INLINE void f64_store_quad(char *p, ptrdiff_t step, const f64_vec c[4]) {
-  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+  SMC_UNROLLED for (int h = 0; h < 4; h += 2, p += 16) {
     f64_vec r[2] = {_mm256_unpacklo_pd(c[h], c[h + 1]), _mm256_unpackhi_pd(c[h], c[h + 1])};
-    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+    SMC_UNROLLED for (int j = 0; j < 2; ++j) {
       char *q = p + j * step;
       _mm_storeu_pd((double *)q, _mm256_castpd256_pd128(r[j]));
       _mm_storeu_pd((double *)(q + 2 * step), _mm256_extractf128_pd(r[j], 1));

@@ -10,7 +10,7 @@
 #define SMC_FAST_HALVES 1
 #define SMC_FAST_MASKS 1
 #define SMC_FAST_MASKED_LOADS 1
-#define SMC_STREAMS 1
+#define SMC_NONTEMPORAL 1
 #define SMC_WIDE_LDEXP 1
 #define f32_OCTAVE 8
 #define f32_OCTS 1
@@ -70,7 +70,7 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   SMC_INLINE void T##_store_n(void *p, T##_vec a, size_t n) {                                      \
     _mm512_mask_storeu_##s(p, T##_first(n), a);                                                    \
   }                                                                                                \
-  SMC_INLINE void T##_stream(void *p, T##_vec a) { _mm512_stream_##s(p, a); }
+  SMC_INLINE void T##_store_nontemporal(void *p, T##_vec a) { _mm512_stream_##s(p, a); }
 
 SMC_AVX512(f32, ps, 32)
 SMC_AVX512(f64, pd, 64)
@@ -138,7 +138,7 @@ SMC_INLINE void f32_transpose_blocks(f32_vec r[4]) {
 }
 
 SMC_INLINE void f32_load_quad(const char *p, ptrdiff_t step, f32_vec c[4]) {
-  SMC_UNROLL for (int j = 0; j < 4; ++j, p += step) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j, p += step) {
     f32_vec r = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
     r = _mm512_insertf32x4(r, _mm_loadu_ps((const float *)(p + 4 * step)), 1);
     r = _mm512_insertf32x4(r, _mm_loadu_ps((const float *)(p + 8 * step)), 2);
@@ -150,16 +150,16 @@ SMC_INLINE void f32_load_quad(const char *p, ptrdiff_t step, f32_vec c[4]) {
 SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
   f32_vec r[4] = {c[0], c[1], c[2], c[3]};
   f32_transpose_blocks(r);
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + j * step), _mm512_castps512_ps128(r[j]));
   }
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + (4 + j) * step), _mm512_extractf32x4_ps(r[j], 1));
   }
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + (8 + j) * step), _mm512_extractf32x4_ps(r[j], 2));
   }
-  SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j) {
     _mm_storeu_ps((float *)(p + (12 + j) * step), _mm512_extractf32x4_ps(r[j], 3));
   }
 }
@@ -167,9 +167,9 @@ SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
 /* Eight columns: two rows' halves of lines to a register, and the blocks of each four columns from
  * those. */
 SMC_INLINE void f32_load_oct(const char *p, ptrdiff_t step, f32_vec c[8]) {
-  SMC_UNROLL for (int j = 0; j < 4; ++j, p += step) {
+  SMC_UNROLLED for (int j = 0; j < 4; ++j, p += step) {
     f32_vec r[2];
-    SMC_UNROLL for (int h = 0; h < 2; ++h) {
+    SMC_UNROLLED for (int h = 0; h < 2; ++h) {
       const char *q = p + 8 * h * step;
       r[h] = _mm512_castps256_ps512(_mm256_loadu_ps((const float *)q));
       r[h] = _mm512_insertf32x8(r[h], _mm256_loadu_ps((const float *)(q + 4 * step)), 1);
@@ -183,14 +183,14 @@ SMC_INLINE void f32_load_oct(const char *p, ptrdiff_t step, f32_vec c[8]) {
 
 SMC_INLINE void f32_store_oct(char *p, ptrdiff_t step, const f32_vec c[8]) {
   f32_vec r[8];
-  SMC_UNROLL for (int j = 0; j < 8; ++j) r[j] = c[j];
+  SMC_UNROLLED for (int j = 0; j < 8; ++j) r[j] = c[j];
   f32_transpose_blocks(r);
   f32_transpose_blocks(r + 4);
   /* Blocks 0 and 1, or 2 and 3, of both: a row's two side by side. */
   const __m512i low = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
   const __m512i high = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
-  SMC_UNROLL for (int h = 0; h < 2; ++h) {
-    SMC_UNROLL for (int j = 0; j < 4; ++j) {
+  SMC_UNROLLED for (int h = 0; h < 2; ++h) {
+    SMC_UNROLLED for (int j = 0; j < 4; ++j) {
       const __m512d two = _mm512_permutex2var_pd(_mm512_castps_pd(r[j]), h ? high : low,
                                                  _mm512_castps_pd(r[4 + j]));
       char *q = p + (8 * h + j) * step;
@@ -202,9 +202,9 @@ SMC_INLINE void f32_store_oct(char *p, ptrdiff_t step, const f32_vec c[8]) {
 
 /* Likewise rows 2b + j, two columns at a time. */
 SMC_INLINE void f64_load_quad(const char *p, ptrdiff_t step, f64_vec c[4]) {
-  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+  SMC_UNROLLED for (int h = 0; h < 4; h += 2, p += 16) {
     f64_vec r[2];
-    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+    SMC_UNROLLED for (int j = 0; j < 2; ++j) {
       const char *q = p + j * step;
       r[j] = _mm512_castpd128_pd512(_mm_loadu_pd((const double *)q));
       r[j] = _mm512_insertf64x2(r[j], _mm_loadu_pd((const double *)(q + 2 * step)), 1);
@@ -217,9 +217,9 @@ SMC_INLINE void f64_load_quad(const char *p, ptrdiff_t step, f64_vec c[4]) {
 }
 
 SMC_INLINE void f64_store_quad(char *p, ptrdiff_t step, const f64_vec c[4]) {
-  SMC_UNROLL for (int h = 0; h < 4; h += 2, p += 16) {
+  SMC_UNROLLED for (int h = 0; h < 4; h += 2, p += 16) {
     f64_vec r[2] = {_mm512_unpacklo_pd(c[h], c[h + 1]), _mm512_unpackhi_pd(c[h], c[h + 1])};
-    SMC_UNROLL for (int j = 0; j < 2; ++j) {
+    SMC_UNROLLED for (int j = 0; j < 2; ++j) {
       char *q = p + j * step;
       _mm_storeu_pd((double *)q, _mm512_castpd512_pd128(r[j]));
       _mm_storeu_pd((double *)(q + 2 * step), _mm512_extractf64x2_pd(r[j], 1));

@@ -11,7 +11,8 @@
  * floats, SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then
  * there is T_permute.
  * SMC_FAST_MASKED_LOADS, whether it is loaded so, at least.
- * SMC_STREAMS, whether there is T_stream, which stores past the caches, and smc_fence after it.
+ * SMC_NONTEMPORAL, whether there is T_store_nontemporal, which stores past the caches, and smc_fence
+ * after it.
  * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed
  * at a time as well as four (T_load_oct, T_store_oct).
  * kernels/ uses them through the unprefixed names at the end of this file.
@@ -34,7 +35,7 @@
 #define SMC_PREFETCH(p) ((void)(p))
 #define SMC_PREFETCH_NEAR(p) ((void)(p))
 #define SMC_PREFETCH_TO_WRITE(p) ((void)(p))
-#define SMC_UNROLL
+#define SMC_UNROLLED
 #define SMC_ALIGN(bytes) __declspec(align(bytes))
 #else
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
@@ -43,9 +44,9 @@
 #define SMC_PREFETCH_NEAR(p) __builtin_prefetch(p, 0, 3) /* into the first-level one */
 #define SMC_PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1, 3)
 #ifdef __clang__
-#define SMC_UNROLL _Pragma("clang loop unroll(full)")
+#define SMC_UNROLLED _Pragma("clang loop unroll(full)")
 #else
-#define SMC_UNROLL _Pragma("GCC unroll 16")
+#define SMC_UNROLLED _Pragma("GCC unroll 16")
 #endif
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
@@ -67,8 +68,8 @@
 
 /* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of
  * them. */
-enum { SMC_GROUP = 4 };
-#define SMC_EACH(j, n) SMC_UNROLL for (int j = 0; j < (n); ++j)
+enum { SMC_UNROLL = 4 };
+#define SMC_EACH(j, n) SMC_UNROLLED for (int j = 0; j < (n); ++j)
 
 typedef float f32_t;
 typedef double f64_t;
@@ -171,8 +172,8 @@ SMC_INLINE void f16_put(void *p, float a) {
 
 #define SMC_QUADS_BY_TRANSPOSITION(T)                                                              \
   SMC_INLINE void T##_load_quad(const char *p, ptrdiff_t step, T##_vec c[4]) {                     \
-    SMC_UNROLL for (int h = 0; h < 4; h += T##_lanes) {                                            \
-      SMC_UNROLL for (int l = 0; l < T##_lanes; ++l) {                                             \
+    SMC_UNROLLED for (int h = 0; h < 4; h += T##_lanes) {                                          \
+      SMC_UNROLLED for (int l = 0; l < T##_lanes; ++l) {                                           \
         c[h + l] = T##_load((const T##_t *)(p + l * step) + h);                                    \
       }                                                                                            \
       T##_transpose(c + h);                                                                        \
@@ -180,9 +181,9 @@ SMC_INLINE void f16_put(void *p, float a) {
   }                                                                                                \
   SMC_INLINE void T##_store_quad(char *p, ptrdiff_t step, const T##_vec c[4]) {                    \
     T##_vec r[4] = {c[0], c[1], c[2], c[3]};                                                       \
-    SMC_UNROLL for (int h = 0; h < 4; h += T##_lanes) {                                            \
+    SMC_UNROLLED for (int h = 0; h < 4; h += T##_lanes) {                                          \
       T##_transpose(r + h);                                                                        \
-      SMC_UNROLL for (int l = 0; l < T##_lanes; ++l) {                                             \
+      SMC_UNROLLED for (int l = 0; l < T##_lanes; ++l) {                                           \
         T##_store((T##_t *)(p + l * step) + h, r[h + l]);                                          \
       }                                                                                            \
     }                                                                                              \
@@ -233,7 +234,8 @@ SMC_INLINE void f16_put(void *p, float a) {
 #define v_store SMC_V(store)
 #define v_load_n SMC_V(load_n) /* the first n lanes, the others from a vector */
 #define v_store_n SMC_V(store_n)
-#define v_stream SMC_V(stream)       /* past the caches; where vectors are aligned */
+#define v_store_nontemporal                                                                        \
+  SMC_V(store_nontemporal)           /* past the caches; where vectors are aligned */
 #define v_load_quad SMC_V(load_quad) /* lane l of c[0..3]: four numbers at p + l*step */
 #define v_store_quad SMC_V(store_quad)
 #define v_load_oct SMC_V(load_oct) /* the same of c[0..7]; only where OCTS is set */

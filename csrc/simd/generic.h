@@ -13,7 +13,7 @@
 #define SMC_FAST_HALVES 0
 #define SMC_FAST_MASKS 0
 #define SMC_FAST_MASKED_LOADS 0
-#define SMC_STREAMS 0
+#define SMC_NONTEMPORAL 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
 #define f32_OCTS 0
@@ -48,7 +48,7 @@ SMC_INLINE f64_vec f64_set1(double a) { return (f64_vec){a, a}; }
 /* Compilers make one vector instruction of an unrolled loop over lanes. */
 #define SMC_GENERIC_FMA(T, fma_)                                                                   \
   SMC_INLINE T##_vec T##_fma(T##_vec a, T##_vec b, T##_vec c) {                                    \
-    SMC_UNROLL for (int i = 0; i < T##_lanes; ++i) a[i] = fma_(a[i], b[i], c[i]);                  \
+    SMC_UNROLLED for (int i = 0; i < T##_lanes; ++i) a[i] = fma_(a[i], b[i], c[i]);                \
     return a;                                                                                      \
   }                                                                                                \
   SMC_INLINE T##_vec T##_fnma(T##_vec a, T##_vec b, T##_vec c) { return T##_fma(-a, b, c); }       \
@@ -97,7 +97,7 @@ static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   SMC_INLINE T##_mask T##_or(T##_mask a, T##_mask b) { return a | b; }                             \
   SMC_INLINE size_t T##_count(T##_mask m) {                                                        \
     size_t count = 0;                                                                              \
-    SMC_UNROLL for (int i = 0; i < T##_lanes; ++i) count -= (size_t)m[i];                          \
+    SMC_UNROLLED for (int i = 0; i < T##_lanes; ++i) count -= (size_t)m[i];                        \
     return count;                                                                                  \
   }                                                                                                \
   SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return SMC_GENERIC_LANE_BITS(T, m); }            \
@@ -146,11 +146,11 @@ SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
 
 SMC_INLINE void f32_transpose(f32_vec r[4]) {
   f32_vec t[4];
-  SMC_UNROLL for (int i = 0; i < 2; ++i) {
+  SMC_UNROLLED for (int i = 0; i < 2; ++i) {
     t[i] = smc_shuffle_f32(r[i], r[i + 2], 0, 4, 1, 5);
     t[i + 2] = smc_shuffle_f32(r[i], r[i + 2], 2, 6, 3, 7);
   }
-  SMC_UNROLL for (int i = 0; i < 4; i += 2) {
+  SMC_UNROLLED for (int i = 0; i < 4; i += 2) {
     r[i] = smc_shuffle_f32(t[i], t[i + 1], 0, 4, 1, 5);
     r[i + 1] = smc_shuffle_f32(t[i], t[i + 1], 2, 6, 3, 7);
   }
@@ -205,7 +205,7 @@ SMC_INLINE smc_u16x4 smc_narrow_f16(f32_vec a) {
     return widen(e);                                                                               \
   }                                                                                                \
   static SMC_OUTLINE T##_vec D##_load_part(const void *p, size_t n, T##_vec a) {                   \
-    SMC_UNROLL for (size_t i = 0; i < T##_lanes - 1; ++i) {                                        \
+    SMC_UNROLLED for (size_t i = 0; i < T##_lanes - 1; ++i) {                                      \
       if (i < n) a[i] = D##_get((const D##_e *)p + i);                                             \
     }                                                                                              \
     return a;                                                                                      \
@@ -218,7 +218,7 @@ SMC_INLINE smc_u16x4 smc_narrow_f16(f32_vec a) {
     memcpy(p, &e, sizeof e);                                                                       \
   }                                                                                                \
   static SMC_OUTLINE void D##_store_part(void *p, T##_vec a, size_t n) {                           \
-    SMC_UNROLL for (size_t i = 0; i < T##_lanes - 1; ++i) {                                        \
+    SMC_UNROLLED for (size_t i = 0; i < T##_lanes - 1; ++i) {                                      \
       if (i < n) D##_put((D##_e *)p + i, a[i]);                                                    \
     }                                                                                              \
   }                                                                                                \

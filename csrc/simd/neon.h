@@ -10,7 +10,7 @@
 #define SMC_FAST_HALVES 1
 #define SMC_FAST_MASKS 0
 #define SMC_FAST_MASKED_LOADS 0
-#define SMC_STREAMS 0
+#define SMC_NONTEMPORAL 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
 #define f32_OCTS 0
@@ -120,11 +120,11 @@ SMC_INLINE void f64_transpose(f64_vec r[2]) {
 
 SMC_INLINE void f32_transpose(f32_vec r[4]) {
   f64_vec t[4];
-  SMC_UNROLL for (int i = 0; i < 4; i += 2) {
+  SMC_UNROLLED for (int i = 0; i < 4; i += 2) {
     t[i] = vreinterpretq_f64_f32(vtrn1q_f32(r[i], r[i + 1]));
     t[i + 1] = vreinterpretq_f64_f32(vtrn2q_f32(r[i], r[i + 1]));
   }
-  SMC_UNROLL for (int j = 0; j < 2; ++j) {
+  SMC_UNROLLED for (int j = 0; j < 2; ++j) {
     r[j] = vreinterpretq_f32_f64(vtrn1q_f64(t[j], t[j + 2]));
     r[j + 2] = vreinterpretq_f32_f64(vtrn2q_f64(t[j], t[j + 2]));
   }

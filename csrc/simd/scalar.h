@@ -8,7 +8,7 @@
 #define SMC_FAST_HALVES 0
 #define SMC_FAST_MASKS 0
 #define SMC_FAST_MASKED_LOADS 0
-#define SMC_STREAMS 0
+#define SMC_NONTEMPORAL 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
 #define f32_OCTS 0

@@ -3,13 +3,12 @@
  * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is large:
  * subtracting would lose what is left of it.
  */
-#ifndef SMC_JACOBIAN_H
-#define SMC_JACOBIAN_H
+#ifndef SMC_JACOBIAN_JACOBIAN_H
+#define SMC_JACOBIAN_JACOBIAN_H
 
-#include "exp.h"
-#include "tile.h"
-
-enum { SMC_ALIGNED_FROM = 8 }; /* vectors: of so many more are saved than one of a part costs */
+#include "../exp.h"
+#include "../lanes.h"
+#include "stores.h"
 
 /* sum + s[from] + ... + s[to - 1] */
 static pair sum_range(pair sum, const char *s, size_t from, size_t to) {
@@ -26,124 +25,11 @@ static vec one_minus(const char *s, size_t k, size_t i) {
   real s_i = e_get(s + i * sizeof(elem));
   if (!(s_i > (real)0.5)) return v_sub(v_set1(1), v_set1(s_i));
   pair others = sum_range(sum_range(pair_of(0), s, 0, i), s, i + 1, k);
-  SMC_UNROLL for (size_t d = W / 2; d; d /= 2) {
+  SMC_UNROLLED for (size_t d = W / 2; d; d /= 2) {
     pair other = {v_xor_lanes(others.hi, (int)d), v_xor_lanes(others.lo, (int)d)};
     others = pair_add(others, other);
   }
   return pair_value(others);
-}
-
-/* out = factor*x, n elements.  Many are stored a cache line at a time.  `loose`: what is beyond their end
- * may be written as well, as it will be written over: a whole store is faster than one of a part. */
-SMC_INLINE void store_scaled(char *out, const char *x, vec factor, size_t n, int loose) {
-  const size_t beyond = (uintptr_t)out / sizeof(elem) % W;
-  const size_t step = W * sizeof(elem);
-  if (n >= SMC_ALIGNED_FROM * W && beyond > 0) {
-    const size_t head = W - beyond;
-    e_store_n(out, v_mul(factor, e_load(x)), head);
-    out += head * sizeof(elem), x += head * sizeof(elem), n -= head;
-  }
-  /* Where it takes little to store one, a loop of one may not be fetched fast enough. */
-  const int two = W >= 8 && sizeof(elem) == sizeof(real);
-  for (; two && n >= 2 * W; n -= 2 * W, out += 2 * step, x += 2 * step) {
-    e_store(out, v_mul(factor, e_load(x)));
-    e_store(out + step, v_mul(factor, e_load(x + step)));
-  }
-  for (; n >= W; n -= W, out += step, x += step) {
-    e_store(out, v_mul(factor, e_load(x)));
-  }
-  if (n == 0) return;
-  const vec rest = v_mul(factor, e_load_n(x, n, v_set1(0)));
-  if (loose) {
-    e_store(out, rest);
-  } else {
-    e_store_n(out, rest, n);
-  }
-}
-
-/* Out of line where it converts, and is long. */
-static SMC_OUTLINE void convert_scaled(char *out, const char *x, vec factor, size_t n, int loose) {
-  store_scaled(out, x, factor, n, loose);
-}
-
-SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int loose) {
-  if (sizeof(elem) == sizeof(real)) {
-    store_scaled(out, x, factor, n, loose);
-  } else {
-    convert_scaled(out, x, factor, n, loose);
-  }
-}
-
-/* Whether a result is stored past the caches: a line that is stored whole need not be fetched before. */
-SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
-  return SMC_STREAMS && sizeof(elem) == sizeof(real) &&
-         row * sizeof(elem) >= SMC_STREAM_ROW_BYTES && n * row * sizeof(elem) > SMC_STREAM_BYTES;
-}
-
-/* The end of a row that is stored past the caches, which does not fill its vector yet. */
-typedef struct {
-  size_t lanes;
-  real lane[2 * W];
-} unfinished_row;
-
-#if SMC_STREAMS
-/* out = factor*x, but `value` at one place, past the caches; after what is unfinished, if anything is.  Whole
- * vectors, one after the other, fill lines: of one that is stored so, nothing may be stored otherwise, or it would
- * be fetched again. */
-static SMC_OUTLINE void stream_scaled(unfinished_row *end, char *out, const char *x, vec factor,
-                                      size_t n, size_t place, real value) {
-  const size_t beyond = (uintptr_t)out % sizeof(vec) / sizeof(elem);
-  const size_t head = beyond ? W - beyond : 0;
-  size_t i = head;
-  if (head > 0) {
-    v_store(end->lane + beyond, v_mul(factor, v_load(x)));
-    if (place < head) end->lane[beyond + place] = value;
-    if (end->lanes == beyond) {
-      v_stream(out - beyond * sizeof(elem), v_load(end->lane));
-    } else {
-      v_store_n(out, v_load(end->lane + beyond), head);
-    }
-  }
-  for (; i + W <= n; i += W) {
-    vec a = v_mul(factor, v_load(x + i * sizeof(elem)));
-    if (place - i < W) {
-      v_store(end->lane, a);
-      end->lane[place - i] = value;
-      a = v_load(end->lane);
-    }
-    v_stream(out + i * sizeof(elem), a);
-  }
-  end->lanes = n - i;
-  v_store(end->lane, v_mul(factor, v_load_n(x + i * sizeof(elem), n - i, v_set1(0))));
-  if (place - i < W) end->lane[place - i] = value;
-}
-
-/* What is unfinished, to before `out`. */
-static void finish_row(const unfinished_row *end, char *out) {
-  if (end->lanes > 0) v_store_n(out - end->lanes * sizeof(elem), v_load(end->lane), end->lanes);
-  smc_fence();
-}
-#endif
-
-/* A row of n numbers, of which one is another value; as scaled_copy or, if `end` is given, past the caches. */
-SMC_INLINE void row_of_jacobian(char *out, const char *x, vec factor, size_t n, size_t place,
-                                real value, int loose, unfinished_row *end) {
-#if SMC_STREAMS
-  if (end) {
-    stream_scaled(end, out, x, factor, n, place, value);
-    return;
-  }
-#endif
-  (void)end;
-  scaled_copy(out, x, factor, n, loose);
-  if (place < n) e_put(out + place * sizeof(elem), value);
-}
-
-SMC_INLINE void end_of_jacobian(char *out, const unfinished_row *end) {
-#if SMC_STREAMS
-  if (end) finish_row(end, out);
-#endif
-  (void)out, (void)end;
 }
 
 /* s_i (1 - s_i) */
@@ -248,8 +134,8 @@ static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k
     vec diagonal = v_mul(s_t, one_minus(s, k, t)), minus = v_sub(v_set1(0), s_t);
     for (size_t i = 0; i < k; ++i, out += j * sizeof(elem)) {
       vec off_diagonal = v_mul(minus, v_set1(e_get(s + i * sizeof(elem))));
-      const int loose = ((k - 1 - t) * k + k - 1 - i) * j >= W;
-      row_of_jacobian(out, x, i == t ? diagonal : off_diagonal, j, j, 0, loose, end);
+      const int overstore = ((k - 1 - t) * k + k - 1 - i) * j >= W;
+      row_of_jacobian(out, x, i == t ? diagonal : off_diagonal, j, j, 0, overstore, end);
     }
   }
   end_of_jacobian(out, end);

@@ -1,65 +1,28 @@
-/* How elements of a stored type get into strands (tile.h), and back.
- */
-#ifndef SMC_STORAGE_H
-#define SMC_STORAGE_H
+/* Rows of an array to panels in a buffer, and back: along (a row as it is), or across (W rows, one in each lane). */
+#ifndef SMC_PACK_H
+#define SMC_PACK_H
 
+#include "convert.h"
 #include "transpose.h"
 
 enum { SMC_NARROW_MAX = 3 }; /* classes of rows too short to be loaded four at a time */
 
-SMC_INLINE char *element_at(const smc_view v, size_t row, size_t c) {
-  return (char *)v.data + (ptrdiff_t)row * v.row + (ptrdiff_t)c * v.col;
-}
-
-static void get_elements(const char *p, ptrdiff_t step, size_t n, real *to) {
-  for (size_t i = 0; i < n; ++i, p += step) to[i] = e_get(p);
-}
-
-static void put_elements(char *p, ptrdiff_t step, size_t n, const real *from) {
-  for (size_t i = 0; i < n; ++i, p += step) e_put(p, from[i]);
-}
-
-/* n elements of a row, side by side or not. */
-SMC_INLINE void load_elements(const char *p, ptrdiff_t step, size_t n, real *to) {
-  size_t i = 0;
-  if (step != sizeof(elem)) {
-    get_elements(p, step, n, to);
-    return;
-  }
-  for (; i + W <= n; i += W) v_store(to + i, e_load(p + i * sizeof(elem)));
-  if (i < n) v_store_n(to + i, e_load_n(p + i * sizeof(elem), n - i, v_set1(0)), n - i);
-}
-
-SMC_INLINE void store_elements(char *p, ptrdiff_t step, size_t n, const real *from) {
-  size_t i = 0;
-  if (step != sizeof(elem)) {
-    put_elements(p, step, n, from);
-    return;
-  }
-  for (; i + W <= n; i += W) e_store(p + i * sizeof(elem), v_load(from + i));
-  if (i < n) e_store_n(p + i * sizeof(elem), v_load_n(from + i, n - i, v_set1(0)), n - i);
-}
-
-/* ---- along ------------------------------------------------------------------------------------------ */
-
-static void fill_along(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
+static void pack_along(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                        real *to, size_t apart) {
   for (size_t r = row; r < row + rows; ++r, to += apart) {
     load_elements(element_at(from, r, begin), from.col, classes, to);
   }
 }
 
-static void spill_along(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                        const real *from, size_t apart) {
+static void unpack_along(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
+                         const real *from, size_t apart) {
   for (size_t r = row; r < row + rows; ++r, from += apart) {
     store_elements(element_at(to, r, begin), to.col, classes, from);
   }
 }
 
-/* ---- across: rows side by side in memory -------------------------------------------------------------- */
-
 /* Line after line, whatever the distance from class to class. */
-static void fill_columns(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
+static void pack_columns(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                          real *to, size_t apart) {
   for (size_t c = 0; c < classes; ++c, to += W) {
     const char *p = element_at(from, row, begin + c);
@@ -69,14 +32,14 @@ static void fill_columns(smc_view from, size_t row, size_t rows, size_t begin, s
   }
 }
 
-static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                          const real *from, size_t apart, const last_touch by) {
+static void unpack_columns(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
+                           const real *from, size_t apart, const epilogue by) {
   for (size_t c = 0; c < classes; ++c, from += W) {
     char *p = element_at(to, row, begin + c);
     for (size_t r = 0; r < rows; r += W, p += W * sizeof(elem)) {
-      const last_touch left = touch_of_strand(by, r / W);
+      const epilogue left = epilogue_of_panel(by, r / W);
       vec a = v_load(from + r / W * apart);
-      finish(&a, 1, &left);
+      apply_epilogue(&a, 1, &left);
       if (rows - r < W) {
         e_store_n(p, a, rows - r);
       } else {
@@ -85,8 +48,6 @@ static void spill_columns(smc_view to, size_t row, size_t rows, size_t begin, si
     }
   }
 }
-
-/* ---- across: rows transposed ---------------------------------------------------------------------------- */
 
 #if SMC_FAST_MASKS
 /* W rows of two or three classes, side by side: as many vectors, whose lanes are permuted.  Element i is of row
@@ -108,10 +69,10 @@ SMC_INLINE vec load_narrow(const char *p, const int classes, real *to) {
   return m;
 }
 
-SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const last_touch *by) {
+SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const epilogue *by) {
   vec v[SMC_NARROW_MAX];
   SMC_EACH(c, classes) v[c] = v_load(from + (size_t)c * W);
-  finish(v, classes, by);
+  apply_epilogue(v, classes, by);
   SMC_EACH(j, classes) {
     const vec element = v_add(lane_numbers(), v_set1((real)j * (real)W));
     const vec middle = v_sub(element, v_set1((real)(classes - 1) / 2));
@@ -161,9 +122,9 @@ static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, 
 }
 
 static void store_rows(char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
-                       real *from, const last_touch *by) {
+                       real *from, const epilogue *by) {
   const int dense_rows = rows > 1 && col == sizeof(elem) && classes >= 4;
-  if (!dense_rows) finish_strand(from, classes, by);
+  if (!dense_rows) apply_epilogue_to_panel(from, classes, by);
   if (rows == 1) {
     for (size_t c = 0; c < classes; ++c, p += col) e_put(p, from[c * W]);
     return;
@@ -193,13 +154,13 @@ SMC_INLINE int are_whole(const smc_view v, size_t classes) {
   return sizeof(elem) == sizeof(real) && v.col == sizeof(elem) && classes >= 4;
 }
 
-/* How many of the first strands' maxima are known now. */
-static size_t fill_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
+/* How many of the first panels' maxima are known now. */
+static size_t pack_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                           real *to, size_t apart, vec *maxima) {
   const int whole_rows = are_narrow(from, classes) || are_whole(from, classes);
   if (W == 1) return 0; /* there is nothing across */
   if (from.row == sizeof(elem)) {
-    fill_columns(from, row, rows, begin, classes, to, apart);
+    pack_columns(from, row, rows, begin, classes, to, apart);
     return 0;
   }
   for (size_t r = 0; r < rows; r += W, to += apart) {
@@ -219,16 +180,16 @@ static size_t fill_across(smc_view from, size_t row, size_t rows, size_t begin, 
   return whole_rows ? rows / W : 0;
 }
 
-static void spill_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
-                         real *from, size_t apart, const last_touch by) {
+static void unpack_across(smc_view to, size_t row, size_t rows, size_t begin, size_t classes,
+                          real *from, size_t apart, const epilogue by) {
   const int whole_rows = are_narrow(to, classes) || are_whole(to, classes);
   if (W == 1) return;
   if (to.row == sizeof(elem)) {
-    spill_columns(to, row, rows, begin, classes, from, apart, by);
+    unpack_columns(to, row, rows, begin, classes, from, apart, by);
     return;
   }
   for (size_t r = 0; r < rows; r += W, from += apart) {
-    const last_touch left = touch_of_strand(by, r / W);
+    const epilogue left = epilogue_of_panel(by, r / W);
     char *p = element_at(to, row + r, begin);
     if (rows - r < W || !whole_rows) {
       store_rows(p, to.row, to.col, rows - r < W ? rows - r : W, classes, from, &left);

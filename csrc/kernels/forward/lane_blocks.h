@@ -1,0 +1,100 @@
+/* softmax of W rows of a few vectors each, all passes in one.  Four rows go side by side, so that none has the processor
+ * wait for its ends, and are merged into a vector while the next four are computed.  Rows are W/4 apart, so that each ends
+ * in the lane of its number.
+ */
+#ifndef SMC_FORWARD_LANE_BLOCKS_H
+#define SMC_FORWARD_LANE_BLOCKS_H
+
+#include "expsum.h"
+
+/* The last vectors of rows that do not fill them are kept first, to be loaded whole from there. */
+SMC_INLINE vec max_of_lane_block(const tile *t, const extent n, const scaling *scale,
+                                 const panel kept) {
+  pair quarters[SMC_QUARTERS];
+  for (size_t u = 0; n.rest && u < W; ++u) {
+    const panel last = ahead(panel_of(t, SMC_X, u), n.count);
+    v_store(vector_at(kept, u * steps_of(n) + n.count), load_lanes(last, n.rest, scale->vacant));
+  }
+  for (size_t q = 0; q < SMC_QUARTERS; ++q) {
+    panel x[SMC_UNROLL];
+    pair m[SMC_UNROLL];
+    SMC_EACH(j, SMC_UNROLL) {
+      const size_t u = q + (size_t)j * SMC_QUARTERS;
+      x[j] = dense(panel_of(t, SMC_X, u));
+      m[j].hi = v_load(n.rest ? vector_at(kept, u * steps_of(n) + n.count) : x[j].p);
+      m[j].lo = v_set1(0);
+    }
+    for (size_t i = 0; i < n.count; ++i) {
+      SMC_EACH(j, SMC_UNROLL) m[j].hi = v_max(m[j].hi, v_load(vector_at(x[j], i)));
+    }
+    quarters[q] = merged_quarters(m, SMC_BY_MAX);
+  }
+  return merged_lane_block(quarters, SMC_BY_MAX).hi;
+}
+
+/* Added up as in sum_of_terms.  The exponentials are kept beside the output: a load waits for a store before
+ * it to an address whole pages away.  Where all comes from memory, a group to come is fetched, and what this
+ * one will write. */
+SMC_INLINE pair sum_of_lane_block(const tile *t, const extent n, const shift *sh,
+                                  const scaling *scale, const panel kept) {
+  const vec offset = v_set1(4 * SMC_C(LIFTED));
+  const ptrdiff_t later = 2 * (ptrdiff_t)W * t->apart[SMC_X];
+  pair quarters[SMC_QUARTERS];
+  for (size_t q = 0; q < SMC_QUARTERS; ++q) {
+    panel x[SMC_UNROLL], y[SMC_UNROLL], to[SMC_UNROLL];
+    shift s[SMC_UNROLL];
+    pair sum[SMC_UNROLL];
+    SMC_EACH(j, SMC_UNROLL) {
+      const size_t u = q + (size_t)j * SMC_QUARTERS;
+      x[j] = dense(panel_of(t, SMC_X, u)), y[j] = dense(panel_of(t, SMC_Y, u));
+      to[j] = ahead(kept, u * steps_of(n));
+      s[j] = shift_of_panel(t, u, sh);
+      sum[j] = (pair){offset, v_set1(0)};
+    }
+    for (size_t i = 0; i < steps_of(n); ++i) {
+      vec e[SMC_UNROLL];
+      SMC_EACH(j, SMC_UNROLL) e[j] = v_load(vector_at(i < n.count ? x[j] : to[j], i));
+      exp_shifted(e, s, 1, scale, SMC_UNROLL, 0);
+      SMC_EACH(j, SMC_UNROLL) v_store(vector_at(to[j], i), e[j]);
+      SMC_EACH(j, SMC_UNROLL) add_term(&sum[j], e[j], SMC_TOTAL);
+      if (!t->far) continue;
+      SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
+      if (is_combined(t)) continue;
+      SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH(vector_at(y[j], i));
+    }
+    SMC_EACH(j, SMC_UNROLL) sum[j].hi = v_sub(sum[j].hi, offset);
+    quarters[q] = merged_quarters(sum, SMC_BY_PAIR_ADD);
+  }
+  return normalized(merged_lane_block(quarters, SMC_BY_PAIR_ADD));
+}
+
+/* Of a tile that is a group; 0, and nothing is written, if arguments are more than x itself.  Where a whole store
+ * is faster than one of a part, the next row, stored after it, writes over what goes beyond a row's end. */
+static int softmax_of_lane_block(tile *t, const scaling *scale) {
+  enter_k_block(t, 0);
+  const extent n = extent_of(t, 0);
+  panel kept = {t->buffer[0], sizeof(vec)};
+  const shift sh = make_shift(max_of_lane_block(t, n, scale, kept), scale);
+  if (is_general(scale, &sh)) return 0;
+  const pair inverse = inverse_of(sum_of_lane_block(t, n, &sh, scale, kept));
+  const int overstore =
+      !SMC_FAST_MASKS && t->apart[SMC_Y] == (ptrdiff_t)(t->call->k * sizeof(real));
+  for (size_t u = 0; u < W; ++u, kept = ahead(kept, steps_of(n))) {
+    const panel y = dense(panel_of(t, SMC_Y, u));
+    const pair factor = pair_of_panel(t, u, &inverse);
+    size_t i = 0;
+    for (; i < n.count; ++i) {
+      v_store(vector_at(y, i), times_inverse(v_load(vector_at(kept, i)), factor));
+    }
+    if (n.rest == 0) continue;
+    const vec last = times_inverse(v_load(vector_at(kept, i)), factor);
+    if (overstore && u + 1 < W) {
+      v_store(vector_at(y, i), last);
+    } else {
+      v_store_n(vector_at(y, i), last, n.rest);
+    }
+  }
+  return 1;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* Passes 1 and 2 over a tile: about maxima that are known, or online; of whole rows, or of row parts. */
+#ifndef SMC_FORWARD_SUMS_H
+#define SMC_FORWARD_SUMS_H
+
+#include "../run.h"
+#include "columns.h"
+#include "maxima.h"
+#include "nans.h"
+#include "rising.h"
+#include "rows.h"
+
+/* The terms of the block at hand, lane by lane; before the first, there are none. */
+static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
+                     softmax_sums *s) {
+  const int precise = SMC_C(OCTAVE) > 1;
+  const int paired =
+      which == SMC_TAIL || (precise && !is_across(t) && t->call->k > SMC_UNPAIRED_MAX);
+  size_t u = panels_jammed(t);
+  if (!are_plain(s, u, scale)) u = 0;
+  if (u > 0) (which == SMC_TOTAL ? totals_jammed : tails_jammed)(t, u, scale, keep, s);
+  for (; u < t->panels; ++u) {
+    const panel x = panel_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
+    const panel y = keep ? panel_of(t, t->call->inputs, u) : nowhere;
+    const extent n = extent_of(t, u);
+    const softmax_sums *row = &s[lane_block_of(t, u)];
+    const shift sh = shift_of_panel(t, u, &row->sh);
+    panel_terms of = {&sh, scale, of_panel(t, u, &row->absent), {0, (size_t)-1}, {{NULL}, 0, 0}};
+    pair *peaks = &s[u].peaks;
+    pair part;
+    if (is_general(scale, &sh)) {
+      part = sum_of_terms(x, y, n, &of, peaks, which, paired, 1);
+    } else if (which == SMC_TOTAL) {
+      part = sum_of_panel(t, u, x, y, n, of, peaks, SMC_TOTAL, paired);
+    } else {
+      of.range = range_of_peak(t, u, of.absent);
+      part = sum_of_panel(t, u, x, y, n, of, peaks, SMC_TAIL, 1);
+    }
+    s[u].sum = running_sum(s[u].sum, part, t->begin == 0);
+  }
+}
+
+/* Of all lanes. */
+static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
+  sum_by_row(t, &s->sum, sizeof *s);
+  if (which == SMC_TOTAL) return;
+  sum_by_row(t, &s->peaks, sizeof *s);
+  for (size_t g = 0; g < lane_blocks_of(t); ++g) add_ties(&s[g], scale);
+}
+
+typedef struct {
+  const scaling *scale;
+  smc_sum which;
+  int keep;           /* the exponentials, in the output */
+  softmax_sums *sums; /* of each panel of the tile, or of each part of its row */
+} wanted_sums;
+
+/* Sums, lane by lane, about a maximum that is known. */
+static void sums_about_maximum(tile *t, size_t part, const void *args) {
+  const wanted_sums *wanted = args;
+  softmax_sums *s = wanted->sums + part;
+  for (size_t g = 0; g < lane_blocks_of(t); ++g) {
+    s[g].absent = s[g].m;
+    s[g].sh = make_shift(s[g].m, wanted->scale);
+  }
+  for (size_t u = 0; u < t->panels; ++u) s[u].peaks = pair_of(0);
+  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+    enter_k_block(t, begin);
+    add_sums(t, wanted->scale, wanted->which, wanted->keep, s);
+  }
+}
+
+/* The same about the largest maximum so far.  Along, a tile has one row, whose values are in all lanes:
+ * panels are groups. */
+static void sums_about_rising(tile *t, size_t part, const void *args) {
+  const wanted_sums *wanted = args;
+  softmax_sums *s = wanted->sums + part;
+  for (size_t u = 0; u < t->panels; ++u) {
+    s[u] = sums_so_far(v_set1((real)-INFINITY), wanted->scale);
+  }
+  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+    vec m[SMC_MAX_PANELS];
+    enter_k_block(t, begin);
+    for (size_t u = 0; u < t->panels; ++u) m[u] = v_set1((real)-INFINITY);
+    find_maxima(t, wanted->scale, m, wanted->which);
+    max_by_row(t, m);
+    size_t in_vain = 0;
+    for (size_t u = 0; u < t->panels; ++u) {
+      raise_maximum(&s[u], m[u], wanted->scale);
+      s[u].absent = absent_in_block(&s[u], m[u], wanted->scale);
+      in_vain += v_count(are_in_vain(s[u].m, wanted->scale));
+    }
+    if (in_vain < t->panels * W) add_sums(t, wanted->scale, wanted->which, 0, s);
+  }
+}
+
+/* Of a row in several parts; each may be about a maximum of its own. */
+static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sums *wanted) {
+  softmax_sums part[SMC_MAX_PARTS], *s = wanted->sums;
+  wanted_sums by_part = *wanted;
+  by_part.sums = part;
+  for (size_t p = 0; p < t->parts; ++p) part[p].m = s->m;
+  for_parts(t, pass, &by_part);
+  *s = part[0];
+  for (size_t p = 1; p < t->parts; ++p) {
+    raise_maximum(s, part[p].m, wanted->scale);
+    raise_maximum(&part[p], s->m, wanted->scale);
+    s->sum = pair_add(s->sum, part[p].sum);
+    s->peaks = pair_add(s->peaks, part[p].peaks);
+  }
+}
+
+SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) {
+  if (t->parts == 1) {
+    pass(t, 0, wanted);
+  } else {
+    sums_of_parts(t, pass, wanted);
+  }
+  finish_sums(t, wanted->scale, wanted->which, wanted->sums);
+}
+
+/* Pass 2, about maxima that are known. */
+static void sums_of_rows(tile *t, const wanted_sums *wanted) {
+  whole_sums(t, sums_about_maximum, wanted);
+}
+
+/* Sums about a maximum that is not known before.  Only where that of the row is so large that it has to be
+ * subtracted, all are about it, and the row is read once more. */
+static void sums_online(tile *t, const wanted_sums *wanted) {
+  softmax_sums exact[SMC_MAX_PANELS], *s = wanted->sums;
+  int far = 0;
+  whole_sums(t, sums_about_rising, wanted);
+  for (size_t u = 0; u < t->panels; ++u) {
+    exact[u].m = s[u].m;
+    mask near = v_lt(v_abs(scaled_maximum(s[u].m, wanted->scale)), v_set1(SMC_C(SHIFT_LIMIT)));
+    far |= v_count(near) != W;
+  }
+  if (!far) return;
+  sums_of_rows(t, &(wanted_sums){wanted->scale, wanted->which, 0, exact});
+  for (size_t u = 0; u < t->panels; ++u) {
+    mask near = v_eq(exact[u].sh.center, v_set1(0));
+    s[u].sum.hi = v_select(near, s[u].sum.hi, exact[u].sum.hi);
+    s[u].sum.lo = v_select(near, s[u].sum.lo, exact[u].sum.lo);
+    s[u].sh = exact[u].sh;
+  }
+}
+
+/* Pass 1, where it is not made together with pass 2. */
+static void maxima_of_rows(tile *t, const wanted_sums *wanted) {
+  vec m[SMC_MAX_PANELS];
+  for (size_t u = 0; u < t->panels; ++u) m[u] = v_set1((real)-INFINITY);
+  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+    enter_k_block(t, begin);
+    find_maxima(t, wanted->scale, m, wanted->which);
+  }
+  max_by_row(t, m);
+  for (size_t g = 0; g < lane_blocks_of(t); ++g) wanted->sums[g].m = m[g];
+}
+
+#endif
