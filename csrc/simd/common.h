@@ -11,8 +11,8 @@
  * floats, SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then
  * there is T_permute.
  * SMC_FAST_MASKED_LOADS, whether it is loaded so, at least.
- * SMC_NONTEMPORAL, whether there is T_store_nontemporal, which stores past the caches, and smc_fence
- * after it.
+ * SMC_NONTEMPORAL, whether there is T_store_nontemporal, which stores past the caches, and
+ * smc_fence after it.
  * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed
  * at a time as well as four (T_load_oct, T_store_oct).
  * kernels/ uses them through the unprefixed names at the end of this file.
