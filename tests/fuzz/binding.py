@@ -106,14 +106,17 @@ def targets(library: Path) -> dict[str, dict[str, Table]]:
     class Target(ctypes.Structure):
         _fields_ = (
             ("name", ctypes.c_char_p),
-            ("kernels", ctypes.c_void_p * len(known) * len(DTYPES)),
+            ("kernels", ctypes.POINTER(ctypes.c_void_p * len(known)) * len(DTYPES)),
         )
 
     found = {}
     while address := loaded.smc_fuzzed(len(found)):
         target = Target.from_address(address)
         found[target.name.decode()] = {
-            dtype: {name: kind(pointer) for (name, kind), pointer in zip(known, table, strict=True)}
+            dtype: {
+                name: kind(pointer)
+                for (name, kind), pointer in zip(known, table.contents, strict=True)
+            }
             for dtype, table in zip(DTYPES, target.kernels, strict=True)
         }
     return found
