@@ -12,7 +12,7 @@ Examples
 array([ 0.0819, -0.022 , -0.0599])
 """
 
-from ._backend import (
+from ._config import (
     backend,
     get_num_threads,
     set_num_threads,
@@ -20,16 +20,9 @@ from ._backend import (
     targets,
     use_target,
 )
-from ._derivatives import (
-    log_softmax_jacobian,
-    log_softmax_jvp,
-    log_softmax_vjp,
-    logsumexp_vjp,
-    softmax_jacobian,
-    softmax_jvp,
-    softmax_vjp,
-)
+from ._cross_entropy import cross_entropy, cross_entropy_with_grad
 from ._hessians import cross_entropy_hvp, linear_cross_entropy_hvp
+from ._jacobians import log_softmax_jacobian, softmax_jacobian
 from ._layer import (
     linear_weight_jacobian,
     softmax_layer,
@@ -37,14 +30,11 @@ from ._layer import (
     softmax_layer_jvp,
     softmax_layer_vjp,
 )
-from ._losses import (
-    cross_entropy,
-    cross_entropy_with_grad,
-    linear_cross_entropy,
-    linear_cross_entropy_with_grad,
-)
+from ._linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_grad
+from ._logsumexp import logsumexp, logsumexp_vjp
 from ._operators import SoftmaxJacobian, SoftmaxLayerJacobian
-from ._softmax import log_softmax, logsumexp, softmax
+from ._products import log_softmax_jvp, log_softmax_vjp, softmax_jvp, softmax_vjp
+from ._softmax import log_softmax, softmax
 from ._streaming import (
     logsumexp_finalize,
     logsumexp_merge,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, Protocol, SupportsIndex, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,8 +16,6 @@ from ._arrays import (
     DType,
     Mask,
     Real,
-    Rows,
-    Selection,
     as_array,
     as_float,
     as_mask,
@@ -26,18 +23,53 @@ from ._arrays import (
     cast,
     check_shape,
     compute_dtype,
-    deliver,
     is_float,
     sum_dtype,
 )
 from ._backend import kernels
+from ._outputs import deliver
+from ._rows import Rows
+from ._where import Selection
 
-__all__ = ["Criterion", "Reduction", "Strip", "check_order", "criterion_of"]
+__all__ = [
+    "Criterion",
+    "Options",
+    "Reduced",
+    "Reduction",
+    "Strip",
+    "check_order",
+    "criterion_of",
+]
 
 Reduction = Literal["mean", "sum", "none"]
+Reduced = Literal["mean", "sum"]  # to one number
 
 _IGNORED = -1  # the label by which the kernels know a row that does not count
 _BLOCK = 1 << 22  # logits that `where` is applied to at once
+
+
+class Options(TypedDict, total=False):
+    """What every loss takes besides `reduction` and `return_lse`."""
+
+    where: ArrayLike | None
+    weight: ArrayLike | None
+    ignore_index: SupportsIndex
+    label_smoothing: Real
+    z_loss: Real
+
+
+class LossKernel(Protocol):
+    """A loss of blocks of logits, with the gradient where an array for it is given."""
+
+    def __call__(
+        self,
+        x: Array,
+        target: Array,
+        losses: Array,
+        lse: Array,
+        gradient: Array | None = None,
+        /,
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -73,12 +105,12 @@ class Criterion:
             if gradient is not None:
                 rows.put(gradient, cast(z, x.dtype))
             return self.results(losses, lse, room)
-        operands = [rows.view(x), _as_target(self.target, x.dtype), losses]
+        operands = (rows.view(x), _as_target(self.target, x.dtype), losses)
         kernel = self.kernel(x.dtype)
         if gradient is None:
             rows.sweep(kernel, operands, lse)
         else:
-            rows.map(kernel, [*operands, lse], gradient)
+            rows.map(kernel, (*operands, lse), gradient)
         return self.results(losses, lse, room)
 
     def new_values(self, dtype: DType) -> tuple[Array, Array]:
@@ -86,7 +118,7 @@ class Criterion:
         lead = self.rows.lead
         return np.empty(lead, compute_dtype(dtype)), np.empty(lead, compute_dtype(dtype))
 
-    def kernel(self, dtype: DType) -> Callable[..., None]:
+    def kernel(self, dtype: DType) -> LossKernel:
         """Return the function of blocks of logits, target, losses, logsumexp and gradient."""
         backend = kernels(dtype)
         with np.errstate(all="ignore"):
@@ -97,7 +129,7 @@ class Criterion:
         how = (self.weight, on, off, self.z_loss, factor)
 
         def run(
-            x: Array, target: Array, losses: Array, lse: Array, gradient: Array | None = None
+            x: Array, target: Array, losses: Array, lse: Array, gradient: Array | None = None, /
         ) -> None:
             labels, soft = (target, None) if target.dtype == np.int64 else (None, target)
             backend.cross_entropy(x, labels, soft, *how, losses, lse, gradient)

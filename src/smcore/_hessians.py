@@ -14,23 +14,22 @@ from ._arrays import (
     F,
     Mask,
     Real,
-    Rows,
-    Selection,
     as_floats,
     as_like,
-    as_output,
     cast,
     check_shape,
-    deliver,
     sum_dtype,
     widened,
 )
 from ._backend import kernels
 from ._calls import public
 from ._criterion import Criterion, Reduction, check_order, criterion_of
-from ._derivatives import softmax_vjp
-from ._layer import check_layer, linear
+from ._linear import check_layer, linear
+from ._outputs import as_output, deliver
+from ._products import softmax_vjp
+from ._rows import Rows
 from ._softmax import softmax
+from ._where import Selection
 
 __all__ = ["cross_entropy_hvp", "linear_cross_entropy_hvp"]
 
@@ -177,7 +176,7 @@ def cross_entropy_hvp(
     s, v = widened(s, v)
     product = result if result.dtype == s.dtype else np.empty(s.shape, s.dtype)
     by_row = _Factors(factors, s.dtype)
-    rows.map(kernels(s.dtype).softmax_vjp, [rows.view(s), rows.view(v)], product)
+    rows.map(kernels(s.dtype).softmax_vjp, (rows.view(s), rows.view(v)), product)
     by_row.scale(product)
     if product is not result:
         result[...] = cast(product, result.dtype)
@@ -323,8 +322,8 @@ def _logit_product(
         s = np.broadcast_to(softmax(s, where=mask, out=s), v.shape)
         return softmax_vjp(s, v, where=mask, out=v)
     backend = kernels(s.dtype)  # in place on either, where public functions may compute beside
-    Rows(s.shape, -1).map(backend.softmax, [s], s, 1.0)
-    Rows(v.shape, -1).map(backend.softmax_vjp, [np.broadcast_to(s, v.shape), v], v)
+    Rows(s.shape, -1).map(lambda x, out: backend.softmax(x, out, 1.0), (s,), s)
+    Rows(v.shape, -1).map(backend.softmax_vjp, (np.broadcast_to(s, v.shape), v), v)
     return v
 
 

@@ -14,25 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import (
     Array,
-    DType,
     F,
     apart,
     as_float,
     as_floats,
     as_like,
-    as_matrices,
-    as_output,
     cast,
     check_shape,
     compute_dtype,
-    deliver,
-    dense,
-    sum_dtype,
     widened,
 )
 from ._backend import kernels
 from ._calls import public
-from ._derivatives import softmax_jvp, softmax_vjp
+from ._linear import check_batch, check_layer, check_layer_rows, linear, linear_vjp
+from ._outputs import as_matrices, as_output, deliver, dense
+from ._products import softmax_jvp, softmax_vjp
 from ._softmax import softmax
 
 __all__ = [
@@ -413,47 +409,3 @@ def softmax_layer_jvp(
     if dx is not None:
         dz += linear(dx, W)
     return cast(softmax_jvp(s, dz, out=dz), dtype)
-
-
-def check_layer(
-    x: Array, W: Array, b: Array | None = None, *, x_name: str = "x", b_name: str = "b"
-) -> None:
-    """Raise unless input, weights and bias (or their tangents) have the shapes of a layer."""
-    check_batch(x, x_name)
-    if W.ndim != 2 or W.shape[0] != x.shape[-1]:
-        raise ValueError(
-            f"W must have shape (J, K), with J = {x.shape[-1]} as {x_name} has; found {W.shape}"
-        )
-    if b is not None:
-        check_shape(b, W.shape[1:], b_name)
-
-
-def check_layer_rows(s: Array, x: Array) -> None:
-    """Raise unless a layer's output and input have as many rows."""
-    check_batch(s, "s")
-    expected = (*s.shape[:-1], x.shape[-1] if x.ndim else 1)
-    if x.shape != expected:
-        raise ValueError(f"x must have shape {expected}, as s has {s.shape}; found {x.shape}")
-
-
-def check_batch(array: Array, name: str) -> None:
-    """Raise unless `array` is one row or a batch of rows."""
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{name} must be 1-D, or 2-D for a batch; found shape {array.shape}")
-
-
-def linear(x: Array, W: Array, b: Array | None = None, out: Array | None = None) -> Array:
-    """Return ``x @ W + b``."""
-    with np.errstate(all="ignore"):
-        z: Array = np.matmul(x, W, out=out)
-        return z if b is None else np.add(z, b, out=z)
-
-
-def linear_vjp(x: Array, W: Array, dz: Array, dtype: DType) -> tuple[Array, Array, Array]:
-    """Return the gradients by `W`, `b` and `x` in `dtype`, from the one by the logits."""
-    with np.errstate(all="ignore"):
-        batch, dz_batch = np.atleast_2d(x), np.atleast_2d(dz)
-        dW = batch.T @ dz_batch
-        db = dz_batch.sum(axis=0, dtype=sum_dtype(dz.dtype))
-        dx = dz @ W.T
-    return cast(dW, dtype), cast(db, dtype), cast(dx, dtype)

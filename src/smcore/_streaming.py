@@ -16,24 +16,23 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _reference
 from ._arrays import (
     Array,
     Axis,
     F,
-    Rows,
-    Selection,
     as_float,
     as_floats,
     as_like,
-    as_output,
     cast,
     compute_dtype,
-    deliver,
     sum_dtype,
 )
-from ._backend import kernels
+from ._backend import kernels, reference
 from ._calls import public
+from ._exact import as_pair
+from ._outputs import as_output, deliver
+from ._rows import Rows
+from ._where import Selection
 
 __all__ = ["logsumexp_finalize", "logsumexp_merge", "logsumexp_partial", "softmax_from_lse"]
 
@@ -101,7 +100,7 @@ def logsumexp_partial(
         x = selection.copy(x, -np.inf)
     m = np.full(rows.lead, -np.inf, compute_dtype(x.dtype))
     s = np.zeros_like(m)
-    rows.sweep(kernels(x.dtype).logsumexp_partial, [rows.view(x), m], s)
+    rows.sweep(kernels(x.dtype).logsumexp_partial, (rows.view(x), m), s)
     return deliver(m, None), deliver(s, None)
 
 
@@ -168,7 +167,7 @@ def logsumexp_merge(
         raise ValueError(f"p and q must broadcast against each other; found {found}") from None
     m, s = (np.empty(members[0].shape, dtype) for _ in range(2))
     # what is stored in 16 bits has no kernel: logsumexp_partial returns none
-    backend = _reference if dtype.itemsize == 2 else kernels(dtype)
+    backend = reference if dtype.itemsize == 2 else kernels(dtype)
     p_m, p_s, q_m, q_s = map(np.ascontiguousarray, members)
     backend.logsumexp_merge(p_m, p_s, q_m, q_s, m, s)
     return deliver(m, None), deliver(s, None)
@@ -307,14 +306,14 @@ def softmax_from_lse(
     dtype = compute_dtype(x.dtype)
     wide = np.promote_types(sum_dtype(x.dtype), sum_dtype(m.dtype))
     with np.errstate(all="ignore"):
-        m, s = _reference.as_pair(cast(m, wide), cast(s, wide), dtype)
+        m, s = as_pair(cast(m, wide), cast(s, wide), dtype)
         factor = np.where(np.isfinite(m), np.exp(-s), np.nan)
     selection = Selection.of(where, x.shape, x.dtype)
     result = as_output(out, x, x.shape)
     if selection is not None:
         x = selection.copy(x, -np.inf)
     product = result if dtype == x.dtype else np.empty(x.shape, dtype)
-    operands = [rows.view(cast(x, dtype)), m, cast(factor, dtype)]
+    operands = (rows.view(cast(x, dtype)), m, cast(factor, dtype))
     rows.map(kernels(dtype).logsumexp_vjp, operands, product)
     if product is not result:
         result[...] = cast(product, x.dtype)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ._arrays import Array, DType, cast, compute_dtype, sum_dtype
-from ._reference import blocks, two_diff, two_sum
+from ._blocks import blocks
+from ._exact import two_diff, two_sum
 
 __all__ = ["weighted_logsumexp"]
 

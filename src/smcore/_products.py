@@ -1,42 +1,26 @@
-"""Derivatives of softmax, log_softmax and logsumexp, from what the forward pass returned.
+"""The Jacobian matrices' products with a vector, from what the forward pass returned.
 
-For one row these are a Jacobian matrix ``J[i, k]``, the derivative of output i by input k, and its
-products with a vector: ``g @ J`` (vjp, the backward pass) and ``J @ v`` (jvp). The products cost no
-more than the forward pass.
+For one row these are ``g @ J`` (vjp, the backward pass) and ``J @ v`` (jvp). They cost no more than
+the forward pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypedDict, Unpack, overload
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import (
-    Array,
-    Axis,
-    F,
-    Rows,
-    Selection,
-    as_float,
-    as_floats,
-    as_like,
-    as_matrices,
-    as_output,
-    deliver,
-)
-from ._backend import kernels
+from ._arrays import Array, Axis, F, as_floats, as_like
+from ._backend import Kernels, kernels
 from ._calls import public
+from ._outputs import as_output, deliver
+from ._rows import Rows
+from ._where import NOTHING, Selection
 
-__all__ = [
-    "log_softmax_jacobian",
-    "log_softmax_jvp",
-    "log_softmax_vjp",
-    "logsumexp_vjp",
-    "softmax_jacobian",
-    "softmax_jvp",
-    "softmax_vjp",
-]
+__all__ = ["log_softmax_jvp", "log_softmax_vjp", "softmax_jvp", "softmax_vjp"]
+
+_Kernel = Callable[[Array, Array, Array], None]  # forward result, vector and product
 
 
 class _Options(TypedDict, total=False):
@@ -44,72 +28,6 @@ class _Options(TypedDict, total=False):
 
     where: ArrayLike | None
     out: Array | None
-
-
-@overload
-def softmax_jacobian(s: NDArray[F], axis: Axis = -1, **options: Unpack[_Options]) -> NDArray[F]: ...
-@overload
-def softmax_jacobian(s: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]) -> Array: ...
-@public
-def softmax_jacobian(
-    s: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None, out: Array | None = None
-) -> Array:
-    r"""Compute the Jacobian matrix of softmax for each row.
-
-    Parameters
-    ----------
-    s : array_like
-        What `softmax` returned.
-    axis : int, tuple of ints or None, default -1
-        The axis along which a row lies. Several axes make one row together; None takes all.
-    where : array_like of bool, optional
-        Which entries take part, as `softmax` was told, broadcastable to `s`. The others are
-        never looked at, and their rows and columns get 0.
-    out : ndarray, optional
-        Where to write the result, of its shape and dtype.
-
-    Returns
-    -------
-    ndarray
-        ``(..., K, K)`` for rows of length K: the axes that are not in `axis`, in their order, then
-        the output's index and the input's. `out` if given.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not real, `where` not boolean, or `out` of another dtype.
-    ValueError
-        If `where` or `out` has the wrong shape, or `out` cannot be written.
-    MemoryError
-        If the matrices cannot be held. Nothing is written then.
-    numpy.exceptions.AxisError
-        If `s` has no such axis.
-
-    See Also
-    --------
-    SoftmaxJacobian : The same as a linear operator, without the matrix.
-    softmax_vjp : Its product with a vector, without the matrix.
-    softmax_layer_jacobian : The derivative by the weights of a layer.
-
-    Notes
-    -----
-    .. math:: \frac{\partial s_i}{\partial x_k} = s_i (\delta_{ik} - s_k), \qquad
-              J = \operatorname{diag}(s) - s s^T,
-
-    by the quotient rule (E. Bendersky, "The Softmax function and its derivative", 2016). J is
-    symmetric; its rows and columns sum to zero. On the diagonal, an :math:`s_i` above one half is
-    multiplied by the sum of the others rather than by :math:`1 - s_i`, which would cancel.
-
-    Examples
-    --------
-    >>> from smcore import softmax, softmax_jacobian
-    >>> softmax_jacobian(softmax([1.0, 2.0, 3.0])).round(4)
-    array([[ 0.0819, -0.022 , -0.0599],
-           [-0.022 ,  0.1848, -0.1628],
-           [-0.0599, -0.1628,  0.2227]])
-    """
-    instead = "SoftmaxJacobian(s), or the products softmax_vjp and softmax_jvp"
-    return _jacobian("softmax_jacobian", s, "s", axis, where, out, instead)
 
 
 @overload
@@ -184,7 +102,7 @@ def softmax_vjp(
     >>> softmax_vjp(s, [1.0, 0.0, 0.0]).round(4)
     array([ 0.0819, -0.022 , -0.0599])
     """
-    return _product("softmax_vjp", axis, where, out, s=s, g=g)
+    return _product(lambda backend: backend.softmax_vjp, axis, where, out, s=s, g=g)
 
 
 @overload
@@ -255,73 +173,7 @@ def softmax_jvp(
     >>> softmax_jvp(s, [0.0, 0.0, 1.0]).round(4)
     array([-0.0599, -0.1628,  0.2227])
     """
-    return _product("softmax_vjp", axis, where, out, s=s, v=v)
-
-
-@overload
-def log_softmax_jacobian(
-    log_s: NDArray[F], axis: Axis = -1, **options: Unpack[_Options]
-) -> NDArray[F]: ...
-@overload
-def log_softmax_jacobian(
-    log_s: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
-) -> Array: ...
-@public
-def log_softmax_jacobian(
-    log_s: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None, out: Array | None = None
-) -> Array:
-    r"""Compute the Jacobian matrix of log_softmax for each row.
-
-    Parameters
-    ----------
-    log_s : array_like
-        What `log_softmax` returned.
-    axis : int, tuple of ints or None, default -1
-        The axis along which a row lies. Several axes make one row together; None takes all.
-    where : array_like of bool, optional
-        Which entries take part, as `log_softmax` was told, broadcastable to `log_s`. The others are
-        never looked at, and their rows and columns get 0.
-    out : ndarray, optional
-        Where to write the result, of its shape and dtype.
-
-    Returns
-    -------
-    ndarray
-        ``(..., K, K)`` for rows of length K: the axes that are not in `axis`, in their order, then
-        the output's index and the input's. `out` if given.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not real, `where` not boolean, or `out` of another dtype.
-    ValueError
-        If `where` or `out` has the wrong shape, or `out` cannot be written.
-    MemoryError
-        If the matrices cannot be held. Nothing is written then.
-    numpy.exceptions.AxisError
-        If `log_s` has no such axis.
-
-    See Also
-    --------
-    log_softmax_vjp : Its product with a gradient, without the matrix.
-    log_softmax_jvp : Its product with a tangent, without the matrix.
-
-    Notes
-    -----
-    .. math:: \frac{\partial \log s_i}{\partial x_k} = \delta_{ik} - s_k, \qquad J = I - 1 s^T.
-
-    The diagonal is computed as ``-expm1(log_s)``, which keeps its digits where `s` rounds to 1.
-
-    Examples
-    --------
-    >>> from smcore import log_softmax, log_softmax_jacobian
-    >>> log_softmax_jacobian(log_softmax([1.0, 2.0, 3.0])).round(4)
-    array([[ 0.91  , -0.2447, -0.6652],
-           [-0.09  ,  0.7553, -0.6652],
-           [-0.09  , -0.2447,  0.3348]])
-    """
-    instead = "the products log_softmax_vjp and log_softmax_jvp"
-    return _jacobian("log_softmax_jacobian", log_s, "log_s", axis, where, out, instead)
+    return _product(lambda backend: backend.softmax_vjp, axis, where, out, s=s, v=v)
 
 
 @overload
@@ -400,7 +252,7 @@ def log_softmax_vjp(
     >>> log_softmax_vjp(log_s, [-1.0, 0.0, 0.0]).round(4)
     array([-0.91  ,  0.2447,  0.6652])
     """
-    return _product("log_softmax_vjp", axis, where, out, log_s=log_s, g=g)
+    return _product(lambda backend: backend.log_softmax_vjp, axis, where, out, log_s=log_s, g=g)
 
 
 @overload
@@ -472,131 +324,17 @@ def log_softmax_jvp(
     >>> log_softmax_jvp(log_s, [0.0, 0.0, 1.0]).round(4)
     array([-0.6652, -0.6652,  0.3348])
     """
-    return _product("log_softmax_jvp", axis, where, out, log_s=log_s, v=v)
-
-
-@overload
-def logsumexp_vjp(
-    x: NDArray[F],
-    lse: NDArray[F] | F,
-    g: NDArray[F] | F | float,
-    axis: Axis = -1,
-    **options: Unpack[_Options],
-) -> NDArray[F]: ...
-@overload
-def logsumexp_vjp(
-    x: ArrayLike, lse: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[_Options]
-) -> Array: ...
-@public
-def logsumexp_vjp(
-    x: ArrayLike,
-    lse: ArrayLike,
-    g: ArrayLike,
-    axis: Axis = -1,
-    *,
-    where: ArrayLike | None = None,
-    out: Array | None = None,
-) -> Array:
-    r"""Multiply an upstream gradient by the derivative of logsumexp: its backward pass.
-
-    Parameters
-    ----------
-    x : array_like
-        What `logsumexp` was given.
-    lse : array_like
-        What it returned, with or without ``keepdims``.
-    g : array_like
-        The gradient of a scalar by `lse`: of its shape, or one number for all.
-    axis : int, tuple of ints or None, default -1
-        The axis along which a row lies. Several axes make one row together; None takes all.
-    where : array_like of bool, optional
-        Which entries take part, as `logsumexp` was told, broadcastable to `x`. The others are
-        never looked at, and get 0.
-    out : ndarray, optional
-        Where to write the result, of its shape and dtype. May be `x` itself, or overlap the others.
-
-    Returns
-    -------
-    ndarray
-        The shape of `x`, in the dtype that the three promote to: `out` if given, a NumPy scalar
-        if it is 0-d.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not real, `where` not boolean, or `out` of another dtype.
-    ValueError
-        If `lse`, `g`, `where` or `out` has the wrong shape, or `out` cannot be written.
-    numpy.exceptions.AxisError
-        If `x` has no such axis.
-
-    See Also
-    --------
-    logsumexp : The forward pass.
-
-    Notes
-    -----
-    .. math:: \frac{\partial L}{\partial x_i} = e^{x_i - \mathrm{lse}}\, g
-              = \operatorname{softmax}(x)_i\, g.
-
-    A row whose `lse` is -inf gives 0: its sum has no terms, or -inf alone.
-
-    Examples
-    --------
-    >>> from smcore import logsumexp, logsumexp_vjp
-    >>> x = [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
-    >>> logsumexp_vjp(x, logsumexp(x), [1.0, 3.0]).round(4)
-    array([[0.09  , 0.2447, 0.6652],
-           [1.    , 1.    , 1.    ]])
-    """
-    x, lse, g = as_floats(x=x, lse=lse, g=g)
-    rows = Rows(x.shape, axis)
-    lse = rows.reduced(lse, "lse")
-    g = np.broadcast_to(g, rows.lead) if g.ndim == 0 else rows.reduced(g, "g")
-    selection = Selection.of(where, x.shape, x.dtype)
-    result = as_output(out, x, x.shape)
-    if selection is not None:
-        x = selection.copy(x, -np.inf)
-    empty = np.isneginf(lse)
-    if empty.any():  # exp(x - inf) is 0
-        lse, g = np.where(empty, -lse, lse), np.where(empty, x.dtype.type(0), g)
-    rows.map(kernels(x.dtype).logsumexp_vjp, [rows.view(x), lse, g], result)
-    if selection is not None:
-        selection.fill(result, 0.0)
-    return deliver(result, out)
-
-
-# What the forward functions return for an entry that takes no part, by what that is called here.
-_NOTHING = {"s": 0.0, "log_s": -np.inf}
-
-
-def _jacobian(
-    kernel: str,
-    s: ArrayLike,
-    name: str,
-    axis: Axis,
-    where: ArrayLike | None,
-    out: Array | None,
-    instead: str,
-) -> Array:
-    """Run a Jacobian kernel on `s`, the argument `name`."""
-    s = as_float(s, name)
-    rows = Rows(s.shape, axis)
-    selection = Selection.of(where, s.shape, s.dtype)
-    result = as_matrices(out, s, (*rows.lead, rows.length, rows.length), instead)
-    if selection is not None:
-        selection, s = selection.by_row(rows, s.shape), selection.copy(s, _NOTHING[name])
-    s = np.ascontiguousarray(rows.view(s))  # K numbers, read K times
-    rows.sweep(getattr(kernels(s.dtype), kernel), [s], result)
-    if selection is not None:
-        selection.fill_matrices(result, 0.0)
-    return deliver(result, out)
+    return _product(lambda backend: backend.log_softmax_jvp, axis, where, out, log_s=log_s, v=v)
 
 
 def _product(
-    kernel: str, axis: Axis, where: ArrayLike | None, out: Array | None, **operands: ArrayLike
+    kernel_of: Callable[[Kernels], _Kernel],
+    axis: Axis,
+    where: ArrayLike | None,
+    out: Array | None,
+    **operands: ArrayLike,
 ) -> Array:
-    """Run a kernel of two operands: the forward result, and a vector broadcast to its shape."""
+    """Run a backend's kernel of a forward result and a vector, which is broadcast to its shape."""
     (forward, name) = operands
     s, vector = as_floats(**operands)
     rows = Rows(s.shape, axis)
@@ -604,8 +342,8 @@ def _product(
     selection = Selection.of(where, s.shape, s.dtype)
     result = as_output(out, s, s.shape)
     if selection is not None:
-        s, vector = selection.copy(s, _NOTHING[forward]), selection.copy(vector, 0.0)
-    rows.map(getattr(kernels(s.dtype), kernel), [rows.view(s), rows.view(vector)], result)
+        s, vector = selection.copy(s, NOTHING[forward]), selection.copy(vector, 0.0)
+    rows.map(kernel_of(kernels(s.dtype)), (rows.view(s), rows.view(vector)), result)
     if selection is not None:
         selection.fill(result, 0.0)
     return deliver(result, out)
