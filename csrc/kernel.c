@@ -17,6 +17,7 @@
 
 extern const smc_kernels SMC_TABLE_NAME(SMC_TARGET_NAME, SMC_D);
 const smc_kernels SMC_TABLE_NAME(SMC_TARGET_NAME, SMC_D) = {
-#define SMC_OP(name, signature) .name = op_##name,
+#define SMC_OP(name, ...) .name = op_##name,
 #include "ops.def"
+    .plan = op_plan,
 };

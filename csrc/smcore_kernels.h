@@ -7,13 +7,15 @@
  * of stack are enough.
  *
  * Rows are independent of each other: a caller with threads shares them out.  What a kernel alone
- * can share is a row, if it is very long: to that end it is given a smc_spread, or NULL.
+ * can share is a row, if it is very long: to that end it is given a smc_parallel, or NULL.
  */
 #ifndef SMCORE_KERNELS_H
 #define SMCORE_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "smcore_plan.h"
 
 typedef enum { SMC_F32, SMC_F64, SMC_F16, SMC_BF16, SMC_DTYPES } smc_dtype;
 
@@ -23,7 +25,7 @@ typedef enum { SMC_F32, SMC_F64, SMC_F16, SMC_BF16, SMC_DTYPES } smc_dtype;
 typedef struct {
   void (*over)(void *context, size_t parts, void (*body)(void *, size_t, size_t), void *work);
   void *context;
-} smc_spread;
+} smc_parallel;
 
 typedef struct {
   void *data;    /* written only where the operand is an output */
@@ -32,25 +34,40 @@ typedef struct {
 } smc_view;
 
 /* The distribution that cross_entropy compares with: a_c = w_c (on t_c + off), where t is one-hot
- * at the row's label or, without labels, given by the operand `soft`.  Arrays not of the operands'
- * dtype are of the one computed in: float for f32, f16, bf16; double for f64. */
+ * at the row's label or, without labels, given by the operand `soft`. */
 typedef struct {
-  const int64_t *labels; /* or NULL; a row whose label is negative is ignored */
-  ptrdiff_t labels_row;
-  const void *weight; /* k of them; NULL for ones */
+  /* k of the type computed in (float for f32, f16, bf16; double for f64); NULL for ones */
+  const void *weight;
   double on, off;
   double z_loss; /* times the squared logsumexp: added to the loss of a row that counts */
   double factor; /* of the gradient */
-  void *loss;    /* one for each row */
-  ptrdiff_t loss_row;
-  void *lse; /* the logsumexp of each row, ignored or not; or NULL */
-  ptrdiff_t lse_row;
 } smc_targets;
 
+enum { SMC_MAX_OPERANDS = 6 };
+
 typedef struct {
-#define SMC_OP(name, signature) void(*name) signature;
+  smc_view operands[SMC_MAX_OPERANDS]; /* in the order of ops.def */
+  size_t n, k, j;                      /* rows; classes of each; features of a layer */
+  double scale;                        /* of x */
+  const smc_targets *targets;          /* of cross_entropy */
+  const smc_parallel *parallel;        /* or NULL */
+} smc_call;
+
+typedef void smc_kernel(const smc_call *call);
+
+typedef enum {
+#define SMC_OP(name, ...) SMC_OP_##name,
 #include "ops.def"
 #undef SMC_OP
+  SMC_OPS
+} smc_op;
+
+/* The kernels for one stored type, and how they would go about a call (plan.h). */
+typedef struct {
+#define SMC_OP(name, ...) smc_kernel *name;
+#include "ops.def"
+#undef SMC_OP
+  void (*plan)(smc_op op, const smc_call *call, const smc_caches *caches, smc_plan *plan);
 } smc_kernels;
 
 typedef struct {
@@ -60,6 +77,12 @@ typedef struct {
 
 /* Targets compiled in that this processor can run, best first; NULL past the last. */
 const smc_target *smc_available(size_t index);
+
+/* The caches that kernels plan for: those of this machine once smc_set_caches(NULL) was called,
+ * which asks it, or any others.  They decide how long kernels take, and no bit of a result.  Not to
+ * be called while kernels run. */
+const smc_caches *smc_get_caches(void);
+void smc_set_caches(const smc_caches *caches);
 
 /* The compiler that built the core. */
 const char *smc_compiler(void);

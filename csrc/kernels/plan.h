@@ -1,216 +1,277 @@
-/* How n rows of k classes are cut into tiles, k-blocks and row parts, by their size and strides alone. */
+/* The plan of a call (smcore_plan.h): a pure function of its sizes, strides and addresses, of what its operation is like, and
+ * of the machine's caches.
+ *
+ * What decides a bit of a result (the layout, the k-block, the row part, whether sums are online) follows from the length and
+ * the strides of a row and from the constants of tuning.h; the caches decide the rest. */
 #ifndef SMC_PLAN_H
 #define SMC_PLAN_H
 
 #include "tile.h"
 
-/* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few
- * sets of the first-level cache, where they drive out each other; and what is loaded then looks like what
- * was just stored somewhere else, for which the processor waits. */
-SMC_INLINE int smc_is_pages_apart(ptrdiff_t bytes) {
+/* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few sets of the
+ * first-level cache, where they drive out each other; and what is loaded then looks like what was just stored somewhere else,
+ * for which the processor waits. */
+SMC_INLINE int are_pages_apart(ptrdiff_t bytes) {
   const size_t beyond = (size_t)bytes % (SMC_PAGE / 2);
   return beyond < SMC_LINE || beyond > SMC_PAGE / 2 - SMC_LINE;
 }
 
-/* Where part of a vector is loaded as fast as all of it, light passes do not pack rows; these are so short that they
- * need no compensated sums either.  (Where it is not stored as fast, for the types computed in alone.) */
-SMC_INLINE int is_short(size_t k, size_t size) {
-  const int in_parts = SMC_FAST_MASKS || (SMC_FAST_MASKED_LOADS && size == sizeof(real));
-  return in_parts && k <= SMC_SHORT_VECTORS * W;
+/* What a plan follows from. */
+typedef struct {
+  const smc_call *call;
+  const traits *op;
+  const smc_caches *caches;
+  size_t operands; /* that have data, of those with an element for each class */
+  size_t row;      /* bytes of a row in all of them, as stored */
+  int are_columns; /* neighbours are rows of each other, not classes of one row */
+  int are_dense;   /* the classes of a row are neighbours */
+  int is_far;      /* operands come from memory */
+} shape;
+
+static shape shape_of(const smc_call *call, const traits *op, const smc_caches *caches) {
+  const ptrdiff_t size = sizeof(elem);
+  shape s = {.call = call, .op = op, .caches = caches, .are_dense = 1};
+  int side_by_side = 1;
+  for (int i = 0; i < op->panels; ++i) {
+    const smc_view *o = &call->operands[i];
+    if (!o->data) continue;
+    ++s.operands;
+    side_by_side &= o->row == size;
+    s.are_dense &= o->col == size;
+  }
+  s.are_columns = side_by_side && !s.are_dense;
+  s.row = s.operands * call->k * sizeof(elem);
+  s.is_far = call->n * s.row > far_bytes(caches);
+  return s;
 }
 
-/* Rows of a few vectors, too long to be packed, are worked on W at a time for softmax, if vectors are long: so few
- * vectors, that their sums are of one accumulator, and not of pairs. */
-SMC_INLINE int are_few_vectors(size_t k) {
-  return W >= SMC_MANY_LANES && k > SMC_PACKED_MAX && k <= SMC_UNPAIRED_MAX &&
-         k <= SMC_SUM_STEPS * W;
+/* Whether columns whole pages apart are better copied: unless all passes go through them jammed, and they fit the first-level
+ * cache or are taken a k-block at a time; or products do, of more than a few classes. */
+SMC_INLINE int are_copied(const shape *s) {
+  const size_t k = s->call->k, most = SMC_STAGE_NUMBERS / (SMC_COPIED_PANELS * W);
+  if (!are_pages_apart(s->call->operands[0].col) || k < SMC_COPIED_MIN || k > most) return 0;
+  if (s->op->light) return k <= SMC_SUM_STEPS;
+  const int jammed = s->op->prefetches && s->op->panels < SMC_MAX_PANEL_OPERANDS;
+  return !jammed || (k > SMC_SET_LINES && k <= SMC_SUM_STEPS);
 }
 
-/* Whether rows are so short that their products are sums over all pairs of classes, wherever they lie: a rotation and
- * its term for each class but one, of as many rows as a vector holds, take less than to find a peak. */
-SMC_INLINE int are_paired(size_t k) {
-  return SMC_FAST_MASKS && k >= 2 && k <= W && k - 1 <= SMC_PAIRED_TERMS * (W / k);
+/* Whether rows are so short that lanes along them would idle, or wait for reductions. */
+SMC_INLINE int are_packed(const shape *s) {
+  const size_t k = s->call->k;
+  const size_t most = s->op->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
+  const int in_parts = s->op->short_along && SMC_FAST_MASKS && is_short(k) && !are_paired(k);
+  return W > 1 && !in_parts && k <= most;
 }
 
-/* Whether the rows of a packed panel are read a quarter of a line at a time from so many lines that it
- * looks like no stream. */
-SMC_INLINE int are_scattered(const batch *b) {
-  return b->k * sizeof(elem) * sizeof(vec) > SMC_LINE * SMC_LINE;
+static smc_layout layout_of(const shape *s) {
+  const int as_they_lie = sizeof(elem) == sizeof(real);
+  const size_t k = s->call->k;
+  if (s->are_columns && as_they_lie && !(W > 1 && are_copied(s))) return SMC_COLUMNS;
+  if (s->are_columns) return W > 1 ? SMC_COPIED_COLUMNS : SMC_STAGED_ROWS;
+  const int rows_lie_so = as_they_lie && s->are_dense;
+  if (are_packed(s)) {
+    return rows_lie_so && s->op->single_row && s->call->n == 1 ? SMC_SINGLE_ROW : SMC_PACKED_ROWS;
+  }
+  if (!rows_lie_so) return SMC_STAGED_ROWS;
+  /* From memory only if a lane block, and what is kept of it, leave room in the first-level cache. */
+  const int is_near = !s->is_far || W * k * sizeof(real) < near_l1_bytes(s->caches) / 2;
+  return s->op->lane_blocks && are_few_vectors(k) && is_near ? SMC_LANE_BLOCKS : SMC_ROWS;
 }
 
-/* Whether columns whole pages apart are better copied: unless all passes go through them jammed, and they fit the
- * first-level cache or are taken a block at a time; or products do, of more than a few classes. */
-SMC_INLINE int are_copied(const batch *b) {
-  if (b->light) return b->k <= SMC_SUM_STEPS;
-  const int jam = b->prefetches && b->count < SMC_MAX_OPERANDS;
-  return !jam || (b->k > SMC_SET_LINES && b->k <= SMC_SUM_STEPS);
-}
+/* ---- columns -------------------------------------------------------------------------------------------- */
 
-/* Whether passes that compute little, as results are stored once or there are none, would wait for a cache beyond the
- * second: of long rows, where the stream is worth looking up. */
-SMC_INLINE int waits_for_lines(const batch *b, size_t operands) {
-  const size_t row = operands * b->k * sizeof(elem);
-  return b->once && row >= SMC_LONG_BYTES && b->n * row > 2 * SMC_KEEP_BYTES;
-}
-
-/* Classes of columns in memory that a pass takes at a time, so that it finds the rest of a line again; or, where
- * lines are whole pages apart, all that the next pass finds.  (Online it looks for none in the first-level cache.) */
-SMC_INLINE size_t column_block(const tile *t, size_t operands) {
-  const batch *b = t->call;
-  const ptrdiff_t apart = b->operands[0].col;
-  const int in_few_sets = smc_is_pages_apart(apart) && !t->online;
+/* Classes of columns that a pass takes at a time, so that it finds the rest of a line again; or, where lines are whole pages
+ * apart, all that the next pass finds.  (Online it looks for none in the first-level cache.) */
+SMC_INLINE size_t column_block(const shape *s, int online) {
+  const ptrdiff_t apart = s->call->operands[0].col;
   const size_t sets = apart % SMC_PAGE ? 2 : 1;
-  if (b->k <= SMC_SUM_STEPS) return b->k;
-  const size_t lines = in_few_sets ? sets * SMC_SET_LINES : SMC_COLUMN_LINES;
-  return lines / operands / SMC_UNROLL * SMC_UNROLL;
+  if (s->call->k <= SMC_SUM_STEPS) return s->call->k;
+  const size_t lines = are_pages_apart(apart) && !online ? sets * SMC_SET_LINES : SMC_COLUMN_LINES;
+  return lines / s->operands / SMC_UNROLL * SMC_UNROLL;
 }
 
-/* Of a tile of columns in memory: as many as stay in the second-level cache, but a strip no narrower than the
- * processor reads well.  If not even a few lines of each class do, and they come from memory, it is as wide as can
- * be; and worked on online, where to compute exponentials once more takes less time than to fetch them: sooner where
- * no cache holds the whole, or lines are pages apart.  (Of the whole array, by what lies between two classes: a result
- * does not depend on how many of the columns come together.)  While one strip is computed with, the next is fetched,
- * or if it is wide, the next block; but not lines whole pages apart, which drive out each other before their time. */
-static size_t column_panels(tile *t, size_t operands) {
-  const batch *b = t->call;
-  const ptrdiff_t apart = b->operands[0].col;
-  const size_t all = operands * b->k * (size_t)(apart < 0 ? -apart : apart);
-  const int pages_apart = smc_is_pages_apart(apart);
-  const size_t near = SMC_KEEP_BYTES / (operands * b->k); /* bytes of each class that stay */
-  const size_t strip = pages_apart ? near : SMC_L2_BYTES / (operands * b->k);
-  const size_t panels = (strip > SMC_STRIP_BYTES ? strip : SMC_STRIP_BYTES) / sizeof(vec);
+/* A tile has as many columns as stay in the second-level cache, but is a strip no narrower than the processor reads well.  If
+ * not even a few lines of each class would stay, and they come from memory, it is as wide as can be; and worked on online,
+ * where to compute exponentials once more takes less time than to fetch them: sooner where no cache holds the whole, or lines
+ * are pages apart.  (Of the whole array, by what lies between two classes: a result does not depend on how many of the columns
+ * come together.)  While one strip is computed with, the next is prefetched, or if it is wide, the next k-block; but not lines
+ * whole pages apart, which drive out each other before their time. */
+static void plan_columns(smc_plan *p, const shape *s) {
+  const ptrdiff_t apart = s->call->operands[0].col;
+  const size_t stream = s->operands * s->call->k; /* elements side by side of one class */
+  const size_t all = stream * (size_t)(apart < 0 ? -apart : apart);
+  const int pages_apart = are_pages_apart(apart);
+  const size_t stays = SMC_KEEP_BYTES / stream; /* bytes of each class */
   const size_t few = pages_apart                 ? 8 * SMC_FEW_LINES_BYTES
                      : all > 4 * SMC_CACHE_BYTES ? 2 * SMC_FEW_LINES_BYTES
                                                  : SMC_FEW_LINES_BYTES;
-  const int is_wide = all > SMC_CACHE_BYTES / 2 && near < few;
-  /* Half of what is far elsewhere, as the planes of an array come one by one. */
-  const int is_far = operands * b->n * b->k * sizeof(real) > SMC_CACHE_BYTES / 4;
-  t->online =
+  const int is_wide = all > SMC_CACHE_BYTES / 2 && stays < few;
+  p->online =
       is_wide && sizeof(vec) >= SMC_LINE / 2 && all > SMC_CACHE_BYTES * (SMC_LINE / sizeof(vec));
-  t->streams = is_far && apart > 0 && (t->online || !(is_wide || pages_apart));
-  return is_wide || panels > SMC_MAX_PANELS ? SMC_MAX_PANELS : panels;
-}
-
-/* Of a tile of packed rows that do not stay in the second-level cache. */
-SMC_INLINE size_t far_panels(const tile *t, size_t panels) {
-  const size_t panel_bytes = t->k_block * W * sizeof(elem);
-  const size_t most = t->streams   ? SMC_FAR_BYTES / panel_bytes
-                      : t->touches ? SMC_TOUCHED_BYTES / panel_bytes
-                                   : SMC_FAR_PANELS;
-  return panels < most ? panels : most;
-}
-
-/* How the rows are cut into tiles and blocks; the panels of a whole tile. */
-static size_t plan_tiles(tile *t, const batch *b) {
-  const ptrdiff_t size = (ptrdiff_t)sizeof(elem);
-  const size_t room = SMC_STAGE_BYTES / sizeof(real), bytes = b->n * b->k * sizeof(elem);
-  size_t operands = 0, packed = b->light ? SMC_PACKED_LIGHT_BYTES / sizeof(real) : SMC_PACKED_MAX;
-  if (b->along) packed = 0;
-  int side_by_side = 1, whole_rows = 1;
-  for (int i = 0; i < b->count; ++i) {
-    if (!b->operands[i].data) continue;
-    ++operands;
-    side_by_side &= b->operands[i].row == size;
-    whole_rows &= b->operands[i].col == size;
+  p->k_block = column_block(s, p->online);
+  const size_t near = pages_apart ? kept_bytes(s->caches) : near_l2_bytes(s->caches);
+  const size_t strip = near / stream > SMC_STRIP_BYTES ? near / stream : SMC_STRIP_BYTES;
+  p->panels = is_wide ? SMC_MAX_PANELS : strip / sizeof(vec);
+  if (p->panels > SMC_MAX_PANELS) p->panels = SMC_MAX_PANELS;
+  /* Half of what is far elsewhere, as the planes of an array come one by one. */
+  const int is_far = stream * s->call->n * sizeof(real) > far_bytes(s->caches) / 2;
+  if (W == 1 || !is_far || apart < 0) return;
+  if (p->online) {
+    p->prefetch = SMC_PREFETCH_BLOCK;
+  } else if (!is_wide && !pages_apart) {
+    p->prefetch = SMC_PREFETCH_TILE;
   }
-  t->k_block = b->k;
-  const int is_far = operands * bytes > SMC_CACHE_BYTES / 2; /* others use it, too */
-  /* A group, and what is kept of it. */
-  const int is_near = !is_far || W * b->k * sizeof(real) < SMC_L1_BYTES / 2;
-  t->lane_blocks = b->lane_blocks && whole_rows && size == sizeof(real) && is_near;
-  t->single_row =
-      W > 1 && b->single_row && b->n == 1 && b->k <= packed && whole_rows && size == sizeof(real);
-  if (is_single_row(t)) return 1;
-  const int columns = side_by_side && !whole_rows;
-  if (columns) packed = room / (SMC_COPIED_PANELS * W);
-  const int copied = W > 1 && columns && smc_is_pages_apart(b->operands[0].col) &&
-                     b->k >= SMC_COPIED_MIN && b->k <= packed && are_copied(b);
-  t->far = is_far;
-  t->across = columns || (W > 1 && b->k <= packed);
-  t->staged = size != sizeof(real) || copied || !(columns || (whole_rows && !is_across(t)));
-  size_t panels;
-  if (W > 1 && is_columns(t) && b->light) { /* products: jammed; or of few, some steps at a time */
-    const size_t block = SMC_SUM_STEPS * (b->n < SMC_UNROLL * W ? SMC_UNROLL : 1);
-    if (b->k > block) t->k_block = block;
-    return SMC_MAX_PANELS;
+}
+
+/* Products go jammed through a class of all columns before the next; or of few columns, some steps of the sums at a time. */
+static void plan_product_columns(smc_plan *p, const shape *s) {
+  const size_t block = SMC_SUM_STEPS * (s->call->n < SMC_UNROLL * W ? SMC_UNROLL : 1);
+  if (s->call->k > block) p->k_block = block;
+  p->panels = SMC_MAX_PANELS;
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------------- */
+
+static size_t at_most(size_t a, size_t most) { return a < most ? a : most; }
+
+/* Panels in buffers, across.  Packed rows from memory look like no stream if a panel is read a quarter of a line at a time from
+ * many lines. */
+static void plan_packed(smc_plan *p, const shape *s) {
+  const smc_call *c = s->call;
+  const size_t bytes = c->n * c->k * sizeof(elem), panel_bytes = c->k * W * sizeof(elem);
+  const int columns = p->layout == SMC_COPIED_COLUMNS;
+  const size_t whole = SMC_STAGE_NUMBERS / ((columns ? SMC_COPIED_PANELS : 1) * W);
+  if (c->k > whole) p->k_block = SMC_STAGE_NUMBERS / (SMC_MAX_ROWS * W);
+  p->online = p->k_block < c->k;
+  p->panels = SMC_STAGE_NUMBERS / (p->k_block * W);
+  const int gapless = s->are_dense && c->operands[0].row == (ptrdiff_t)(c->k * sizeof(elem));
+  if (columns) {
+    if (bytes > far_bytes(s->caches) * 2) p->prefetch = SMC_TOUCH_TILE;
+    return;
   }
-  if (is_columns(t)) {
-    panels = column_panels(t, operands);
-    t->k_block = column_block(t, operands);
-    return panels;
+  if (s->is_far && s->op->prefetches && gapless) {
+    p->prefetch = SMC_PREFETCH_TILE;
+  } else if (s->is_far && panel_bytes * sizeof(real) > SMC_LINE * SMC_LINE) {
+    p->prefetch = SMC_TOUCH_TILE;
   }
-  if (is_across(t)) {
-    if (b->k > packed) t->k_block = room / (SMC_MAX_ROWS * W);
-    panels = room / (t->k_block * W);
-    t->streams = is_far && b->prefetches && whole_rows && t->k_block == b->k &&
-                 b->operands[0].row == (ptrdiff_t)b->k * size;
-    t->touches = columns ? bytes > SMC_CACHE_BYTES : is_far && are_scattered(b) && !t->streams;
-    if (!columns && bytes > SMC_KEEP_BYTES) panels = far_panels(t, panels);
-  } else if (is_staged(t)) {
-    if (b->k > room) t->k_block = room;
-    panels = room / t->k_block;
-  } else {
-    const size_t row = b->k * sizeof(real);
-    const int many = sizeof(vec) == SMC_LINE && b->once && operands * row <= SMC_MANY_BYTES;
-    const size_t far = !b->prefetches ? SMC_FAR_BYTES : many ? SMC_L2_BYTES : SMC_AHEAD_BYTES;
-    const size_t near = is_far ? far : b->light ? SMC_L1_BYTES : SMC_L2_BYTES;
-    if (row > SMC_KEEP_BYTES) t->k_block = SMC_BLOCK_BYTES / sizeof(real);
-    panels = t->lane_blocks ? W : near / (operands * row);
+  if (bytes <= kept_bytes(s->caches)) return;
+  const size_t most = p->prefetch == SMC_PREFETCH_TILE ? SMC_FAR_BYTES / panel_bytes
+                      : p->prefetch == SMC_TOUCH_TILE  ? SMC_TOUCHED_BYTES / panel_bytes
+                                                       : SMC_FAR_PANELS;
+  p->panels = at_most(p->panels, most);
+}
+
+/* Panels in buffers, along. */
+static void plan_staged(smc_plan *p, const shape *s) {
+  p->k_block = at_most(s->call->k, SMC_STAGE_NUMBERS);
+  p->panels = SMC_STAGE_NUMBERS / p->k_block;
+}
+
+/* Panels where they lie, along. */
+static void plan_rows(smc_plan *p, const shape *s) {
+  const int many = sizeof(vec) == SMC_LINE && s->op->once && s->row <= SMC_MANY_BYTES;
+  const size_t far = !s->op->prefetches ? SMC_FAR_BYTES
+                     : many             ? near_l2_bytes(s->caches)
+                                        : SMC_AHEAD_BYTES;
+  const size_t near = s->op->light ? near_l1_bytes(s->caches) : near_l2_bytes(s->caches);
+  if (s->call->k * sizeof(real) > SMC_KEEP_BYTES) p->k_block = SMC_BLOCK_BYTES / sizeof(real);
+  p->panels = p->layout == SMC_LANE_BLOCKS ? W : (s->is_far ? far : near) / s->row;
+}
+
+/* Online, or where rows come from memory; or where passes that compute little, as results are stored once or there are none,
+ * would wait for a cache beyond the second: of long rows, where the stream is worth looking up. */
+static void plan_prefetch_along(smc_plan *p, const shape *s) {
+  const int waits =
+      s->op->once && s->row >= SMC_LONG_BYTES && s->call->n * s->row > 2 * kept_bytes(s->caches);
+  p->online = p->k_block < s->call->k;
+  if (W > 1 && (s->is_far || waits) && s->op->prefetches && s->are_dense) {
+    p->prefetch = p->online ? SMC_PREFETCH_BLOCK : SMC_PREFETCH_TILE;
   }
-  t->online = t->k_block < b->k;
-  const int fetched = is_far || waits_for_lines(b, operands);
-  if (!is_across(t)) t->streams = fetched && b->prefetches && whole_rows;
-  if (t->online && !is_across(t)) return 1;
-  return panels < 1 ? 1 : panels > SMC_MAX_ROWS ? SMC_MAX_ROWS : panels;
 }
 
-/* Whether results replace no input, as otherwise their lines are there when they are stored. */
-static int are_apart(const batch *b) {
-  const void *out = b->operands[b->count - 1].data;
-  int apart = out != NULL;
-  for (int i = 0; i < b->inputs; ++i) apart &= b->operands[i].data != out;
-  return apart;
-}
-
-/* Whether results are stored non-temporally: a line that is stored whole need not be fetched before. */
-static int are_nontemporal(const tile *t, const batch *b) {
-  const size_t row = b->k * sizeof(real);
-  const int filled = is_across(t) ? sizeof(vec) == SMC_LINE : row >= SMC_MANY * sizeof(vec);
-  return SMC_NONTEMPORAL && (b->once || t->online) && !is_staged(t) && filled &&
-         b->n * row > SMC_NONTEMPORAL_BYTES && are_apart(b);
-}
-
-/* Whether a tile's results are collected: those that passes read again, for others are stored non-temporally as they
- * come, where rows are long; and not of a few lines, which are none the faster for it. */
-SMC_INLINE int combines(const tile *t, const batch *b, size_t rows) {
-  const size_t size = sizeof(elem);
-  return b->prefetches && !b->once && !t->online && !is_staged(t) && !is_across(t) &&
-         b->k * size > SMC_FEW_LINES_BYTES + SMC_LINE && are_apart(b) &&
-         are_combined(b->operands[b->count - 1], size, b->n, b->k, rows);
-}
-
-/* Into how many parts a row is cut. */
-static void plan_parts(tile *t, size_t k) {
-  const size_t parts = t->online && !is_across(t) ? k / SMC_PART : 1;
-  t->part_classes = k, t->parts = 1;
+/* A long row is cut into parts for threads. */
+static void plan_parts(smc_plan *p, size_t k) {
+  const size_t parts = k / SMC_PART;
+  p->panels = 1;
   if (parts < 2) return;
   const size_t least = parts < SMC_MAX_PARTS ? SMC_PART : k / SMC_MAX_PARTS + 1;
-  t->part_classes = (least + t->k_block - 1) / t->k_block * t->k_block;
-  t->parts = (k + t->part_classes - 1) / t->part_classes;
+  p->part = (least + p->k_block - 1) / p->k_block * p->k_block;
+  p->parts = (k + p->part - 1) / p->part;
 }
 
-/* Rows before the first whose numbers of each class start a cache line: where lines are as far apart as
- * columns, panels that start there, too, are read and written a line at a time. */
-static size_t rows_to_line(const tile *t) {
-  const batch *b = t->call;
+/* ---- stores --------------------------------------------------------------------------------------------- */
+
+/* Results that no cache will hold, and that replace no input, whose lines would be there when they are stored: those stored
+ * once go to memory as they come, where they fill lines; those that passes read again, by way of a write combiner, if they lie
+ * along and are longer than a few lines. */
+static smc_stores stores_of(const smc_plan *p, const shape *s) {
+  const smc_call *c = s->call;
+  const smc_view *out = &c->operands[s->op->panels - 1];
+  const int across = are_across(p->layout);
+  int apart = s->op->panels > s->op->inputs && out->data != NULL;
+  for (int i = 0; i < s->op->inputs; ++i) apart &= c->operands[i].data != out->data;
+  if (!SMC_NONTEMPORAL || !apart || are_in_buffers(p->layout)) return SMC_CACHED;
+  const size_t row = c->k * sizeof(real);
+  const int fills = across ? sizeof(vec) == SMC_LINE : row >= SMC_MANY * sizeof(vec);
+  if (s->op->once || p->online) {
+    const int beyond = c->n * row > uncached_bytes(s->caches);
+    return fills && beyond ? SMC_STORED_NONTEMPORAL : SMC_CACHED;
+  }
+  const int combines = s->op->prefetches && !across && row > SMC_FEW_LINES_BYTES + SMC_LINE &&
+                       are_combined(*out, c->n, c->k, p->panels, s->caches);
+  return combines ? SMC_COMBINED : SMC_CACHED;
+}
+
+/* Rows before the first whose results of each class start a line: where lines are as far apart as columns, panels that start
+ * there, too, are read and written a line at a time. */
+static size_t lead_of(const smc_plan *p, const shape *s) {
   size_t beyond = 0;
-  if (is_staged(t) || !is_across(t)) return 0;
-  for (int i = 0; i < b->count; ++i) {
-    if (!b->operands[i].data) continue;
-    if (b->operands[i].col % SMC_LINE != 0) return 0;
-    beyond = (uintptr_t)b->operands[i].data % SMC_LINE; /* of the last, which is written */
+  if (W == 1 || p->layout != SMC_COLUMNS) return 0;
+  for (int i = 0; i < s->op->panels; ++i) {
+    const smc_view *o = &s->call->operands[i];
+    if (!o->data) continue;
+    if (o->col % SMC_LINE != 0) return 0;
+    beyond = (uintptr_t)o->data % SMC_LINE; /* of the last, which is written */
   }
   return (SMC_LINE - beyond) % SMC_LINE / sizeof(real) % W;
+}
+
+static size_t within(size_t least, size_t a, size_t most) {
+  return a < least ? least : at_most(a, most);
+}
+
+static smc_plan plan_of(const smc_call *call, const traits *op, const smc_caches *caches) {
+  const shape s = shape_of(call, op, caches);
+  smc_plan p = {.layout = layout_of(&s), .k_block = call->k, .part = call->k, .parts = 1};
+  switch (p.layout) {
+  case SMC_SINGLE_ROW: p.panels = 1; break;
+  case SMC_COLUMNS:
+    if (W > 1 && op->light) {
+      plan_product_columns(&p, &s);
+    } else {
+      plan_columns(&p, &s);
+    }
+    break;
+  case SMC_COPIED_COLUMNS:
+  case SMC_PACKED_ROWS:
+    plan_packed(&p, &s);
+    p.panels = within(1, p.panels, SMC_MAX_ROWS);
+    break;
+  default:
+    if (p.layout == SMC_STAGED_ROWS) {
+      plan_staged(&p, &s);
+    } else {
+      plan_rows(&p, &s);
+    }
+    p.panels = within(1, p.panels, SMC_MAX_ROWS);
+    plan_prefetch_along(&p, &s);
+    if (p.online) plan_parts(&p, call->k);
+  }
+  p.stores = stores_of(&p, &s);
+  p.lead = lead_of(&p, &s);
+  const int are_few = p.panels <= SMC_FEW_ROWS || call->n <= SMC_FEW_ROWS;
+  p.lane_rows = are_across(p.layout) || !are_few ? W : 1;
+  return p;
 }
 
 #endif

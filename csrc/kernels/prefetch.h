@@ -7,32 +7,38 @@
 /* Memory that a pass over rows or columns prefetches meanwhile, as what a tile reads is too short a stream for the
  * processor to see: of inputs, the panel after it; and what its results will be written to. */
 typedef struct {
-  const char *first[SMC_MAX_OPERANDS]; /* or NULL, where there is nothing to fetch */
-  size_t step;                         /* bytes from one vector to the next, as stored */
-  size_t apart;                        /* from one line to the next */
+  const char *first[SMC_MAX_PANEL_OPERANDS]; /* or NULL, where there is nothing to fetch */
+  size_t step;                               /* bytes from one vector to the next, as stored */
+  size_t apart;                              /* from one line to the next */
 } prefetcher;
 
 /* Of panel u.  (Of columns, the first panel of those that share lines prefetches them.) */
 static SMC_OUTLINE void aim_prefetcher(const tile *t, size_t u, prefetcher *a) {
-  const batch *b = t->call;
+  const smc_call *b = t->call;
   const ptrdiff_t col = b->operands[0].col;
   const size_t row = t->row + u * (is_across(t) ? W : 1);
-  const int count = t->online || is_combined(t) || is_nontemporal(t) ? b->inputs : b->count;
+  const int count =
+      t->plan.online || is_combined(t) || is_nontemporal(t) ? t->op->inputs : t->op->panels;
   if (is_columns(t) && u * sizeof(vec) % SMC_LINE != 0) return;
   a->step = is_columns(t) ? (size_t)col : W * sizeof(elem);
   a->apart = is_columns(t) ? (size_t)col : SMC_LINE;
   for (int i = 0; i < count; ++i) {
     const smc_view *o = &b->operands[i];
     if (!o->data || o->col != col) continue;
-    const ptrdiff_t next = t->online ? (ptrdiff_t)t->k_block * col : (ptrdiff_t)t->rows * o->row;
+    const ptrdiff_t next =
+        t->plan.online ? (ptrdiff_t)t->plan.k_block * col : (ptrdiff_t)t->rows * o->row;
     a->first[i] = (const char *)o->data + (ptrdiff_t)row * o->row + (ptrdiff_t)t->begin * col +
-                  (i < b->inputs ? next : 0);
+                  (i < t->op->inputs ? next : 0);
   }
+}
+
+SMC_INLINE int is_prefetched(const tile *t) {
+  return W > 1 && (t->plan.prefetch == SMC_PREFETCH_TILE || t->plan.prefetch == SMC_PREFETCH_BLOCK);
 }
 
 SMC_INLINE prefetcher prefetcher_of(const tile *t, size_t u) {
   prefetcher a = {{NULL}, 0, 0};
-  if (W > 1 && t->streams) aim_prefetcher(t, u, &a);
+  if (is_prefetched(t)) aim_prefetcher(t, u, &a);
   return a;
 }
 
@@ -40,7 +46,7 @@ SMC_INLINE prefetcher prefetcher_of(const tile *t, size_t u) {
 SMC_INLINE void prefetch_vectors(const prefetcher *a, size_t i, size_t vectors) {
   if (W == 1 || !a->first[0]) return;
   for (size_t at = i * a->step, end = at + vectors * a->step; at < end; at += a->apart) {
-    SMC_EACH(j, SMC_MAX_OPERANDS) {
+    SMC_EACH(j, SMC_MAX_PANEL_OPERANDS) {
       if (a->first[j]) SMC_PREFETCH(a->first[j] + at);
     }
   }
@@ -50,7 +56,7 @@ SMC_INLINE void prefetch_vectors(const prefetcher *a, size_t i, size_t vectors) 
 SMC_INLINE void prefetch_jammed(const prefetcher *a, size_t i, const int jam) {
   if (!a->first[0]) return;
   SMC_UNROLLED for (size_t at = 0; at < (size_t)jam * sizeof(vec); at += SMC_LINE) {
-    SMC_EACH(j, SMC_MAX_OPERANDS) {
+    SMC_EACH(j, SMC_MAX_PANEL_OPERANDS) {
       if (a->first[j]) SMC_PREFETCH(a->first[j] + i * a->step + at);
     }
   }
@@ -59,7 +65,7 @@ SMC_INLINE void prefetch_jammed(const prefetcher *a, size_t i, const int jam) {
 /* Columns jammed that are gone through class after class, once more: so many classes further on, as few lines
  * of a page are too short a stream for the processor. */
 SMC_INLINE void prefetch_later_class(const tile *t, const panel x) {
-  if (!t->online || !t->streams) return;
+  if (t->plan.prefetch != SMC_PREFETCH_BLOCK) return;
   const char *later = (const char *)vector_at(x, SMC_LATER_CLASSES);
   SMC_UNROLLED for (size_t at = 0; at < SMC_UNROLL * sizeof(vec); at += SMC_LINE) {
     SMC_PREFETCH(later + at);
@@ -82,7 +88,7 @@ static SMC_OUTLINE void prefetch_all(const tile *t, size_t u, size_t vectors) {
 }
 
 SMC_INLINE void prefetch_panel(const tile *t, size_t u, size_t vectors) {
-  if (W > 1 && t->streams) prefetch_all(t, u, vectors);
+  if (is_prefetched(t)) prefetch_all(t, u, vectors);
 }
 
 /* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
@@ -90,9 +96,9 @@ SMC_INLINE void prefetch_panel(const tile *t, size_t u, size_t vectors) {
  * of many places: it is told what this tile will write, and the next one read.  (To touch is to read: only what
  * lies forward and side by side, as nothing else is known to be there.) */
 static void touch_tile(const tile *t) {
-  const batch *b = t->call;
+  const smc_call *b = t->call;
   const ptrdiff_t size = (ptrdiff_t)sizeof(elem);
-  for (int i = 0; i < b->count; ++i) {
+  for (int i = 0; i < t->op->panels; ++i) {
     const smc_view *o = &b->operands[i];
     const int columns = o->row == size;
     const int rows = o->col == size && o->row == (ptrdiff_t)b->k * size;
@@ -103,7 +109,7 @@ static void touch_tile(const tile *t) {
       for (size_t at = 0; at < bytes; at += SMC_LINE) {
         if (!columns) {
           (void)*(const volatile char *)(p + at);
-        } else if (i < b->inputs) {
+        } else if (i < t->op->inputs) {
           SMC_PREFETCH(p + bytes + at);
         } else {
           SMC_PREFETCH_TO_WRITE(p + at);

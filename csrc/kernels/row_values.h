@@ -11,9 +11,9 @@ SMC_INLINE void reduce_panels(const tile *t, vec *values, size_t apart, const sm
   const int last = by == SMC_BY_PAIR_ADD;
   for (size_t g = 0; !is_across(t) && g < lane_blocks_of(t); ++g) {
     vec *to = (vec *)((char *)values + g * apart);
-    const vec *from = (const vec *)((char *)values + g * t->lane_rows * apart);
+    const vec *from = (const vec *)((char *)values + g * t->plan.lane_rows * apart);
     pair a = {from[0], from[last]};
-    if (t->lane_rows == 1) {
+    if (t->plan.lane_rows == 1) {
       a = reduce_lanes(a, by);
     } else {
       reduce_lane_block((char *)from, lane_block_rows(t, g), apart, by);
@@ -40,7 +40,7 @@ static void sum_by_row(const tile *t, pair *sum, size_t apart) {
 
 /* A number for each row of a group. */
 SMC_INLINE vec by_lane(const tile *t, const real *lane) {
-  return t->lane_rows == 1 ? v_set1(lane[0]) : v_load(lane);
+  return t->plan.lane_rows == 1 ? v_set1(lane[0]) : v_load(lane);
 }
 
 /* n <= W values of one for each row, from row i on; beyond them, zeros. */

@@ -42,9 +42,10 @@ typedef struct {
 } combiner;
 
 /* Whether those of so many rows at a time are, side by side in memory. */
-SMC_INLINE int are_combined(smc_view y, size_t size, size_t n, size_t k, size_t rows) {
+SMC_INLINE int are_combined(smc_view y, size_t n, size_t k, size_t rows, const smc_caches *caches) {
+  const size_t size = sizeof(elem);
   return can_combine() && y.col == (ptrdiff_t)size && y.row == (ptrdiff_t)(k * size) &&
-         n * k * size > SMC_NONTEMPORAL_BYTES && rows * k * size <= SMC_STAGE_BYTES;
+         n * k * size > uncached_bytes(caches) && rows * k * size <= SMC_STAGE_BYTES;
 }
 
 SMC_INLINE void combiner_start(combiner *c, smc_view y) {

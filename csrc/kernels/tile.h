@@ -27,115 +27,142 @@
 #include "pack.h"
 #include "stores.h"
 
-enum { SMC_MAX_OPERANDS = 3 }; /* with an element for each class */
+enum { SMC_MAX_PANEL_OPERANDS = 3 }; /* with an element for each class */
 
-/* n rows of k classes, in memory: the first `inputs` operands are read, the others written; one without
- * data takes no part.  An output may be the very memory of an input; if staged, it shares the buffer of
- * operand 0. */
+/* Where part of a vector is loaded as fast as all of it, light passes do not pack rows; these are so short that they
+ * need no compensated sums either.  (Where it is not stored as fast, for the types computed in alone.) */
+SMC_INLINE int is_short(size_t k) {
+  const int in_parts = SMC_FAST_MASKS || (SMC_FAST_MASKED_LOADS && sizeof(elem) == sizeof(real));
+  return in_parts && k <= SMC_SHORT_VECTORS * W;
+}
+
+/* Rows of a few vectors, too long to be packed, are worked on W at a time for softmax, if vectors are long: so few
+ * vectors, that their sums are of one accumulator, and not of pairs. */
+SMC_INLINE int are_few_vectors(size_t k) {
+  return W >= SMC_MANY_LANES && k > SMC_PACKED_MAX && k <= SMC_UNPAIRED_MAX &&
+         k <= SMC_SUM_STEPS * W;
+}
+
+/* Whether rows are so short that their products are sums over all pairs of classes, wherever they lie: a rotation and
+ * its term for each class but one, of as many rows as a vector holds, take less than to find a peak. */
+SMC_INLINE int are_paired(size_t k) {
+  return SMC_FAST_MASKS && k >= 2 && k <= W && k - 1 <= SMC_PAIRED_TERMS * (W / k);
+}
+
+/* What an operation is like, for the plan of a call. */
 typedef struct {
-  smc_view operands[SMC_MAX_OPERANDS];
-  int count, inputs;
+  int panels,
+      inputs; /* operands with an element for each class, the first ones; those of them that are read */
   int light;      /* passes take no longer than fetching what they work on */
   int single_row; /* passes know what to do with a single row */
-  int along;      /* rows are not packed */
+  int short_along; /* short rows are not packed, if part of a vector is loaded as fast as all of it */
   int once; /* results, if there are any, are stored when they are final, and not read again */
   int lane_blocks; /* passes know what to do with W rows that lie in memory */
-  int prefetches;  /* passes over rows fetch what comes next (prefetcher); those over columns do */
-  size_t n, k;
-  const smc_spread *spread; /* of the parts of a row over threads, or NULL */
-} batch;
+  int prefetches;  /* passes over rows prefetch what comes next; those over columns do */
+} traits;
 
+/* An operand without data takes no part.  An output may be the very memory of an input; in buffers, it shares that of operand
+ * 0. */
 typedef struct {
-  const batch *call;
-  int across, staged, online, touches;
-  int single_row;      /* a row that would be packed, were it not the only one */
-  int lane_blocks;     /* a tile is a lane block, along */
-  int far;             /* operands come from memory */
-  int past;            /* results are stored non-temporally, where they fill a line */
-  int combines;        /* or collected in a buffer first */
-  int streams;         /* and what comes next is fetched meanwhile (prefetcher) */
-  size_t k_block;      /* classes in all blocks but the last */
-  size_t part_classes; /* classes in all parts of the row but the last */
-  size_t parts;        /* more than one only where the tile has one row, along */
-  size_t row, rows;    /* of this tile */
-  size_t panels;       /* rows, or vectors of W rows */
-  size_t lane_rows;    /* rows whose values share a vector: W or 1 */
-  size_t before;       /* classes of the row before the part at hand */
-  size_t begin;        /* the first class of the block at hand, from there */
-  panel first[SMC_MAX_OPERANDS];
-  ptrdiff_t apart[SMC_MAX_OPERANDS]; /* bytes from one panel to the next */
-  real *buffer[SMC_MAX_OPERANDS];
-  vec *maxima;  /* of panels of operand 0, in the block at hand, if they are packed; or long, */
+  const smc_call *call;
+  const traits *op;
+  smc_plan plan;
+  size_t row, rows; /* of this tile */
+  size_t panels;    /* rows, or vectors of W rows */
+  size_t before;    /* classes of the row before the part at hand */
+  size_t begin;     /* the first class of the k-block at hand, from there */
+  panel first[SMC_MAX_PANEL_OPERANDS];
+  ptrdiff_t apart[SMC_MAX_PANEL_OPERANDS]; /* bytes from one panel to the next */
+  real *buffer[SMC_MAX_PANEL_OPERANDS];
+  vec *maxima;  /* of panels of operand 0, in the k-block at hand, if they are packed; or long, */
   vec *places;  /* and then where they are: */
   size_t known; /* of so many */
   epilogue epilogue; /* of packed panels */
 } tile;
 
-typedef void tile_function(tile *t, const void *args);
+typedef void tile_function(tile *t);
 
 /* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
-enum { SMC_STAGE = SMC_STAGE_BYTES / sizeof(real) + 4 * W };
+enum { SMC_STAGE_NUMBERS = SMC_STAGE_BYTES / sizeof(real) };
+enum { SMC_STAGE = SMC_STAGE_NUMBERS + 4 * W };
 
 /* (Never, where a vector has one lane: said in a way that the compiler sees.) */
-SMC_INLINE int is_across(const tile *t) { return W > 1 && t->across; }
+SMC_INLINE int are_across(smc_layout layout) {
+  return W > 1 &&
+         (layout == SMC_COLUMNS || layout == SMC_PACKED_ROWS || layout == SMC_COPIED_COLUMNS);
+}
 
-/* Panels in buffers: always, where elements are converted. */
-SMC_INLINE int is_staged(const tile *t) { return sizeof(elem) != sizeof(real) || t->staged; }
+/* Always, where elements are converted. */
+SMC_INLINE int are_in_buffers(smc_layout layout) {
+  return sizeof(elem) != sizeof(real) || layout == SMC_PACKED_ROWS || layout == SMC_STAGED_ROWS ||
+         layout == SMC_COPIED_COLUMNS;
+}
 
-/* Panels of rows that lie side by side in memory.  (Where a vector has one lane, each is a row along, whose step is
- * the distance between classes.) */
-SMC_INLINE int is_columns(const tile *t) { return t->across && !is_staged(t); }
+SMC_INLINE int is_across(const tile *t) { return are_across(t->plan.layout); }
+SMC_INLINE int is_staged(const tile *t) { return are_in_buffers(t->plan.layout); }
+
+/* Panels of rows that lie side by side in memory.  (Where a vector has one lane, each is a row along, whose step is the
+ * distance between classes.) */
+SMC_INLINE int is_columns(const tile *t) {
+  return sizeof(elem) == sizeof(real) && t->plan.layout == SMC_COLUMNS;
+}
 
 /* Panels in a buffer. */
 SMC_INLINE int is_packed(const tile *t) { return is_across(t) && is_staged(t); }
 
-SMC_INLINE int is_single_row(const tile *t) { return W > 1 && t->single_row; }
+SMC_INLINE int is_single_row(const tile *t) { return W > 1 && t->plan.layout == SMC_SINGLE_ROW; }
 
 SMC_INLINE int is_lane_block(const tile *t) {
-  return W >= SMC_MANY_LANES && t->lane_blocks && t->rows == W;
+  return W >= SMC_MANY_LANES && t->plan.layout == SMC_LANE_BLOCKS && t->rows == W;
 }
 
-SMC_INLINE int is_nontemporal(const tile *t) { return SMC_NONTEMPORAL && t->past; }
+SMC_INLINE int is_nontemporal(const tile *t) {
+  return SMC_NONTEMPORAL && t->plan.stores == SMC_STORED_NONTEMPORAL;
+}
 
-SMC_INLINE int is_combined(const tile *t) { return can_combine() && t->combines; }
+SMC_INLINE int is_combined(const tile *t) {
+  return can_combine() && t->plan.stores == SMC_COMBINED;
+}
 
-SMC_INLINE void fence_results(const tile *t) { fence_nontemporal(t->past || is_combined(t)); }
+SMC_INLINE void fence_results(const tile *t) {
+  fence_nontemporal(is_nontemporal(t) || is_combined(t));
+}
 
 SMC_INLINE panel panel_of(const tile *t, int operand, size_t u) {
   const panel *s = &t->first[operand];
   return (panel){(real *)((char *)s->p + (ptrdiff_t)u * t->apart[operand]), s->step};
 }
 
-SMC_INLINE int has_single_k_block(const tile *t) { return t->k_block == t->call->k; }
+SMC_INLINE int has_single_k_block(const tile *t) { return t->plan.k_block == t->call->k; }
 
-SMC_INLINE int is_last_k_block(const tile *t) { return t->call->k - t->begin <= t->k_block; }
+SMC_INLINE int is_last_k_block(const tile *t) { return t->call->k - t->begin <= t->plan.k_block; }
 
 SMC_INLINE size_t k_block_classes(const tile *t) {
   const size_t left = t->call->k - t->begin;
-  return left < t->k_block ? left : t->k_block;
+  return left < t->plan.k_block ? left : t->plan.k_block;
 }
 
 /* Rows in groups of W, one to a lane: whatever there is one of for each row (its maximum, its sum) is
  * computed so, across and along.  But where a tile has few rows each is a group, in all lanes. */
 SMC_INLINE size_t lane_blocks_of(const tile *t) {
-  return t->lane_rows == 1 ? t->rows : (t->rows + W - 1) / W;
+  return t->plan.lane_rows == 1 ? t->rows : (t->rows + W - 1) / W;
 }
 
 SMC_INLINE size_t lane_block_of(const tile *t, size_t u) {
-  return is_across(t) || t->lane_rows == 1 ? u : u / W;
+  return is_across(t) || t->plan.lane_rows == 1 ? u : u / W;
 }
 
 SMC_INLINE size_t lane_block_rows(const tile *t, size_t g) {
-  const size_t left = t->rows - g * t->lane_rows;
-  return left < t->lane_rows ? left : t->lane_rows;
+  const size_t left = t->rows - g * t->plan.lane_rows;
+  return left < t->plan.lane_rows ? left : t->plan.lane_rows;
 }
 
 /* The first of them. */
-SMC_INLINE size_t lane_block_row(const tile *t, size_t g) { return t->row + g * t->lane_rows; }
+SMC_INLINE size_t lane_block_row(const tile *t, size_t g) { return t->row + g * t->plan.lane_rows; }
 
 /* What a pass over panel u needs of a value by row, that of its group. */
 SMC_INLINE vec of_panel(const tile *t, size_t u, const vec *value) {
-  if (is_across(t) || t->lane_rows == 1) return *value;
+  if (is_across(t) || t->plan.lane_rows == 1) return *value;
   return v_set1(real_at((const char *)value + u % W * sizeof(real)));
 }
 
@@ -171,24 +198,24 @@ SMC_INLINE int fills_lines(const tile *t, const panel s, const extent n) {
 
 /* The block that begins with that class: its inputs are in the panels, operand 0 last, so that its maxima stay. */
 static void enter_k_block(tile *t, size_t begin) {
-  const batch *b = t->call;
+  const smc_call *b = t->call;
   if (t->begin == begin) return;
   t->begin = begin;
   t->known = 0;
   const size_t classes = k_block_classes(t);
-  for (int i = b->count - 1; i >= 0; --i) {
+  for (int i = t->op->panels - 1; i >= 0; --i) {
     const smc_view *o = &b->operands[i];
     if (!o->data) continue;
     if (!is_staged(t)) {
       char *p = (char *)o->data + (ptrdiff_t)t->row * o->row + (ptrdiff_t)begin * o->col;
-      t->first[i] = (panel){(real *)p, t->across ? o->col : (ptrdiff_t)sizeof(vec)};
+      t->first[i] = (panel){(real *)p, is_columns(t) ? o->col : (ptrdiff_t)sizeof(vec)};
       t->apart[i] = is_across(t) ? (ptrdiff_t)sizeof(vec) : o->row;
       continue;
     }
-    const size_t apart = t->k_block * (is_across(t) ? W : 1);
+    const size_t apart = t->plan.k_block * (is_across(t) ? W : 1);
     t->first[i] = (panel){t->buffer[i], sizeof(vec)};
     t->apart[i] = (ptrdiff_t)(apart * sizeof(real));
-    if (i >= b->inputs) continue;
+    if (i >= t->op->inputs) continue;
     if (is_across(t)) {
       t->known = pack_across(*o, t->row, t->rows, begin, classes, t->buffer[i], apart, t->maxima);
     } else {
@@ -199,8 +226,8 @@ static void enter_k_block(tile *t, size_t begin) {
 
 /* Its outputs are in memory. */
 static void leave_k_block(tile *t) {
-  const batch *b = t->call;
-  for (int i = b->inputs; is_staged(t) && i < b->count; ++i) {
+  const smc_call *b = t->call;
+  for (int i = t->op->inputs; is_staged(t) && i < t->op->panels; ++i) {
     const smc_view *o = &b->operands[i];
     const size_t apart = (size_t)t->apart[i] / sizeof(real), classes = k_block_classes(t);
     if (!o->data) continue;

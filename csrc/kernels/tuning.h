@@ -7,6 +7,9 @@
 #ifndef SMC_TUNING_H
 #define SMC_TUNING_H
 
+#include "../simd/common.h"
+#include "../smcore_plan.h"
+
 #ifdef SMC_TINY
 #define SMC_THRESHOLD(name, usual, tiny) enum { name = (tiny) }
 #else
@@ -18,16 +21,33 @@
 enum { SMC_LINE = 64 };   /* bytes of a cache line */
 enum { SMC_PAGE = 4096 }; /* bytes after which the sets of the first-level cache recur */
 
-/* Bytes that stay near from pass to pass: in the first-level cache or, where fetching hides behind computing, in the
- * second-level one. */
-SMC_THRESHOLD(SMC_L1_BYTES, 24576, 512);
-SMC_THRESHOLD(SMC_L2_BYTES, 1 << 17, 1024);
 /* Bytes that stay in the second-level cache; longer rows are taken block by block (bits). */
 SMC_THRESHOLD(SMC_KEEP_BYTES, 1 << 19, 1024);
 /* Bytes that a cache may hold (bits of columns). */
 SMC_THRESHOLD(SMC_CACHE_BYTES, 1 << 24, 16384);
-/* Bytes of a result that no cache will hold for whoever reads it: it is stored past them. */
-SMC_THRESHOLD(SMC_NONTEMPORAL_BYTES, 1 << 25, 8192);
+
+/* What follows from the caches of the machine, and decides how long kernels take alone.  A tiny build has constants here, too. */
+#ifdef SMC_TINY
+#define SMC_FROM_CACHES(name, of_caches, tiny)                                                     \
+  SMC_INLINE size_t name(const smc_caches *c) {                                                    \
+    (void)c;                                                                                       \
+    return tiny;                                                                                   \
+  }
+#else
+#define SMC_FROM_CACHES(name, of_caches, tiny)                                                     \
+  SMC_INLINE size_t name(const smc_caches *c) { return of_caches; }
+#endif
+/* Bytes that stay near from pass to pass: in the first-level cache or, where prefetching hides behind computing, in the
+ * second-level one. */
+SMC_FROM_CACHES(near_l1_bytes, c->l1 / 4 * 3, 512)
+SMC_FROM_CACHES(near_l2_bytes, c->l2 / 8, 1024)
+/* Bytes of which a good part stays in the second-level cache. */
+SMC_FROM_CACHES(kept_bytes, c->l2 / 2, 1024)
+/* Bytes that this core may find in the last-level cache, which others use, too. */
+SMC_FROM_CACHES(far_bytes, c->l3 / 4, 8192)
+/* Bytes of a result that no cache will hold for whoever reads it. */
+SMC_FROM_CACHES(uncached_bytes, c->l3, 8192)
+
 /* Bytes of the shortest row of a Jacobian that is stored non-temporally. */
 SMC_THRESHOLD(SMC_NONTEMPORAL_ROW_BYTES, SMC_PAGE / 2, 256);
 

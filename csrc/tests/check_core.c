@@ -211,7 +211,8 @@ static real below_max(const array *x, size_t i, size_t c, summary s, real scale)
 static void check_partial(const smc_kernels *kernels, const array *x) {
   const format *f = &formats[x->f->computed];
   array m = make(f, x->n, 1, now.layout), s = make(f, x->n, 1, now.layout);
-  kernels->logsumexp_partial(x->view, m.view, s.view, x->n, x->k, NULL);
+  kernels->logsumexp_partial(
+      &(smc_call){.operands = {x->view, m.view, s.view}, .n = x->n, .k = x->k});
   for (size_t i = 0; i < x->n; ++i) {
     const summary row = summarize(x, i, 1);
     const real log = log1pl(row.tail), size = fminl(1, 2 * fmaxl(fabsl(row.max), log));
@@ -228,9 +229,11 @@ static void check_forward(const smc_kernels *kernels, array *x, real scale) {
   const format *f = x->f;
   array s = make(f, x->n, x->k, now.layout), l = make(f, x->n, x->k, now.layout);
   array e = make(f, x->n, 1, now.layout);
-  kernels->softmax(x->view, s.view, x->n, x->k, (double)scale, NULL);
-  kernels->log_softmax(x->view, l.view, x->n, x->k, (double)scale, NULL);
-  kernels->logsumexp(x->view, e.view, x->n, x->k, NULL);
+  kernels->softmax(
+      &(smc_call){.operands = {x->view, s.view}, .n = x->n, .k = x->k, .scale = (double)scale});
+  kernels->log_softmax(
+      &(smc_call){.operands = {x->view, l.view}, .n = x->n, .k = x->k, .scale = (double)scale});
+  kernels->logsumexp(&(smc_call){.operands = {x->view, e.view}, .n = x->n, .k = x->k});
   for (size_t i = 0; i < x->n; ++i) {
     summary row = summarize(x, i, scale), plain = summarize(x, i, 1);
     real log = log1pl(plain.tail), lse = plain.max + log;
@@ -256,8 +259,8 @@ static void check_product(const smc_kernels *kernels, array *x) {
   array s = make(f, x->n, x->k, now.layout), g = make(f, x->n, x->k, now.layout);
   array y = make(f, x->n, x->k, now.layout);
   fill(&g, 0, 4);
-  kernels->softmax(x->view, s.view, x->n, x->k, 1, NULL);
-  kernels->softmax_vjp(s.view, g.view, y.view, x->n, x->k, NULL);
+  kernels->softmax(&(smc_call){.operands = {x->view, s.view}, .n = x->n, .k = x->k, .scale = 1});
+  kernels->softmax_vjp(&(smc_call){.operands = {s.view, g.view, y.view}, .n = x->n, .k = x->k});
   for (size_t i = 0; i < x->n; ++i) {
     const summary row = summarize(x, i, 1);
     const real center = get(f, element(&g, i, row.peak));
@@ -292,15 +295,15 @@ static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoot
     labels[i] = (int64_t)(i % 3 ? (size_t)rand() % x->k : at_peak);
     if (smoothing > 0 && i % 5 == 4) labels[i] = -1;
   }
-  smc_targets how = {.labels = labels,
-                     .labels_row = (ptrdiff_t)sizeof *labels,
-                     .weight = weight.memory + 4 * computed->size,
-                     .on = (double)on,
-                     .off = (double)off,
-                     .factor = (double)factor,
-                     .loss = loss.view.data,
-                     .loss_row = loss.view.row};
-  kernels->cross_entropy(x->view, (smc_view){NULL, 0, 0}, grad.view, x->n, x->k, &how, NULL);
+  const smc_targets targets = {.weight = weight.memory + 4 * computed->size,
+                               .on = (double)on,
+                               .off = (double)off,
+                               .factor = (double)factor};
+  const smc_view of_labels = {labels, (ptrdiff_t)sizeof *labels, 0};
+  kernels->cross_entropy(&(smc_call){.operands = {x->view, {0}, grad.view, of_labels, loss.view},
+                                     .n = x->n,
+                                     .k = x->k,
+                                     .targets = &targets});
   for (size_t i = 0; i < x->n; ++i) {
     summary row = summarize(x, i, 1);
     const size_t label = (size_t)labels[i];
@@ -331,10 +334,10 @@ static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoot
 static void check_merge(const smc_kernels *kernels, array *x) {
   const format *f = x->f;
   array parts[6];
-  smc_view pairs[6];
+  smc_call call = {.n = x->n, .k = 1};
   for (int i = 0; i < 6; ++i) {
     parts[i] = make(f, x->n, 1, now.layout);
-    pairs[i] = parts[i].view;
+    call.operands[i] = parts[i].view;
   }
   for (size_t i = 0; i < x->n; ++i) {
     put(f, element(&parts[0], i, 0), get(f, element(x, i, 0)));
@@ -344,7 +347,7 @@ static void check_merge(const smc_kernels *kernels, array *x) {
       put(f, element(&parts[j + 1], i, 0), uniform() * unit(f, m) / 2);
     }
   }
-  kernels->logsumexp_merge(pairs, x->n);
+  kernels->logsumexp_merge(&call);
   for (size_t i = 0; i < x->n; ++i) {
     real value[6];
     for (int j = 0; j < 6; ++j) value[j] = get(f, element(&parts[j], i, 0));
@@ -368,7 +371,7 @@ static void check_edges(const smc_kernels *kernels, array *x) {
     array y = make(f, x->n, x->k, now.layout);
     real got, want = v == 0 && x->k > 1 ? 0 : (real)NAN;
     put(f, element(x, x->n - 1, x->k - 1), values[v]);
-    kernels->softmax(x->view, y.view, x->n, x->k, 1, NULL);
+    kernels->softmax(&(smc_call){.operands = {x->view, y.view}, .n = x->n, .k = x->k, .scale = 1});
     got = get(f, element(&y, x->n - 1, x->k - 1));
     expect("softmax", f, got, want, want, 0);
     got = get(f, element(&y, x->n - 1, 0));
@@ -399,25 +402,36 @@ static void expect_same(const char *what, const array *got, const array *want) {
 
 /* A row has the same bits among others and alone, and with its parts in any order. */
 static void check_row_alone(const smc_kernels *kernels) {
-  const smc_spread spread = {backwards, NULL};
+  const smc_parallel parallel = {backwards, NULL};
   const size_t n = now.n, k = now.k;
   array x = make(now.f, n, k, now.layout), g = make(now.f, n, k, now.layout);
   array s = make(now.f, n, k, now.layout), s1 = make(now.f, n, k, now.layout);
   array y = make(now.f, n, k, now.layout), y1 = make(now.f, n, k, now.layout);
   fill(&x, 0, 4), fill(&g, 0, 4);
-  kernels->softmax(x.view, s.view, n, k, 1, NULL);
+  kernels->softmax(&(smc_call){.operands = {x.view, s.view}, .n = n, .k = k, .scale = 1});
   for (size_t i = 0; i < n; ++i) {
-    kernels->softmax(row_of(&x, i), row_of(&s1, i), 1, k, 1, &spread);
+    kernels->softmax(&(smc_call){.operands = {row_of(&x, i), row_of(&s1, i)},
+                                 .n = 1,
+                                 .k = k,
+                                 .scale = 1,
+                                 .parallel = &parallel});
   }
   expect_same("softmax", &s1, &s);
-  kernels->log_softmax(x.view, y.view, n, k, 1, NULL);
+  kernels->log_softmax(&(smc_call){.operands = {x.view, y.view}, .n = n, .k = k, .scale = 1});
   for (size_t i = 0; i < n; ++i) {
-    kernels->log_softmax(row_of(&x, i), row_of(&y1, i), 1, k, 1, &spread);
+    kernels->log_softmax(&(smc_call){.operands = {row_of(&x, i), row_of(&y1, i)},
+                                     .n = 1,
+                                     .k = k,
+                                     .scale = 1,
+                                     .parallel = &parallel});
   }
   expect_same("log_softmax", &y1, &y);
-  kernels->softmax_vjp(s.view, g.view, y.view, n, k, NULL);
+  kernels->softmax_vjp(&(smc_call){.operands = {s.view, g.view, y.view}, .n = n, .k = k});
   for (size_t i = 0; i < n; ++i) {
-    kernels->softmax_vjp(row_of(&s, i), row_of(&g, i), row_of(&y1, i), 1, k, &spread);
+    kernels->softmax_vjp(&(smc_call){.operands = {row_of(&s, i), row_of(&g, i), row_of(&y1, i)},
+                                     .n = 1,
+                                     .k = k,
+                                     .parallel = &parallel});
   }
   expect_same("softmax_vjp", &y1, &y);
   release(&x), release(&g), release(&s), release(&s1), release(&y), release(&y1);

@@ -9,7 +9,10 @@
 int main(int argc, char **argv) {
   enum { CLASSES = 1000 };
   static float x[CLASSES], y[CLASSES];
-  const smc_view in = {x, sizeof x, sizeof *x}, out = {y, sizeof y, sizeof *y};
+  const smc_call call = {.operands = {{x, sizeof x, sizeof *x}, {y, sizeof y, sizeof *y}},
+                         .n = 1,
+                         .k = CLASSES,
+                         .scale = 1};
   const smc_target *target;
   for (size_t c = 0; c < CLASSES; ++c) x[c] = (float)(rand() % 4096) / 512;
   for (size_t i = 0; (target = smc_available(i)) != NULL; ++i) {
@@ -17,7 +20,7 @@ int main(int argc, char **argv) {
       puts(target->name);
     } else if (strcmp(target->name, argv[1]) == 0) {
       for (int row = atoi(argv[2]); row > 0; --row) {
-        target->kernels[SMC_F32]->softmax(in, out, 1, CLASSES, 1, NULL);
+        target->kernels[SMC_F32]->softmax(&call);
       }
       return 0;
     }

@@ -6,9 +6,8 @@ import ctypes
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 DTYPES = ("float32", "float64", "float16", "bfloat16")  # in the order of smc_dtype
@@ -28,17 +27,28 @@ class Targets(ctypes.Structure):
     """smc_targets."""
 
     _fields_ = (
-        ("labels", ctypes.c_void_p),
-        ("labels_row", ctypes.c_ssize_t),
         ("weight", ctypes.c_void_p),
         ("on", ctypes.c_double),
         ("off", ctypes.c_double),
         ("z_loss", ctypes.c_double),
         ("factor", ctypes.c_double),
-        ("loss", ctypes.c_void_p),
-        ("loss_row", ctypes.c_ssize_t),
-        ("lse", ctypes.c_void_p),
-        ("lse_row", ctypes.c_ssize_t),
+    )
+
+
+MOST_OPERANDS = 6
+
+
+class Call(ctypes.Structure):
+    """smc_call."""
+
+    _fields_ = (
+        ("operands", View * MOST_OPERANDS),
+        ("n", ctypes.c_size_t),
+        ("k", ctypes.c_size_t),
+        ("j", ctypes.c_size_t),
+        ("scale", ctypes.c_double),
+        ("targets", ctypes.POINTER(Targets)),
+        ("parallel", ctypes.c_void_p),
     )
 
 
@@ -46,8 +56,8 @@ _BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t
 _OVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
 
 
-class Spread(ctypes.Structure):
-    """smc_spread."""
+class Parallel(ctypes.Structure):
+    """smc_parallel."""
 
     _fields_ = (("over", _OVER), ("context", ctypes.c_void_p))
 
@@ -58,8 +68,8 @@ class Shuffled:
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self._over = _OVER(self._run)
-        self._spread = Spread(self._over, None)
-        self.pointer = ctypes.addressof(self._spread)
+        self._parallel = Parallel(self._over, None)
+        self.pointer = ctypes.addressof(self._parallel)
 
     def _run(self, _: int, parts: int, body: int, work: int) -> None:
         inner = self._draw.sample(range(1, parts), min(parts - 1, 7)) if parts > 1 else []
@@ -70,25 +80,14 @@ class Shuffled:
             _BODY(body)(work, begin, end)
 
 
-_C_TYPES: dict[str, Any] = {
-    "smc_view": View,
-    "size_t": ctypes.c_size_t,
-    "double": ctypes.c_double,
-    "const smc_spread *": ctypes.c_void_p,
-    "const smc_targets *": ctypes.POINTER(Targets),
-    "const smc_view *": ctypes.POINTER(View),
-}
-
-
-def operations() -> Iterator[tuple[str, Any]]:
-    """The names in `ops.def`, and the type of each function."""
+def operations() -> list[str]:
+    """The names in `ops.def`."""
     text = (ROOT / "csrc/ops.def").read_text()
-    for name, arguments in re.findall(r"^SMC_OP\((\w+),\s*\(([^)]*)\)\)", text, re.MULTILINE):
-        kinds = (re.sub(r"\w+$", "", " ".join(a.split())).strip() for a in arguments.split(","))
-        yield name, ctypes.CFUNCTYPE(None, *(_C_TYPES[kind] for kind in kinds))
+    return re.findall(r"^SMC_OP\((\w+),", text, re.MULTILINE)
 
 
-Table = dict[str, Callable[..., None]]
+Table = dict[str, Callable[[Call], None]]
+_KERNEL = ctypes.CFUNCTYPE(None, ctypes.POINTER(Call))
 
 
 def stack_soiler(library: Path) -> Callable[[int], None]:
@@ -101,12 +100,13 @@ def targets(library: Path) -> dict[str, dict[str, Table]]:
     loaded = ctypes.CDLL(str(library))
     loaded.smc_fuzzed.restype = ctypes.c_void_p
     loaded.smc_fuzzed.argtypes = (ctypes.c_size_t,)
-    known = list(operations())
+    names = operations()
+    table = ctypes.c_void_p * len(names)  # and what plans
 
     class Target(ctypes.Structure):
         _fields_ = (
             ("name", ctypes.c_char_p),
-            ("kernels", ctypes.POINTER(ctypes.c_void_p * len(known)) * len(DTYPES)),
+            ("kernels", ctypes.POINTER(table) * len(DTYPES)),
         )
 
     found = {}
@@ -114,10 +114,10 @@ def targets(library: Path) -> dict[str, dict[str, Table]]:
         target = Target.from_address(address)
         found[target.name.decode()] = {
             dtype: {
-                name: kind(pointer)
-                for (name, kind), pointer in zip(known, table.contents, strict=True)
+                name: _KERNEL(pointer)
+                for name, pointer in zip(names, kernels.contents, strict=True)
             }
-            for dtype, table in zip(DTYPES, target.kernels, strict=True)
+            for dtype, kernels in zip(DTYPES, target.kernels, strict=True)
         }
     return found
 

@@ -105,8 +105,8 @@ class Call:
         kind = self.fuzzer.operations[self.name]
         with np.errstate(all="ignore"):
             kind.prepare(self)
-        spread = binding.Shuffled(self.draw) if self.draw.random() < 0.3 else None
-        self.options["spread"] = "in parts" if spread else None
+        parallel = binding.Shuffled(self.draw) if self.draw.random() < 0.3 else None
+        self.options["parallel"] = "in parts" if parallel else None
         for operand in self.operands.values():
             operand.slot.set_read_only(not operand.is_output)
         if self.fuzzer.announce:
@@ -114,7 +114,7 @@ class Call:
         flags = self.fuzzer.flags
         self.fuzzer.soil_stack(self.draw.choice(SOIL))
         flags.clear()
-        kind.call(self, 0, self.n, spread.pointer if spread else None)
+        kind.call(self, 0, self.n, parallel.pointer if parallel else None)
         raised = flags.raised()
         if {self.options.get("scale", 1.0), self.options.get("z_loss", 0.0)} != {1.0, 0.0}:
             raised.discard("overflow")  # a product on the way may be beyond the range
@@ -154,8 +154,8 @@ class Call:
                 self.operands[self.alias].array[row] = self.given[self.alias].reshape(self.n, -1)[
                     row
                 ]
-            spread = binding.Shuffled(self.draw) if self.draw.random() < 0.5 else None
-            kind.call(self, row, 1, spread.pointer if spread else None)
+            parallel = binding.Shuffled(self.draw) if self.draw.random() < 0.5 else None
+            kind.call(self, row, 1, parallel.pointer if parallel else None)
             for name, before in found.items():
                 if not _is_identical(self.result(name)[row], before[row]):
                     at = _first_difference(self.result(name)[row], before[row])

@@ -9,7 +9,6 @@ import numpy as np
 from truth import format_of
 
 from . import binding, exact, values
-from .binding import View
 from .call import Call, Wrong, overlaps
 from .memory import Array, Layout
 
@@ -19,6 +18,7 @@ TIES = 2**24 + 5001  # of a maximum: more than a float32 can count
 class Operation:
     """How an operation is given operands, called and judged."""
 
+    operands: tuple[str, ...]  # in the order of ops.def; one that is not placed has no data
     outputs: tuple[str, ...] = ("y",)
     has_rows = True
 
@@ -26,9 +26,24 @@ class Operation:
         """Place the operands."""
         raise NotImplementedError
 
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
+    def call(self, call: Call, row: int, n: int, parallel: int | None) -> None:
         """Call the kernel for n rows from one on."""
-        raise NotImplementedError
+        operands = [call.view(name, row) for name in self.operands]
+        options, targets = call.options, self.targets(call)
+        call.function(
+            binding.Call(
+                operands=tuple(operands),
+                n=n,
+                k=call.k,
+                j=options.get("j") or 0,
+                scale=options.get("scale", 1.0),
+                targets=ctypes.pointer(targets) if targets else None,
+                parallel=parallel,
+            )
+        )
+
+    def targets(self, call: Call) -> binding.Targets | None:
+        """What cross_entropy compares with."""
 
     def judge(self, call: Call) -> None:
         """Raise Wrong if a result is."""
@@ -38,6 +53,8 @@ class Operation:
 class Scaled(Operation):
     """softmax, log_softmax."""
 
+    operands = ("x", "y")
+
     def __init__(self, truth: Callable[[Array, float], exact.Judged]) -> None:
         self.truth = truth
 
@@ -45,10 +62,6 @@ class Scaled(Operation):
         scale = call.options["scale"] = values.draw_scale(call.draw)
         call.place("x", values.draw_scaled(call.draw, call.logits(), scale))
         call.place_output("y", (call.n, call.k), call.dtype, "x")
-
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        x, y = call.view("x", row), call.view("y", row)
-        call.function(x, y, n, call.k, call.options["scale"], spread)
 
     def judge(self, call: Call) -> None:
         call.expect("y", self.truth(call.given["x"], call.options["scale"]))
@@ -59,6 +72,7 @@ class Logsumexp(Operation):
 
     def __init__(self, outputs: tuple[str, ...]) -> None:
         self.outputs = outputs
+        self.operands = ("x", *outputs)
 
     def prepare(self, call: Call) -> None:
         if call.draw.random() < 0.01 and call.computed == np.float32:
@@ -78,10 +92,6 @@ class Logsumexp(Operation):
         operand.layout = Layout("same column", operand.layout.row, 0)  # which is that of columns
         call.k = TIES
 
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        views = [call.view(name, row) for name in ("x", *self.outputs)]
-        call.function(*views, n, call.k, spread)
-
     def judge(self, call: Call) -> None:
         if self.outputs == ("y",):
             ties = call.k if call.kind == "one number" else 1
@@ -98,6 +108,8 @@ class Logsumexp(Operation):
 
 class Product(Operation):
     """softmax_vjp and its like: of a rounded forward result and a direction."""
+
+    operands = ("s", "g", "y")
 
     def __init__(self, forward: str, truth: Callable[..., exact.Judged]) -> None:
         self.forward, self.truth = forward, truth
@@ -117,10 +129,6 @@ class Product(Operation):
         call.place_output("y", (call.n, call.k), call.dtype, "s g")
         call.rows = None if call.options["of"] == "anything" else rows
 
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        views = [call.view(name, row) for name in ("s", "g", "y")]
-        call.function(*views, n, call.k, spread)
-
     def judge(self, call: Call) -> None:
         layout = call.operands["s"].layout
         if call.rows is not None and not overlaps(layout, call.n, call.k):
@@ -130,6 +138,8 @@ class Product(Operation):
 class LogsumexpVjp(Operation):
     """exp(x - lse) g."""
 
+    operands = ("x", "y", "lse", "g")
+
     def prepare(self, call: Call) -> None:
         x = call.place("x", call.logits())
         rows = exact.Rows.of(x)
@@ -137,10 +147,6 @@ class LogsumexpVjp(Operation):
         call.place("lse", values.rounded(lse, call.dtype))
         call.place("g", values.draw_directions(call.draw, call.dtype, call.n, 1))
         call.place_output("y", (call.n, call.k), call.dtype, "x")
-
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        views = [call.view(name, row) for name in ("x", "lse", "g", "y")]
-        call.function(*views, n, call.k, spread)
 
     def judge(self, call: Call) -> None:
         x, lse, g = (call.given[name] for name in ("x", "lse", "g"))
@@ -152,7 +158,7 @@ class Merge(Operation):
 
     outputs = ("m", "s")
     has_rows = False
-    names = ("p_m", "p_s", "q_m", "q_s", "m", "s")
+    operands = ("p_m", "p_s", "q_m", "q_s", "m", "s")
 
     def prepare(self, call: Call) -> None:
         call.k = 1
@@ -173,14 +179,12 @@ class Merge(Operation):
         for name, like in (("m", "p_m q_m"), ("s", "p_s q_s")):
             call.place_output(name, shape, call.dtype, like if name == "m" else "")
 
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        pairs = (View * 6)(*(call.view(name, row) for name in self.names))
-        call.function(ctypes.cast(pairs, ctypes.POINTER(View)), n)
-
     def judge(self, call: Call) -> None:
         if call.dtype.itemsize == 2:  # no public function merges such pairs
             return
-        pairs = [(call.result(n) if n in self.outputs else call.given[n])[:, 0] for n in self.names]
+        pairs = [
+            (call.result(n) if n in self.outputs else call.given[n])[:, 0] for n in self.operands
+        ]
         wrong = exact.merged(pairs)
         if wrong.any():
             at = int(np.argmax(wrong))
@@ -193,6 +197,7 @@ class Jacobian(Operation):
     def __init__(self, forward: str, truth: Callable[..., exact.Judged]) -> None:
         self.forward, self.truth = forward, truth
         self.has_inputs = truth is exact.softmax_layer_jacobian
+        self.operands = ("s", "x", "y") if self.has_inputs else ("s", "y")
 
     def prepare(self, call: Call) -> None:
         call.k = min(call.k, call.draw.choice((3, 9, 40, 70)))
@@ -208,11 +213,6 @@ class Jacobian(Operation):
             call.place("x", rng.standard_normal((call.n, j)).astype(call.dtype), dense=True)
         call.place_output("y", (call.n, call.k * call.k * (j or 1)), call.dtype)
 
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        names = ("s", "x", "y") if self.has_inputs else ("s", "y")
-        sizes = (n, call.k, call.options["j"])[: len(names)]
-        call.function(*(call.view(name, row) for name in names), *sizes)
-
     def judge(self, call: Call) -> None:
         given = [call.given[name] for name in ("s", "x") if name in call.given]
         call.expect("y", self.truth(*given))
@@ -221,6 +221,7 @@ class Jacobian(Operation):
 class CrossEntropy(Operation):
     """Losses of labels or of distributions, their gradients and logsumexps."""
 
+    operands = ("x", "soft", "grad", "labels", "loss", "lse")
     outputs = ("grad", "loss", "lse")
 
     def prepare(self, call: Call) -> None:
@@ -252,15 +253,10 @@ class CrossEntropy(Operation):
         if draw.random() < 0.5:
             call.place_output("lse", (n, 1), real)
 
-    def call(self, call: Call, row: int, n: int, spread: int | None) -> None:
-        view, options = call.view, call.options
-        labels, loss, lse = view("labels", row), view("loss", row), view("lse", row)
-        targets = binding.Targets(
-            *(labels.data, labels.row, view("weight").data, options["on"], options["off"]),
-            *(options["z_loss"], options["factor"], loss.data, loss.row, lse.data, lse.row),
-        )
-        operands = view("x", row), view("soft", row), view("grad", row)
-        call.function(*operands, n, call.k, ctypes.byref(targets), spread)
+    def targets(self, call: Call) -> binding.Targets:
+        options, weight = call.options, call.view("weight")
+        numbers = (options[name] for name in ("on", "off", "z_loss", "factor"))
+        return binding.Targets(weight.data, *numbers)
 
     def judge(self, call: Call) -> None:
         given, options = call.given, call.options

@@ -35,7 +35,7 @@ SMC_INLINE void sums_jammed(const tile *t, size_t u, const scaling *scale, int k
   const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   const size_t k = k_block_classes(t);
   const prefetcher lines = prefetcher_of(t, u);
-  panel x = panel_of(t, SMC_X, u), y = keep ? panel_of(t, t->call->inputs, u) : x;
+  panel x = panel_of(t, SMC_X, u), y = keep ? panel_of(t, t->op->inputs, u) : x;
   vec peaks[SMC_UNROLL], e[SMC_UNROLL];
   pair total[SMC_UNROLL];
   SMC_EACH(j, jam) peaks[j] = v_set1(0), total[j] = pair_of(0);

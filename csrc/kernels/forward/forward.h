@@ -19,13 +19,6 @@
 #include "single_row.h"
 #include "uniform.h"
 
-typedef struct {
-  double scale;
-  smc_view lse; /* of logsumexp: one value for each row */
-  smc_view
-      rest; /* what rounding took from it, if it has data: both are of the type computed in then */
-} forward_args;
-
 /* What results are made of. */
 typedef struct {
   const scaling *scale;
@@ -40,13 +33,13 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   const wanted_sums wanted = {scale, which, keep, s};
   if (is_single_row(t)) {
     single_row_sums(t, &wanted);
-  } else if (t->online) {
+  } else if (t->plan.online) {
     sums_online(t, &wanted);
   } else {
     maxima_of_rows(t, &wanted);
   }
   if (which == SMC_TAIL) find_nans(t, s);
-  if (!is_single_row(t) && !t->online) sums_of_rows(t, &wanted);
+  if (!is_single_row(t) && !t->plan.online) sums_of_rows(t, &wanted);
 }
 
 /* log1p(S'/e_k) */
@@ -86,19 +79,19 @@ static void log_softmax_results(tile *t, const void *args) {
   if (u > 0) logs_jammed(t, u, of->by, of->scale);
   for (; u < t->panels; ++u) {
     const pair by = pair_of_panel(t, u, &of->by[lane_block_of(t, u)]);
-    if (t->online) prefetch_panel(t, u, steps_of(extent_of(t, u)));
+    if (t->plan.online) prefetch_panel(t, u, steps_of(extent_of(t, u)));
     log_panel(t, panel_of(t, SMC_X, u), panel_of(t, SMC_Y, u), extent_of(t, u), by, of->scale);
   }
 }
 
 /* operands: x; y, of x's shape, unless only the logsumexp is wanted */
-static void softmax_tile(tile *t, const void *extra) {
-  if (((const forward_args *)extra)->scale == 0) {
+static void softmax_tile(tile *t) {
+  if (t->call->scale == 0) {
     uniform_tile(t, pair_value(inverse_of(count_of(t->call->k))));
     return;
   }
-  const scaling scale = scaling_by(((const forward_args *)extra)->scale, is_across(t));
-  const int keep = !t->online;
+  const scaling scale = scaling_by(t->call->scale, is_across(t));
+  const int keep = !t->plan.online;
   if (is_lane_block(t) && softmax_of_lane_block(t, &scale)) return;
   softmax_sums s[SMC_MAX_PANELS];
   pair inverse[SMC_MAX_PANELS];
@@ -111,13 +104,13 @@ static void softmax_tile(tile *t, const void *extra) {
   for_results(t, softmax_results, &(results_of){&scale, s, .by = inverse, .kept = keep});
 }
 
-static void log_softmax_tile(tile *t, const void *extra) {
-  if (((const forward_args *)extra)->scale == 0) {
+static void log_softmax_tile(tile *t) {
+  if (t->call->scale == 0) {
     const vec log = log1p_of_pair(count_of(t->call->k - 1)).hi;
     uniform_tile(t, v_sub(v_set1(0), log));
     return;
   }
-  const scaling scale = scaling_by(((const forward_args *)extra)->scale, is_across(t));
+  const scaling scale = scaling_by(t->call->scale, is_across(t));
   softmax_sums s[SMC_MAX_PANELS];
   pair by[SMC_MAX_PANELS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
@@ -128,23 +121,35 @@ static void log_softmax_tile(tile *t, const void *extra) {
   for_results(t, log_softmax_results, &(results_of){&scale, s, .by = by});
 }
 
-static void logsumexp_tile(tile *t, const void *extra) {
-  const smc_view *lse = &((const forward_args *)extra)->lse;
-  const smc_view *rest = &((const forward_args *)extra)->rest;
+/* log(sum) without the maximum, or what makes a result of an infinite one. */
+SMC_INLINE pair excess_of(const softmax_sums *s, const scaling *scale, mask finite) {
+  const pair log = log_of_sum(s, scale);
+  return (pair){v_select(finite, log.hi, s->nan), log.lo};
+}
+
+static void logsumexp_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   softmax_sums s[SMC_MAX_PANELS];
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
-    mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));
-    const pair log = log_of_sum(&s[g], &scale);
-    const vec more = v_select(finite, log.hi, s[g].nan);
-    if (!rest->data) {
-      store_by_row(t, g, v_add(s[g].m, more), lse);
-      continue;
-    }
-    const pair sum = two_sum(s[g].m, more);
+    const mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));
+    const vec lse = v_add(s[g].m, excess_of(&s[g], &scale, finite).hi);
+    store_by_row(t, g, lse, &t->call->operands[SMC_Y]);
+  }
+}
+
+/* The same as a pair: rounded, and what rounding took from it. */
+static void logsumexp_partial_tile(tile *t) {
+  const scaling scale = scaling_by(1, is_across(t));
+  const smc_view *m = &t->call->operands[1], *rest = &t->call->operands[2];
+  softmax_sums s[SMC_MAX_PANELS];
+  sums_of_exp(t, &scale, SMC_TAIL, 0, s);
+  for (size_t g = 0; g < lane_blocks_of(t); ++g) {
+    const mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));
+    const pair log = excess_of(&s[g], &scale, finite);
+    const pair sum = two_sum(s[g].m, log.hi);
     const pair both = fast_two_sum(sum.hi, v_add(sum.lo, log.lo));
-    store_results(t, g, v_select(finite, both.hi, sum.hi), lse->data, lse->row);
+    store_results(t, g, v_select(finite, both.hi, sum.hi), m->data, m->row);
     store_results(t, g, v_select(finite, both.lo, s[g].nan), rest->data, rest->row);
   }
 }

@@ -57,7 +57,7 @@ SMC_INLINE pair sum_of_lane_block(const tile *t, const extent n, const shift *sh
       exp_shifted(e, s, 1, scale, SMC_UNROLL, 0);
       SMC_EACH(j, SMC_UNROLL) v_store(vector_at(to[j], i), e[j]);
       SMC_EACH(j, SMC_UNROLL) add_term(&sum[j], e[j], SMC_TOTAL);
-      if (!t->far) continue;
+      if (t->plan.prefetch != SMC_PREFETCH_TILE) continue;
       SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
       if (is_combined(t)) continue;
       SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH(vector_at(y[j], i));

@@ -9,7 +9,7 @@
  * as panels, until they are reduced.) */
 static void nans_of_rows(tile *t, int infinite, vec *nan) {
   for (size_t u = 0; u < t->panels; ++u) nan[u] = v_set1(0);
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     for (size_t u = 0; u < t->panels; ++u) {
       panel x = panel_of(t, SMC_X, u);

@@ -20,7 +20,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
   if (u > 0) (which == SMC_TOTAL ? totals_jammed : tails_jammed)(t, u, scale, keep, s);
   for (; u < t->panels; ++u) {
     const panel x = panel_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
-    const panel y = keep ? panel_of(t, t->call->inputs, u) : nowhere;
+    const panel y = keep ? panel_of(t, t->op->inputs, u) : nowhere;
     const extent n = extent_of(t, u);
     const softmax_sums *row = &s[lane_block_of(t, u)];
     const shift sh = shift_of_panel(t, u, &row->sh);
@@ -63,7 +63,7 @@ static void sums_about_maximum(tile *t, size_t part, const void *args) {
     s[g].sh = make_shift(s[g].m, wanted->scale);
   }
   for (size_t u = 0; u < t->panels; ++u) s[u].peaks = pair_of(0);
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     add_sums(t, wanted->scale, wanted->which, wanted->keep, s);
   }
@@ -77,7 +77,7 @@ static void sums_about_rising(tile *t, size_t part, const void *args) {
   for (size_t u = 0; u < t->panels; ++u) {
     s[u] = sums_so_far(v_set1((real)-INFINITY), wanted->scale);
   }
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     vec m[SMC_MAX_PANELS];
     enter_k_block(t, begin);
     for (size_t u = 0; u < t->panels; ++u) m[u] = v_set1((real)-INFINITY);
@@ -98,10 +98,10 @@ static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sum
   softmax_sums part[SMC_MAX_PARTS], *s = wanted->sums;
   wanted_sums by_part = *wanted;
   by_part.sums = part;
-  for (size_t p = 0; p < t->parts; ++p) part[p].m = s->m;
+  for (size_t p = 0; p < t->plan.parts; ++p) part[p].m = s->m;
   for_parts(t, pass, &by_part);
   *s = part[0];
-  for (size_t p = 1; p < t->parts; ++p) {
+  for (size_t p = 1; p < t->plan.parts; ++p) {
     raise_maximum(s, part[p].m, wanted->scale);
     raise_maximum(&part[p], s->m, wanted->scale);
     s->sum = pair_add(s->sum, part[p].sum);
@@ -110,7 +110,7 @@ static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sum
 }
 
 SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) {
-  if (t->parts == 1) {
+  if (t->plan.parts == 1) {
     pass(t, 0, wanted);
   } else {
     sums_of_parts(t, pass, wanted);
@@ -148,7 +148,7 @@ static void sums_online(tile *t, const wanted_sums *wanted) {
 static void maxima_of_rows(tile *t, const wanted_sums *wanted) {
   vec m[SMC_MAX_PANELS];
   for (size_t u = 0; u < t->panels; ++u) m[u] = v_set1((real)-INFINITY);
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     find_maxima(t, wanted->scale, m, wanted->which);
   }

@@ -141,4 +141,33 @@ static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k
   end_of_jacobian(out, end);
 }
 
+static void softmax_jacobians(const smc_call *c) {
+  const int beyond = is_beyond_caches(c->n * c->k, c->k);
+  for (size_t i = 0; i < c->n; ++i) {
+    const char *row = element_at(c->operands[0], i, 0);
+    char *out = element_at(c->operands[1], i, 0);
+    if (beyond) {
+      softmax_jacobian_row(row, out, c->k, 1);
+    } else {
+      softmax_jacobian_row(row, out, c->k, 0);
+    }
+  }
+}
+
+static void log_softmax_jacobians(const smc_call *c) {
+  const int beyond = is_beyond_caches(c->n * c->k, c->k);
+  for (size_t i = 0; i < c->n; ++i) {
+    log_softmax_jacobian_row(element_at(c->operands[0], i, 0), element_at(c->operands[1], i, 0),
+                             c->k, beyond);
+  }
+}
+
+static void layer_jacobians(const smc_call *c) {
+  const int beyond = is_beyond_caches(c->n * c->k * c->k, c->j);
+  for (size_t i = 0; i < c->n; ++i) {
+    layer_jacobian_row(element_at(c->operands[0], i, 0), element_at(c->operands[1], i, 0),
+                       element_at(c->operands[2], i, 0), c->k, c->j, beyond);
+  }
+}
+
 #endif

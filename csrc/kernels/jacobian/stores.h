@@ -53,7 +53,7 @@ SMC_INLINE void scaled_copy(char *out, const char *x, vec factor, size_t n, int 
 SMC_INLINE int is_beyond_caches(size_t n, size_t row) {
   return SMC_NONTEMPORAL && sizeof(elem) == sizeof(real) &&
          row * sizeof(elem) >= SMC_NONTEMPORAL_ROW_BYTES &&
-         n * row * sizeof(elem) > SMC_NONTEMPORAL_BYTES;
+         n * row * sizeof(elem) > uncached_bytes(smc_get_caches());
 }
 
 /* The end of a row that is stored non-temporally, which does not fill its vector yet. */

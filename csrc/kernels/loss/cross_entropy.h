@@ -16,7 +16,8 @@
 
 /* The loss of the rows in group g, and what their gradient will need; of that, the factor is known. */
 static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
-                           const smc_targets *args, slope *d) {
+                           slope *d) {
+  const smc_view *of_loss = &t->call->operands[SMC_LOSS], *of_lse = &t->call->operands[SMC_LSE];
   const scaling scale = scaling_by(1, is_across(t));
   const vec zero = v_set1(0), one = v_set1(1), infinity = v_set1((real)INFINITY);
   pair e = exp_of_peak(s->m, &s->sh, &scale), total = pair_add(s->sum, e);
@@ -30,15 +31,15 @@ static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const
   vec far = v_mul(a->at_label, v_sub(s->m, a->x_label));
   far = v_select(v_eq(a->at_label, zero), zero, far);
   vec loss = v_fma(mass, log, v_add(pair_value(a->distance), far));
-  if (args->z_loss != 0) { /* as 0 times an infinite square is NaN */
-    vec z = v_mul(v_set1((real)args->z_loss), lse);
+  if (t->call->targets->z_loss != 0) { /* as 0 times an infinite square is NaN */
+    vec z = v_mul(v_set1((real)t->call->targets->z_loss), lse);
     loss = v_fma(z, lse, loss);
     others = pair_add(others, (pair){v_add(z, z), zero});
     mass = pair_value(pair_add(others, a->peak));
   }
   loss = v_select(v_eq(a->present, zero), zero, loss);
-  store_results(t, g, loss, args->loss, args->loss_row);
-  if (args->lse) store_results(t, g, lse, args->lse, args->lse_row);
+  store_results(t, g, loss, of_loss->data, of_loss->row);
+  if (of_lse->data) store_results(t, g, lse, of_lse->data, of_lse->row);
 
   total = fast_two_sum(v_add(total.hi, undefined), total.lo);
   vec inverse = v_div(one, total.hi);
@@ -52,44 +53,44 @@ static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const
   d->at_peak = v_mul(times_factor(pair_value(others), d), v_sub(one, d->tail));
 }
 
-static void cross_entropy_tile(tile *t, const void *extra) {
-  const smc_targets *args = extra;
+static void cross_entropy_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
-  const int spread = !args->labels || args->off != 0;
+  const int spread = !has_labels(t) || t->call->targets->off != 0;
   const int grad = t->call->operands[SMC_GRAD].data != NULL;
   softmax_sums s[SMC_MAX_PANELS];
-  const int keep = grad && !t->online && !is_over_target(t); /* the exponentials, in the gradient */
+  const int keep =
+      grad && !t->plan.online && !is_over_target(t); /* the exponentials, in the gradient */
   const wanted_sums wanted = {&scale, SMC_TAIL, keep, s};
   targets a[SMC_MAX_PANELS];
   slope d[SMC_MAX_PANELS];
-  const slope with_factor = slope_by(args->factor);
+  const slope with_factor = slope_by(t->call->targets->factor);
 
   if (has_single_k_block(t)) enter_k_block(t, 0);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     a[g].present = v_set1(1);
     a[g].at_label = a[g].base_at_label = v_set1(0);
-    if (args->labels) read_labels(t, g, args, &a[g]);
+    if (has_labels(t)) read_labels(t, g, &a[g]);
   }
-  for (size_t g = 0; args->labels && g < lane_blocks_of(t); ++g) look_up_labels(t, g, args, &a[g]);
+  for (size_t g = 0; has_labels(t) && g < lane_blocks_of(t); ++g) look_up_labels(t, g, &a[g]);
   for (size_t u = 0; u < t->panels; ++u) a[u].others = a[u].peak = a[u].distance = pair_of(0);
-  if (t->online) {
+  if (t->plan.online) {
     sums_online(t, &wanted);
   } else {
     maxima_of_rows(t, &wanted);
   }
   find_nans(t, s);
-  if (spread) sum_distributions(t, s, args, a);
-  if (!t->online) sums_of_rows(t, &wanted);
+  if (spread) sum_distributions(t, s, a);
+  if (!t->plan.online) sums_of_rows(t, &wanted);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
-    if (!args->labels) a[g].x_label = s[g].m;
+    if (!has_labels(t)) a[g].x_label = s[g].m;
     add_label(&a[g], s[g].m);
     d[g].unit = with_factor.unit, d[g].factor = with_factor.factor;
-    loss_and_slope(t, g, &s[g], &a[g], args, &d[g]);
+    loss_and_slope(t, g, &s[g], &a[g], &d[g]);
   }
   if (!grad) return;
-  const int at_label = args->labels && has_single_k_block(t);
-  for_results(t, gradient_of_block, &(gradient_from){s, d, a, args, spread, keep, at_label});
-  for (size_t g = 0; args->labels && !at_label && g < lane_blocks_of(t); ++g) {
+  const int at_label = has_labels(t) && has_single_k_block(t);
+  for_results(t, gradient_of_block, &(gradient_from){s, d, a, spread, keep, at_label});
+  for (size_t g = 0; has_labels(t) && !at_label && g < lane_blocks_of(t); ++g) {
     gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
   }
 }

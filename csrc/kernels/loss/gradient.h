@@ -55,17 +55,16 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
 }
 
 /* Where the target is spread.  The exponentials are in y, or computed once more. */
-static void spread_gradient(const tile *t, size_t u, const shift *sh, const slope *g,
-                            const smc_targets *args, int kept) {
+static void spread_gradient(const tile *t, size_t u, const shift *sh, const slope *g, int kept) {
   const panel y = panel_of(t, SMC_GRAD, u), from = kept ? y : panel_of(t, SMC_X, u);
-  const panel soft = soft_panel(t, u, args);
+  const panel soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
   const scaling scale = scaling_by(1, is_across(t));
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
     vec a = load_lanes(ahead(from, i), lanes, kept ? v_set1(0) : scale.vacant), e = a;
     if (!kept) exp_unrolled(&a, &e, sh, &scale, 1, 1);
-    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes, args), g), lanes);
+    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes), g), lanes);
   }
 }
 
@@ -86,15 +85,14 @@ SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowe
 
 /* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
 static void gradient_panel(const tile *t, size_t u, const softmax_sums *s,
-                           const slope *of_lane_block, const smc_targets *args, int spread,
-                           int keep) {
+                           const slope *of_lane_block, int spread, int keep) {
   const scaling scale = scaling_by(1, is_across(t));
   const shift sh = shift_of_panel(t, u, &s->sh);
   const slope g = slope_of_panel(t, u, of_lane_block);
   const panel x = panel_of(t, SMC_X, u), y = panel_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
   if (spread) {
-    spread_gradient(t, u, &sh, &g, args, keep);
+    spread_gradient(t, u, &sh, &g, keep);
   } else if (keep) {
     scale_panel(t, y, n, g.per_exp);
   } else {
@@ -150,7 +148,6 @@ typedef struct {
   const softmax_sums *sums;
   const slope *slope;
   const targets *targets;
-  const smc_targets *args;
   int spread;   /* the target, over the classes */
   int kept;     /* the exponentials, in the gradient */
   int at_label; /* whether a block is the whole row, that of its label included */
@@ -159,7 +156,7 @@ typedef struct {
 static void gradient_of_packed(tile *t, const gradient_from *of) {
   for (size_t u = 0; u < t->panels; ++u) {
     if (of->spread) {
-      gradient_panel(t, u, &of->sums[u], &of->slope[u], of->args, of->spread, of->kept);
+      gradient_panel(t, u, &of->sums[u], &of->slope[u], of->spread, of->kept);
     }
     gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->spread);
     end_gradient(t, u, &of->targets[u], v_set1(1));
@@ -179,7 +176,7 @@ static void gradient_of_block(tile *t, const void *extra) {
   if (u > 0) u = divide_jammed(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
   for (; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
-    gradient_panel(t, u, &of->sums[g], &of->slope[g], of->args, of->spread, of->kept);
+    gradient_panel(t, u, &of->sums[g], &of->slope[g], of->spread, of->kept);
   }
   for (u = 0; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);

@@ -5,7 +5,10 @@
 #include "../forward/expsum.h"
 #include "../row_values.h"
 
-enum { SMC_SOFT = 1, SMC_GRAD = 2 }; /* operands, beside SMC_X */
+enum { SMC_SOFT = 1, SMC_GRAD, SMC_LABELS, SMC_LOSS, SMC_LSE }; /* operands, beside SMC_X */
+
+/* Else the target is dense: a distribution. */
+SMC_INLINE int has_labels(const tile *t) { return t->call->operands[SMC_LABELS].data != NULL; }
 
 /* What a group of rows has of the target: a = a spread part + `at_label` at the row's label, whose logit is
  * x_label.  But of the pairs entry u has, until they are reduced, those of panel u, lane by lane. */
@@ -24,7 +27,7 @@ SMC_INLINE smc_view rows_of_lane_block(const tile *t, int operand, size_t g) {
   if (!has_single_k_block(t)) {
     return (smc_view){(char *)o->data + (ptrdiff_t)lane_block_row(t, g) * o->row, o->row, o->col};
   }
-  const panel s = panel_of(t, operand, is_across(t) ? g : g * t->lane_rows);
+  const panel s = panel_of(t, operand, is_across(t) ? g : g * t->plan.lane_rows);
   if (is_across(t)) return (smc_view){s.p, sizeof(real), s.step};
   /* (The step of one lane may be that of columns.) */
   return (smc_view){s.p, t->apart[operand], W > 1 ? (ptrdiff_t)sizeof(real) : s.step};
@@ -45,12 +48,12 @@ SMC_INLINE vec compared_logits(panel x, size_t k, vec class) {
 
 /* The label of each row.  They have been judged, but another thread may have written over them since: none may lead
  * outside of the row. */
-static void read_labels(const tile *t, size_t g, const smc_targets *args, targets *a) {
+static void read_labels(const tile *t, size_t g, targets *a) {
+  const smc_view *labels = &t->call->operands[SMC_LABELS];
   const size_t rows = lane_block_rows(t, g), k = t->call->k;
-  const char *from =
-      (const char *)args->labels + (ptrdiff_t)lane_block_row(t, g) * args->labels_row;
+  const char *from = (const char *)labels->data + (ptrdiff_t)lane_block_row(t, g) * labels->row;
   v_store(a->class, v_set1(-1));
-  for (size_t l = 0; l < rows; ++l, from += args->labels_row) {
+  for (size_t l = 0; l < rows; ++l, from += labels->row) {
     uint64_t label; /* a negative one is beyond the row, too */
     memcpy(&label, from, sizeof label);
     a->label[l] = label < k ? (size_t)label : 0;
@@ -77,8 +80,8 @@ static vec gathered_logits(const tile *t, size_t g, const targets *a) {
 }
 
 /* The logit and the mass of each row's label. */
-static void look_up_labels(const tile *t, size_t g, const smc_targets *args, targets *a) {
-  const real *weight = args->weight;
+static void look_up_labels(const tile *t, size_t g, targets *a) {
+  const real *weight = t->call->targets->weight;
   const size_t rows = lane_block_rows(t, g);
   const vec class = by_lane(t, a->class), zero = v_set1(0);
   const mask ignored = v_lt(class, zero);
@@ -88,8 +91,8 @@ static void look_up_labels(const tile *t, size_t g, const smc_targets *args, tar
   const vec m = weight ? v_select(ignored, zero, by_lane(t, mass)) : a->present;
   const vec logit = are_compared(t) ? compared_logits(panel_of(t, SMC_X, g), t->call->k, class)
                                     : gathered_logits(t, g, a);
-  a->at_label = v_mul(m, v_set1((real)args->on));
-  a->base_at_label = v_mul(m, v_set1((real)args->off));
+  a->at_label = v_mul(m, v_set1((real)t->call->targets->on));
+  a->base_at_label = v_mul(m, v_set1((real)t->call->targets->off));
   a->x_label = v_select(ignored, zero, logit);
 }
 

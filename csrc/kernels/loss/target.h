@@ -7,31 +7,31 @@
 
 /* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in
  * lanes beyond the end of a row. */
-SMC_INLINE vec distribution(const tile *t, const panel soft, size_t i, size_t lanes,
-                            const smc_targets *args) {
+SMC_INLINE vec distribution(const tile *t, const panel soft, size_t i, size_t lanes) {
   static real ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  real *w = (real *)args->weight;
-  vec a = v_set1((real)args->off);
-  if (soft.p) a = v_fma(v_set1((real)args->on), load_lanes(ahead(soft, i), lanes, v_set1(0)), a);
+  real *w = (real *)t->call->targets->weight;
+  vec a = v_set1((real)t->call->targets->off);
+  if (soft.p)
+    a = v_fma(v_set1((real)t->call->targets->on), load_lanes(ahead(soft, i), lanes, v_set1(0)), a);
   if (is_across(t)) return w ? v_mul(a, v_set1(w[t->begin + i])) : a;
   if (w) w += t->before + t->begin + i * W;
   return v_mul(a, load_lanes((panel){w ? w : ones, 0}, lanes, v_set1(0)));
 }
 
-SMC_INLINE panel soft_panel(const tile *t, size_t u, const smc_targets *args) {
-  return args->labels ? (panel){NULL, 0} : panel_of(t, SMC_SOFT, u);
+SMC_INLINE panel soft_panel(const tile *t, size_t u) {
+  return has_labels(t) ? (panel){NULL, 0} : panel_of(t, SMC_SOFT, u);
 }
 
 /* Of the block at hand, lane by lane; two vectors join a sum at a time.  (Few hold a peak.) */
-static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *args, targets *a) {
-  const panel x = panel_of(t, SMC_X, u), soft = soft_panel(t, u, args);
+static void sum_distribution(const tile *t, size_t u, vec m, targets *a) {
+  const panel x = panel_of(t, SMC_X, u), soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
   const vec zero = v_set1(0);
   pair others = a->others, distance = a->distance;
   vec mass = zero, way = zero;
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
-    const vec logit = load_lanes(ahead(x, i), lanes, m), d = distribution(t, soft, i, lanes, args);
+    const vec logit = load_lanes(ahead(x, i), lanes, m), d = distribution(t, soft, i, lanes);
     const mask peak = v_eq(logit, m);
     const vec far = v_mul(d, v_sub(m, logit));
     mass = v_add(mass, v_select(peak, zero, d));
@@ -49,11 +49,11 @@ static void sum_distribution(const tile *t, size_t u, vec m, const smc_targets *
 
 /* The masses at the peak and beside it, and the distance, of the spread part; before the exponentials may take
  * the place of the logits. */
-static void sum_distributions(tile *t, const softmax_sums *s, const smc_targets *args, targets *a) {
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+static void sum_distributions(tile *t, const softmax_sums *s, targets *a) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     for (size_t u = 0; u < t->panels; ++u) {
-      sum_distribution(t, u, of_panel(t, u, &s[lane_block_of(t, u)].m), args, &a[u]);
+      sum_distribution(t, u, of_panel(t, u, &s[lane_block_of(t, u)].m), &a[u]);
     }
   }
   sum_by_row(t, &a->others, sizeof *a);

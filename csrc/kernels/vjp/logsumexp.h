@@ -7,10 +7,6 @@
 #include "../exp.h"
 
 typedef struct {
-  smc_view lse, g; /* one value for each row */
-} smc_rowwise;
-
-typedef struct {
   const vec *lse, *g; /* of each group */
 } lse_products;
 
@@ -36,17 +32,17 @@ static void lse_products_of_block(tile *t, const void *args) {
 }
 
 /* operands: x, the product exp(x - lse) g; the rounding error of x - lse is carried into exp */
-static void lse_product_tile(tile *t, const void *extra) {
-  const smc_rowwise *args = extra;
+static void logsumexp_vjp_tile(tile *t) {
+  const smc_view *values = &t->call->operands[t->op->panels]; /* lse, g */
   vec lse[SMC_MAX_PANELS], g[SMC_MAX_PANELS];
   for (size_t i = 0; i < lane_blocks_of(t); ++i) {
-    lse[i] = load_by_row(t, i, &args->lse);
-    if (t->lane_rows >
+    lse[i] = load_by_row(t, i, &values[0]);
+    if (t->plan.lane_rows >
         1) { /* a lane without a row may hold numbers of another: from none the most can be taken */
       const mask rows = v_lt(lane_numbers(), v_set1((real)lane_block_rows(t, i)));
       lse[i] = v_select(rows, lse[i], v_set1(SMC_C(MAX)));
     }
-    g[i] = load_by_row(t, i, &args->g);
+    g[i] = load_by_row(t, i, &values[1]);
   }
   for_results(t, lse_products_of_block, &(lse_products){lse, g});
 }

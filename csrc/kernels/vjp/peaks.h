@@ -89,7 +89,7 @@ static void peaks_of_part(tile *t, size_t part, const void *args) {
   for (size_t u = 0; u < t->panels; ++u) {
     peak[u] = (panel_peak){v_set1((real)-INFINITY), v_set1(0)};
   }
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     size_t u = are_near ? 0 : whole_columns(t);
     if (u > 0) peaks_jammed(t, u, peak);

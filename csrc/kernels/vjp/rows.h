@@ -40,7 +40,7 @@ SMC_INLINE void converted_rows(smc_view s, smc_view g, smc_view y, size_t n, con
 /* Rows of which two stay in the first-level cache, but longer than those that are packed. */
 SMC_INLINE int are_few_lines(size_t n, size_t k) {
   const size_t bytes = k * sizeof(elem);
-  const int is_far = SMC_MAX_OPERANDS * n * bytes > SMC_CACHE_BYTES;
+  const int is_far = SMC_MAX_PANEL_OPERANDS * n * bytes > 2 * far_bytes(smc_get_caches());
   return W >= SMC_MANY_LANES && sizeof(elem) == sizeof(real) && n > 1 &&
          bytes > SMC_PACKED_LIGHT_BYTES &&
          bytes <= (is_far ? SMC_BESIDE_FAR_BYTES : SMC_BESIDE_BYTES);
@@ -70,9 +70,11 @@ SMC_INLINE void rows_in_turn(smc_view s, smc_view g, smc_view y, size_t n, const
 }
 
 /* All products with softmax's Jacobian, if rows are dense and better taken one by one. */
-SMC_INLINE int products_of_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
+SMC_INLINE int products_of_rows(const smc_call *call) {
+  const smc_view s = call->operands[0], g = call->operands[1], y = call->operands[2];
+  const size_t n = call->n, k = call->k;
   const extent row = {k / W, W, (uint32_t)(k % W)};
-  if (!are_dense(s, g, y) || is_short(k, sizeof(elem))) return 0; /* whose sums are others */
+  if (!are_dense(s, g, y) || is_short(k)) return 0; /* whose sums are others */
   if (are_converted(k)) {
     converted_rows(s, g, y, n, row);
   } else if (are_few_lines(n, k)) {

@@ -140,7 +140,7 @@ SMC_INLINE smc_prefetched what_is_prefetched(smc_view s, smc_view g, smc_view y,
                                              size_t k) {
   const size_t row = k * sizeof(elem);
   const int fetched = are_side_by_side(s, g, y, k) && row <= 2 * SMC_LINE &&
-                      SMC_MAX_OPERANDS * n * row > SMC_CACHE_BYTES / 2;
+                      SMC_MAX_PANEL_OPERANDS * n * row > far_bytes(smc_get_caches());
   return fetched ? SMC_ALL : SMC_NOTHING;
 }
 
@@ -243,15 +243,18 @@ SMC_INLINE int are_in_order(smc_view s, smc_view g, smc_view y, size_t k) {
 }
 
 /* All products with softmax's Jacobian, if rows are short and dense. */
-SMC_INLINE int products_of_short_rows(smc_view s, smc_view g, smc_view y, size_t n, size_t k) {
-  if (!is_short(k, sizeof(elem)) || !are_dense(s, g, y)) return 0;
+SMC_INLINE int products_of_short_rows(const smc_call *call) {
+  const smc_view s = call->operands[0], g = call->operands[1], y = call->operands[2];
+  const size_t n = call->n, k = call->k;
+  if (!is_short(k) || !are_dense(s, g, y)) return 0;
   if (are_paired(k) && n > 1 && !are_side_by_side(s, g, y, k)) return 0;
   if (!SMC_FAST_MASKS && !are_in_order(s, g, y, k)) return 0;
   const smc_prefetched fetched = what_is_prefetched(s, g, y, n, k);
   const size_t rows = rows_combined(k);
   /* (Those of 16 bits, or that share a vector, are none the faster for it.) */
   const int gains = sizeof(elem) == sizeof(real) && 2 * k > W;
-  if (gains && s.data != y.data && g.data != y.data && are_combined(y, sizeof(elem), n, k, rows)) {
+  if (gains && s.data != y.data && g.data != y.data &&
+      are_combined(y, n, k, rows, smc_get_caches())) {
     const int few_lines = k * sizeof(elem) <= SMC_FEW_LINES_BYTES;
     combined_rows(s, g, y, n, k, rows, few_lines ? SMC_INPUTS : SMC_NOTHING);
   } else {

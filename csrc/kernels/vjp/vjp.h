@@ -60,7 +60,7 @@ static void dots_of_part(tile *t, size_t part, const void *args) {
   panel_sums *sums = of.sums += part;
   /* All parts of a row are about its peak. */
   for (size_t u = 0; u < t->panels; ++u) sums[u] = (panel_sums){pair_of(0), v_set1(0)};
-  for (size_t begin = 0; begin < t->call->k; begin += t->k_block) {
+  for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     size_t u = whole_columns(t);
     if (u > 0) dots_jammed(t, u, &of);
@@ -70,7 +70,7 @@ static void dots_of_part(tile *t, size_t part, const void *args) {
       sums[u].sure = block.sure;
       if (is_single_row(t)) {
         sums[u].sum = normalized(sums[u].sum);
-      } else if (t->lane_rows == 1 && !is_across(t) && is_last_k_block(t)) {
+      } else if (t->plan.lane_rows == 1 && !is_across(t) && is_last_k_block(t)) {
         sums[u].sum = sum_of_lanes(sums[u].sum);
       }
     }
@@ -85,15 +85,15 @@ static void dots_of_short_rows(tile *t, const row_products *of) {
     const size_t whole_vectors = (t->call->k - 1) / W, rest = t->call->k - whole_vectors * W;
     const vec center = of->peak[u].center;
     of->sums[u] = (panel_sums){pair_of(0), v_set1(0)};
-    of->sums[u].sum.hi = t->across ? dot_by_lanes(s, g, extent_of(t, u), center)
-                                   : short_dot(s.p, g.p, whole_vectors, rest, center);
+    of->sums[u].sum.hi = is_across(t) ? dot_by_lanes(s, g, extent_of(t, u), center)
+                                      : short_dot(s.p, g.p, whole_vectors, rest, center);
   }
   count_by_row(t, &of->sums->sum.hi, sizeof *of->sums);
 }
 
 /* Of each group of rows, from the peaks and sums of panels, or of the parts of one. */
 static void gather_sums(const tile *t, const row_products *of) {
-  for (size_t p = 1; p < t->parts; ++p) {
+  for (size_t p = 1; p < t->plan.parts; ++p) {
     of->sums[0].sum = normalized(pair_add(of->sums[0].sum, of->sums[p].sum));
     of->sums[0].sure = v_add(of->sums[0].sure, of->sums[p].sure);
   }
@@ -158,14 +158,14 @@ static void products_of_pairs(tile *t, const void *args) {
  *   SMC_SOFTMAX_VJP      s (h - sum s h)
  *   SMC_LOG_SOFTMAX_VJP  g - s sum g
  *   SMC_LOG_SOFTMAX_JVP  h - sum s h */
-static void product_tile(tile *t, const void *extra) {
+SMC_INLINE void product_tile(tile *t, const smc_product which) {
   /* Of panels or parts, of which there are no more. */
   panel_peak peak[SMC_MAX_PARTS];
   panel_sums sums[SMC_MAX_PARTS];
   product_sums rows[SMC_MAX_PANELS];
-  const row_products of = {*(const smc_product *)extra, peak, sums, rows};
+  const row_products of = {which, peak, sums, rows};
   const size_t k = t->call->k;
-  const int by_lanes = is_short(k, sizeof(elem)) && !(is_columns(t) && k > SMC_SUM_STEPS);
+  const int by_lanes = is_short(k) && !(is_columns(t) && k > SMC_SUM_STEPS);
   if (of.which == SMC_SOFTMAX_VJP && are_paired(k)) {
     for_results(t, products_of_pairs, NULL);
     return;
@@ -174,16 +174,20 @@ static void product_tile(tile *t, const void *extra) {
     for (size_t u = 0; u < t->panels; ++u) peak[u].center = v_set1(0);
   } else {
     for_parts(t, peaks_of_part, &of);
-    for (size_t p = 1; p < t->parts; ++p) raise_peak(&peak[0], peak[p].most, peak[p].center);
+    for (size_t p = 1; p < t->plan.parts; ++p) raise_peak(&peak[0], peak[p].most, peak[p].center);
   }
   if (of.which == SMC_SOFTMAX_VJP && by_lanes && has_single_k_block(t)) {
     dots_of_short_rows(t, &of);
   } else {
     for_parts(t, dots_of_part, &of);
-    if (t->lane_rows > 1) sum_by_row(t, &sums->sum, sizeof *sums);
+    if (t->plan.lane_rows > 1) sum_by_row(t, &sums->sum, sizeof *sums);
   }
   gather_sums(t, &of);
   for_results(t, products_of_block, &of);
 }
+
+static void softmax_vjp_tile(tile *t) { product_tile(t, SMC_SOFTMAX_VJP); }
+static void log_softmax_vjp_tile(tile *t) { product_tile(t, SMC_LOG_SOFTMAX_VJP); }
+static void log_softmax_jvp_tile(tile *t) { product_tile(t, SMC_LOG_SOFTMAX_JVP); }
 
 #endif

@@ -262,10 +262,10 @@ cdef inline bint are_finite(const cython.floating *x, Py_ssize_t n) noexcept nog
 
 
 cdef bint take_finite_lse(loop *work, object lse, cnp.ndarray x, double *room) noexcept:
-    """Take the logsumexp of each row of x as operand 1; False if one is infinite or NaN."""
-    if not take_numbers(work, 1, lse, x, room, False):
+    """Take the logsumexp of each row of x as operand 2; False if one is infinite or NaN."""
+    if not take_numbers(work, 2, lse, x, room, False):
         return False
-    cdef void *values = work.operands[1].data
+    cdef void *values = work.operands[2].data
     if cnp.PyArray_ITEMSIZE(x) == sizeof(float):
         return are_finite(<float *>values, row_count(x))
     return are_finite(<double *>values, row_count(x))

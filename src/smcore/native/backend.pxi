@@ -84,7 +84,7 @@ cdef int take(loop *work, int i, object array) except -1:
     return 0
 
 
-cdef fill_scaled(scaled_kernel kernel, x, out, scale):
+cdef fill_scaled(smc_kernel kernel, x, out, scale):
     """The scale is a number, or an array of one for each row."""
     cdef loop work
     take(&work, 0, x)
@@ -96,7 +96,7 @@ cdef fill_scaled(scaled_kernel kernel, x, out, scale):
         run_scaled(&work, kernel, scale)
 
 
-cdef fill_product(product_kernel kernel, s, g, out):
+cdef fill_product(smc_kernel kernel, s, g, out):
     cdef loop work
     take(&work, 0, s)
     take(&work, 1, g)
@@ -104,7 +104,7 @@ cdef fill_product(product_kernel kernel, s, g, out):
     run_product(&work, kernel)
 
 
-cdef fill_jacobian(jacobian_kernel kernel, s, out):
+cdef fill_jacobian(smc_kernel kernel, s, out):
     cdef loop work
     take(&work, 0, s)
     take(&work, 1, out)
@@ -123,7 +123,7 @@ def logsumexp(x, out):
     cdef loop work
     take(&work, 0, x)
     take(&work, 1, out)
-    run_reduction(&work, kernels_for(x).logsumexp)
+    run_rows(&work, kernels_for(x).logsumexp, 2)
 
 
 def logsumexp_partial(x, m, s):
@@ -131,7 +131,7 @@ def logsumexp_partial(x, m, s):
     take(&work, 0, x)
     take(&work, 1, m)
     take(&work, 2, s)
-    run_partial(&work, kernels_for(x).logsumexp_partial)
+    run_rows(&work, kernels_for(x).logsumexp_partial, 3)
 
 
 def softmax_jacobian(s, out):
@@ -157,10 +157,10 @@ def log_softmax_jvp(log_s, v, out):
 def logsumexp_vjp(x, lse, g, out):
     cdef loop work
     take(&work, 0, x)
-    take(&work, 1, lse)
-    take(&work, 2, g)
-    take(&work, 3, out)
-    run_logsumexp_vjp(&work, kernels_for(x).logsumexp_vjp)
+    take(&work, 1, out)
+    take(&work, 2, lse)
+    take(&work, 3, g)
+    run_rows(&work, kernels_for(x).logsumexp_vjp, 4)
 
 
 def logsumexp_merge(p_m, p_s, q_m, q_s, m, s):
@@ -189,4 +189,4 @@ def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, g
     work.targets.z_loss, work.targets.factor = z_loss, factor
     for i, array in enumerate((x, soft, grad, labels, loss, lse)):
         take(&work, i, array)
-    run_cross_entropy(&work, kernels_for(x).cross_entropy)
+    run_rows(&work, kernels_for(x).cross_entropy, 6)

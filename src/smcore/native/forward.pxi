@@ -1,6 +1,6 @@
 # Short ways of softmax, log_softmax and logsumexp.
 
-cdef object short_scaled(scaled_kernel kernel, PyObject **given):
+cdef object short_scaled(smc_kernel kernel, PyObject **given):
     cdef loop work
     if kernel == NULL:
         return None
@@ -45,7 +45,7 @@ cdef object reduced_in(object out, cnp.ndarray x, span axes, bint kept):
 cdef object short_logsumexp(PyObject **given):
     cdef loop work
     cdef double value  # room for any type
-    cdef reducing_kernel kernel = sliced_kernels(<object>given[0]).logsumexp
+    cdef smc_kernel kernel = sliced_kernels(<object>given[0]).logsumexp
     keepdims, out = <object>given[2], <object>given[3]
     if kernel == NULL or keepdims is not True and keepdims is not False:
         return None
@@ -59,12 +59,12 @@ cdef object short_logsumexp(PyObject **given):
     take_along(&work, 0, x, axes)
     if keepdims is False and out is None and axes.end - axes.begin == cnp.PyArray_NDIM(x):
         take_values(&work, 1, &value, 0)
-        run_reduction(&work, kernel)
+        run_rows(&work, kernel, 2)
         return PyArray_Scalar(&value, cnp.PyArray_DESCR(x), None)
     out = reduced_in(out, x, axes, keepdims)
     if out is None:
         return None
     take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>out), item)
     work.operands[1].block = work.rows * item
-    run_reduction(&work, kernel)
+    run_rows(&work, kernel, 2)
     return out

@@ -4,7 +4,7 @@ cdef extern from "smcore_kernels.h" nogil:
     ctypedef enum smc_dtype:
         SMC_F32, SMC_F64, SMC_F16, SMC_BF16
 
-    ctypedef struct smc_spread:
+    ctypedef struct smc_parallel:
         void (*over)(void *, size_t, void (*)(void *, size_t, size_t) noexcept nogil,
                      void *) noexcept nogil
         void *context
@@ -15,51 +15,45 @@ cdef extern from "smcore_kernels.h" nogil:
         ptrdiff_t col
 
     ctypedef struct smc_targets:
-        const int64_t *labels
-        ptrdiff_t labels_row
         const void *weight
         double on
         double off
         double z_loss
         double factor
-        void *loss
-        ptrdiff_t loss_row
-        void *lse
-        ptrdiff_t lse_row
 
+    ctypedef struct smc_call:
+        smc_view[6] operands
+        size_t n
+        size_t k
+        size_t j
+        double scale
+        const smc_targets *targets
+        const smc_parallel *parallel
 
-ctypedef void (*scaled_kernel)(
-    smc_view, smc_view, size_t, size_t, double, const smc_spread *) noexcept nogil
-ctypedef void (*reducing_kernel)(
-    smc_view, smc_view, size_t, size_t, const smc_spread *) noexcept nogil
-ctypedef void (*product_kernel)(
-    smc_view, smc_view, smc_view, size_t, size_t, const smc_spread *) noexcept nogil
-ctypedef void (*logsumexp_vjp_kernel)(
-    smc_view, smc_view, smc_view, smc_view, size_t, size_t, const smc_spread *) noexcept nogil
-ctypedef void (*jacobian_kernel)(smc_view, smc_view, size_t, size_t) noexcept nogil
-ctypedef void (*layer_kernel)(
-    smc_view, smc_view, smc_view, size_t, size_t, size_t) noexcept nogil
-ctypedef void (*merge_kernel)(const smc_view *, size_t) noexcept nogil
-ctypedef void (*cross_entropy_kernel)(
-    smc_view, smc_view, smc_view, size_t, size_t, const smc_targets *, const smc_spread *
-) noexcept nogil
+    ctypedef void (*smc_kernel "smc_kernel *")(const smc_call *) noexcept nogil
 
-
-cdef extern from "smcore_kernels.h" nogil:
     ctypedef struct smc_kernels:
-        scaled_kernel softmax
-        scaled_kernel log_softmax
-        reducing_kernel logsumexp
-        product_kernel logsumexp_partial
-        product_kernel softmax_vjp
-        product_kernel log_softmax_vjp
-        product_kernel log_softmax_jvp
-        logsumexp_vjp_kernel logsumexp_vjp
-        merge_kernel logsumexp_merge
-        jacobian_kernel softmax_jacobian
-        jacobian_kernel log_softmax_jacobian
-        layer_kernel softmax_layer_jacobian
-        cross_entropy_kernel cross_entropy
+        smc_kernel softmax
+        smc_kernel log_softmax
+        smc_kernel logsumexp
+        smc_kernel logsumexp_partial
+        smc_kernel softmax_vjp
+        smc_kernel log_softmax_vjp
+        smc_kernel log_softmax_jvp
+        smc_kernel logsumexp_vjp
+        smc_kernel logsumexp_merge
+        smc_kernel softmax_jacobian
+        smc_kernel log_softmax_jacobian
+        smc_kernel softmax_layer_jacobian
+        smc_kernel cross_entropy
+
+    ctypedef struct smc_caches:
+        size_t l1
+        size_t l2
+        size_t l3
+
+    const smc_caches *smc_get_caches()
+    void smc_set_caches(const smc_caches *caches)
 
     ctypedef struct smc_target:
         const char *name

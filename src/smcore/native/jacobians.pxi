@@ -18,7 +18,7 @@ cdef object matrices_in(object out, cnp.ndarray s, cnp.npy_intp columns):
     return None if result is None or not are_apart(s, result) else result
 
 
-cdef object short_jacobian(jacobian_kernel kernel, PyObject **given):
+cdef object short_jacobian(smc_kernel kernel, PyObject **given):
     cdef loop work
     if kernel == NULL:
         return None

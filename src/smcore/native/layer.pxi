@@ -67,7 +67,7 @@ cdef object short_layer(PyObject **given):
 
 cdef object short_layer_jacobian(PyObject **given):
     cdef loop work
-    cdef layer_kernel kernel = plain_kernels(<object>given[0]).softmax_layer_jacobian
+    cdef smc_kernel kernel = plain_kernels(<object>given[0]).softmax_layer_jacobian
     if kernel == NULL or plain_kernels(<object>given[1]).softmax_layer_jacobian != kernel:
         return None
     cdef cnp.ndarray s = <cnp.ndarray>given[0], x = <cnp.ndarray>given[1]

@@ -8,18 +8,17 @@ cdef struct operand:
     ptrdiff_t col
 
 
-# A kernel with all that it is called with.
-ctypedef void (*any_kernel)() noexcept nogil
-
+# A kernel with all that it is called with; `part` calls it for some rows.
 cdef struct loop:
     void (*part)(const loop *, size_t, size_t, size_t) noexcept nogil
-    any_kernel kernel
-    operand[6] operands
+    smc_kernel kernel
+    operand[6] operands  # in the order of ops.def, the first `count`
+    int count
     Py_ssize_t blocks, rows, k, j  # (A, B, K); J of a layer
     double work  # for a row, as in worth_a_thread
     double scale
     smc_targets targets
-    const smc_spread *spread  # of a row over threads, or NULL
+    const smc_parallel *parallel  # over the parts of a row, or NULL
 
 
 cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexcept nogil:
@@ -65,7 +64,7 @@ cdef enum:
 cdef void run(loop *self) noexcept:
     cdef Py_ssize_t count = self.blocks * self.rows
     cdef double work = count * self.work
-    self.spread = NULL
+    self.parallel = NULL
     if work < RELEASE_GIL_FROM and work < worth_a_thread:
         walk(self, 0, count)
         return
@@ -77,7 +76,7 @@ cdef void run(loop *self) noexcept:
 cdef void over(
     void *context, size_t parts, void (*body)(void *, size_t, size_t) noexcept nogil, void *work
 ) noexcept nogil:
-    """Spread the parts of a row."""
+    """Share out the parts of a row."""
     cdef const loop *self = <const loop *>context
     smc_parallel_for(parts, 1 + <size_t>(parts * worth_a_thread / self.work), 1, body, work)
 
@@ -88,13 +87,13 @@ cdef enum:
 
 
 cdef void run_divisible(loop *self) noexcept:
-    """The loop of a kernel that can share out one row: of a few long ones, each is spread."""
+    """The loop of a kernel that can share out one row: of a few long ones, each is in parts."""
     cdef Py_ssize_t count = self.blocks * self.rows
-    cdef smc_spread spread
+    cdef smc_parallel parallel
     if self.work < 2 * worth_a_thread or count >= FEW * <Py_ssize_t>smc_get_num_threads():
         run(self)
         return
-    spread.over, spread.context = over, self
-    self.spread = &spread
+    parallel.over, parallel.context = over, self
+    self.parallel = &parallel
     with nogil:
         walk(self, 0, count)

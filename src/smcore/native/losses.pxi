@@ -192,7 +192,7 @@ cdef object reduced_loss(
     work.targets.on = 1 - <double>label_smoothing
     work.targets.off = <double>label_smoothing / work.k
     work.targets.z_loss, work.targets.factor = z_loss, 1 / divisor if divisor else 1
-    run_cross_entropy(&work, kernels.cross_entropy)
+    run_rows(&work, kernels.cross_entropy, 6)
     if divisor == 0:
         return number_or(by_row)
     if item == 4:
@@ -244,7 +244,7 @@ cdef double factor_of_rows(loop *work, object target, object reduction) noexcept
 
 cdef object short_cross_entropy_hvp(PyObject **given):
     cdef loop work
-    cdef product_kernel kernel = plain_kernels(<object>given[0]).softmax_vjp
+    cdef smc_kernel kernel = plain_kernels(<object>given[0]).softmax_vjp
     target = <object>given[2]
     if kernel == NULL or not is_like(<object>given[1], <cnp.ndarray>given[0]):
         return None

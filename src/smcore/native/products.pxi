@@ -1,6 +1,6 @@
 # Short ways of products with the Jacobians of softmax and log_softmax, and of logsumexp_vjp.
 
-cdef object short_product(product_kernel kernel, PyObject **given):
+cdef object short_product(smc_kernel kernel, PyObject **given):
     cdef loop work
     if kernel == NULL:
         return None
@@ -21,7 +21,7 @@ cdef object short_product(product_kernel kernel, PyObject **given):
     return out
 
 
-cdef object sliced_product(product_kernel kernel, PyObject **given, span axes):
+cdef object sliced_product(smc_kernel kernel, PyObject **given, span axes):
     """Along one axis, in a new array."""
     cdef loop work
     cdef cnp.ndarray s = <cnp.ndarray>given[0]
@@ -54,13 +54,13 @@ cdef object short_log_softmax_jvp(PyObject **given):
 cdef object short_logsumexp_vjp(PyObject **given):
     cdef loop work
     cdef double lse, g  # room for either type
-    cdef logsumexp_vjp_kernel kernel = plain_kernels(<object>given[0]).logsumexp_vjp
+    cdef smc_kernel kernel = plain_kernels(<object>given[0]).logsumexp_vjp
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
     if not take_finite_lse(&work, <object>given[1], x, &lse):
         return None
-    if not take_numbers(&work, 2, <object>given[2], x, &g, True):
+    if not take_numbers(&work, 3, <object>given[2], x, &g, True):
         return None
     out = result_like(<object>given[3], x)
     if out is None:
@@ -69,6 +69,6 @@ cdef object short_logsumexp_vjp(PyObject **given):
         if cnp.PyArray_Check(<object>given[i]) and not are_apart(<cnp.ndarray>given[i], out):
             return None
     take_plain(&work, 0, x)
-    take_plain(&work, 3, out)
-    run_logsumexp_vjp(&work, kernel)
+    take_plain(&work, 1, out)
+    run_rows(&work, kernel, 4)
     return out

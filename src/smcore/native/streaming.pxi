@@ -3,7 +3,7 @@
 cdef object short_softmax_from_lse(PyObject **given):
     cdef loop work
     cdef double lse, one  # room for either type
-    cdef logsumexp_vjp_kernel kernel = plain_kernels(<object>given[0]).logsumexp_vjp
+    cdef smc_kernel kernel = plain_kernels(<object>given[0]).logsumexp_vjp
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
@@ -22,15 +22,15 @@ cdef object short_softmax_from_lse(PyObject **given):
     else:
         one = 1
     take_plain(&work, 0, x)
-    take_values(&work, 2, &one, 0)
-    take_plain(&work, 3, out)
-    run_logsumexp_vjp(&work, kernel)
+    take_plain(&work, 1, out)
+    take_values(&work, 3, &one, 0)
+    run_rows(&work, kernel, 4)
     return out
 
 
 cdef object short_partial(PyObject **given):
     cdef loop work
-    cdef product_kernel kernel = plain_kernels(<object>given[0]).logsumexp_partial
+    cdef smc_kernel kernel = plain_kernels(<object>given[0]).logsumexp_partial
     if kernel == NULL:
         return None
     cdef cnp.ndarray x = <cnp.ndarray>given[0]
@@ -39,7 +39,7 @@ cdef object short_partial(PyObject **given):
     take_plain(&work, 0, x)
     take_values(&work, 1, cnp.PyArray_DATA(<cnp.ndarray>first), item)
     take_values(&work, 2, cnp.PyArray_DATA(<cnp.ndarray>second), item)
-    run_partial(&work, kernel)
+    run_rows(&work, kernel, 3)
     return number_or(first), number_or(second)
 
 
@@ -52,7 +52,7 @@ cdef object short_merge(PyObject **given):
     if len(p) != 2 or len(q) != 2:
         return None
     cdef list members = [p[0], p[1], q[0], q[1]]
-    cdef merge_kernel kernel = plain_kernels(p[0]).logsumexp_merge
+    cdef smc_kernel kernel = plain_kernels(p[0]).logsumexp_merge
     if kernel == NULL:
         return merged_numbers(members)
     cdef cnp.ndarray first = <cnp.ndarray>p[0]

@@ -24,3 +24,22 @@ def set_target(name):
 
 def compiler():
     return smc_compiler().decode()
+
+
+def caches():
+    """The bytes of the data caches of the first, second and last level that kernels plan for."""
+    cdef const smc_caches *here = smc_get_caches()
+    return here.l1, here.l2, here.l3
+
+
+def _set_caches(sizes):
+    """For tests; without sizes, those of this machine."""
+    cdef smc_caches given
+    if sizes is None:
+        smc_set_caches(NULL)
+    else:
+        given.l1, given.l2, given.l3 = sizes
+        smc_set_caches(&given)
+
+
+smc_set_caches(NULL)
