@@ -1,7 +1,8 @@
 /* The flag that the processor sets when a result underflows.
  *
- * Exponentials that come to nothing set it, and so do lanes without data.  The C library's functions take as long as a
- * call for ten numbers on x86-64, where they look after the x87 unit, too.
+ * Exponentials that come to nothing set it, and so do lanes without data.  The C library's
+ * functions take as long as a call for ten numbers on x86-64, where they look after the x87 unit,
+ * too.
  */
 #ifndef SMCORE_FLAGS_H
 #define SMCORE_FLAGS_H

@@ -1,13 +1,14 @@
 /* Threads that sleep until there is a loop to share.
  *
- * One mutex guards everything.  Whoever works on the loop, its caller like any other, takes the next
- * chunk under the mutex and works on it without.  The caller waits only for chunks that others have
- * taken: a thread that does not wake in time, because its core is busy with something else, costs
- * nothing.  Locks and threads are those of CPython, which it has for every platform; none of these
- * functions needs the GIL, and no thread here ever touches a Python object, so that the end of the
- * interpreter does not concern them.
+ * One mutex guards everything.  Whoever works on the loop, its caller like any other, takes the
+ * next chunk under the mutex and works on it without.  The caller waits only for chunks that others
+ * have taken: a thread that does not wake in time, because its core is busy with something else,
+ * costs nothing.  Locks and threads are those of CPython, which it has for every platform; none of
+ * these functions needs the GIL, and no thread here ever touches a Python object, so that the end
+ * of the interpreter does not concern them.
  *
- * No OpenMP: its threads spin where this one's sleep, and a child forked after a parallel region hangs.
+ * No OpenMP: its threads spin where this one's sleep, and a child forked after a parallel region
+ * hangs.
  */
 #include <Python.h>
 #include <pythread.h>
@@ -18,8 +19,8 @@
 /* Chunks for each thread: so many that one which is late leaves little to wait for at the end. */
 enum { CHUNKS_PER_THREAD = 8 };
 
-/* Looks at a lock, of some 10 ns each, before sleeping: shorter than to be woken up again.  No longer:
- * while the caller spins, the thread that it waits for may want its core. */
+/* Looks at a lock, of some 10 ns each, before sleeping: shorter than to be woken up again.  No
+ * longer: while the caller spins, the thread that it waits for may want its core. */
 enum { SPINS = 500 };
 
 typedef struct worker {
@@ -84,8 +85,8 @@ static void wake_others(void) {
   lock(mutex);
 }
 
-/* Help, if there is anything to do.  Returns whether the caller of the loop is to be told that all is
- * done. */
+/* Help, if there is anything to do.  Returns whether the caller of the loop is to be told that all
+ * is done. */
 static int join(void) {
   if (job.seats == 0 || job.next == job.end) return 0;
   --job.seats;

@@ -17,10 +17,10 @@ int smc_pool_reset(void);
 void smc_set_num_threads(size_t count);
 size_t smc_get_num_threads(void);
 
-/* Call body on disjoint ranges that make up [0, items), each a multiple of `grain` long but the last;
- * return when all are done.  No more threads take part than have `share` items each.  Which do, and on
- * what ranges, is left to chance: a caller who finds the pool in use, or no thread to help, does
- * everything alone. */
+/* Call body on disjoint ranges that make up [0, items), each a multiple of `grain` long but the
+ * last; return when all are done.  No more threads take part than have `share` items each.  Which
+ * do, and on what ranges, is left to chance: a caller who finds the pool in use, or no thread to
+ * help, does everything alone. */
 void smc_parallel_for(size_t items, size_t share, size_t grain, smc_body body, void *context);
 
 #endif
