@@ -361,12 +361,24 @@ def stale() -> list[str]:
     return sorted(name for name in drawn | there if drawn.get(name) != there.get(name))
 
 
+def documented() -> list[str]:
+    """Return the plans of the page's table, as the program prints them."""
+    table = PAGE.read_text(encoding="utf-8").split("\n| call |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()[2:]]
+    return [
+        f"{call}: {layout} tile {tile}, block {block}, parts {parts}, values {values}, "
+        f"lead {lead}, {stores}, {prefetch}\n"
+        for _, call, layout, tile, block, parts, values, lead, stores, prefetch, _ in rows
+    ]
+
+
 def outdated(program: str) -> list[str]:
     """Return the plans on the page that the program, on targets that are here, does not print."""
     printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     targets = {line.split()[0] for line in printed.splitlines()}
-    page = PAGE.read_text(encoding="utf-8").split("```text\n")[1].split("```")[0].splitlines()
-    return [plan for plan in page if plan.split()[0] in targets and f"{plan}\n" not in printed]
+    return [
+        plan.strip() for plan in documented() if plan.split()[0] in targets and plan not in printed
+    ]
 
 
 def main() -> int:
