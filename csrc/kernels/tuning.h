@@ -55,9 +55,10 @@ SMC_THRESHOLD(SMC_CACHE_BYTES, 1 << 24, 16384);
  * light. log_softmax_vjp (256, 300): 3/8: 32.4, 3/4: 30.5, 3/2: 29.0; softmax_vjp (60, 2000):
  * 21.9, 22.2, 25.6. */
 SMC_FROM_CACHES(near_l1_bytes, c->l1 / 4 * 3, 512)
-/* The same in the second-level cache, where exponentials hide that it is slower; an eighth, as the
- * next strip of columns is prefetched beside it. softmax (128, 1000): 1/16: 37.4, 1/8: 36.3, 1/4:
- * 36.4; 3000 columns of 1000: 2410, 2320, 2400. */
+/* Bytes of a tile of rows, or of a strip of columns, that stay in the second-level cache from pass
+ * to pass, where exponentials hide that it is slower; an eighth of it, as the next strip is
+ * prefetched beside. softmax (128, 1000): 1/16: 37.4, 1/8: 36.3, 1/4: 36.4; 3000 columns of 1000:
+ * 2410, 2320, 2400. */
 SMC_FROM_CACHES(near_l2_bytes, c->l2 / 8, 1024)
 /* Bytes of which a good part stays in the second-level cache, beside what else is there. softmax
  * (16000, 10): 1/4: 94.7, 1/2: 94.0, 1: 86.4; 3000 columns, pages apart, of 300: 373, 373, 392. */
@@ -67,8 +68,8 @@ SMC_FROM_CACHES(kept_bytes, c->l2 / 2, 1024)
 SMC_FROM_CACHES(far_bytes, c->l3 / 4, 8192)
 /* Bytes of a result that no cache will hold for whoever reads it: the last-level cache.  From
  * there on products gain (softmax_vjp (16384, 1000): 12800 cached, 8780 non-temporal), on this
- * machine log_softmax does not ((12000, 1000): 1/2: 6950, 1: 7200, 2: 5840); on a Zen 3 it gained
- * a third. */
+ * machine log_softmax does not ((12000, 1000): 1/2: 6950, 1: 7200, 2: 5840); (4095, 4097) took a
+ * tenth less when that was added. */
 SMC_FROM_CACHES(uncached_bytes, c->l3, 8192)
 
 /* Bytes of the shortest row of a Jacobian that is stored non-temporally: half a page, since each
@@ -146,17 +147,18 @@ SMC_THRESHOLD(SMC_MAX_PARTS, 64, 16);
  * prefetch, two pages; of packed ones where the next tile is. softmax (1048576, 40): 4096: 34700,
  * 8192: 24200, 16384: 24600; log_softmax_vjp (40000, 300): 7100, 7150, 8370. */
 SMC_THRESHOLD(SMC_FAR_BYTES, 8192, 512);
-/* The same of rows along whose passes prefetch the next tile.  AHEAD On a Zen 5 (16777, 1000)
- * takes 4600 with it, where a page at a time took 6300 (log_softmax). */
+/* Bytes, in all operands, of the rows of a tile from memory that lie along, where the next tile is
+ * prefetched meanwhile.  AHEAD On a Zen 5 (16777, 1000) takes 4600 with it, where a page at a time
+ * took 6300 (log_softmax). */
 SMC_THRESHOLD(SMC_AHEAD_BYTES, 32768, 1024);
 /* Bytes, in all operands, of the longest row of which a tile has as many as near_l2_bytes hold,
- * where vectors are lines and results are stored once: (16777, 1000) took 5 to 9 % less (Zen 5,
- * log_softmax).  MANYB */
+ * where vectors are lines and results are stored once: (16777, 1000) took 5 to 9 % less when it
+ * was added (log_softmax).  MANYB */
 SMC_THRESHOLD(SMC_MANY_BYTES, 8192, 512);
 /* Bytes of a row in all operands from which on the next tile is prefetched from the third-level
  * cache, too, where results are stored once: a row that is a stream for longer than it takes to
  * look it up. log_softmax (400, 1000): 6144: 131, 12288: 135; (255, 4097): 3072, 6144 and 12288
- * the same to 1 %; on a Zen 5 182 with it and 218 without. */
+ * the same to 1 %; when that was added 182, and 218 without. */
 SMC_THRESHOLD(SMC_LONG_BYTES, 6144, 384);
 /* Panels of a tile of packed rows that exceed kept_bytes, and are not prefetched. softmax (100000,
  * 10): 2: 701, 4: 593, 8: 566; log_softmax_vjp: 842, 778, 806. */
@@ -170,11 +172,11 @@ SMC_THRESHOLD(SMC_COMBINED_BYTES, 1024, 512);
  * operands of two rows fill the first-level cache. softmax_vjp (128, 1000): 2560: 27.9, 5120:
  * 23.3; (60, 2000): 5120: 22.5, 10240: 27.5. */
 SMC_THRESHOLD(SMC_BESIDE_BYTES, 5120, 1024);
-/* The same of rows from memory.  BFAR */
+/* Bytes of the longest row from memory whose products are computed so.  BFAR */
 SMC_THRESHOLD(SMC_BESIDE_FAR_BYTES, 2048, 512);
 /* Bytes between what is computed with and what is prefetched.  LATER: of short rows, a page, some
  * hundred cycles of work; LATERM.  SOON: of rows of some pages; softmax_vjp (128, 1000): 512:
- * 23.3, 1024: 23.0, 2048: 22.8; on a Zen 5 8 % less with it than without. */
+ * 23.3, 1024: 23.0, 2048: 22.8; when that was added 8 % less with it than without. */
 enum { SMC_LATER_BYTES = 4096, SMC_SOON_BYTES = 1024 };
 
 /* ---- columns --------------------------------------------------------------------------------- */
@@ -183,9 +185,9 @@ enum { SMC_LATER_BYTES = 4096, SMC_SOON_BYTES = 1024 };
  * quarter of a first-level cache of 32 KiB (bits). softmax of 48 columns of 64: 64: .96, 128: .89,
  * 256: .89; 16048 of 1000: 13400, 12900, 13600. */
 SMC_THRESHOLD(SMC_COLUMN_LINES, 128, 32);
-/* The same where classes lie whole pages apart, in one set of the cache, with its ways; twice as
- * many where they lie half pages apart (bits). softmax of 1000 columns, pages apart, of 100: 8:
- * 42.0, 16: 39.0, 32: 43.6. */
+/* Lines that such a pass reads where classes lie whole pages apart, in one set of the cache: twice
+ * its ways; and twice as many where they lie half pages apart (bits). softmax of 1000 columns,
+ * pages apart, of 100: 8: 42.0, 16: 39.0, 32: 43.6. */
 enum { SMC_SET_LINES = 16 };
 /* Bytes of each class that a strip of columns has at least: sixteen lines, which the processor
  * reads as a stream.  STRIP */
