@@ -253,7 +253,7 @@ static smc_plan plan_of(const smc_call *call, const traits *op, const smc_caches
   const shape s = shape_of(call, op, caches);
   smc_plan p = {.layout = layout_of(&s), .k_block = call->k, .part = call->k, .parts = 1};
   switch (p.layout) {
-  case SMC_SINGLE_ROW: p.panels = 1; break;
+  case SMC_SINGLE_ROW: p.panels = p.lane_rows = 1; return p;
   case SMC_COLUMNS:
     if (W > 1 && op->light) {
       plan_product_columns(&p, &s);
