@@ -10,6 +10,7 @@ import argparse
 import colorsys
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -45,13 +46,16 @@ class Drawing:
         )
         ground = f'<rect width="{width}" height="{height}" rx="6" fill="#ffffff"/>'
         title = f"<title>{escape(self.title)}</title>"
-        return "\n".join((head, title, tip, ground, *self.parts, "</svg>")) + "\n"
+        parts = "\n".join((head, title, tip, ground, *self.parts, "</svg>")).splitlines()
+        return (
+            "\n".join("\n".join(textwrap.wrap(part, 98, break_on_hyphens=False)) for part in parts)
+            + "\n"
+        )
 
     def text(self, x: float, y: float, words: str, anchor: str = "start", fill: str = INK) -> None:
         """Write words from, around or up to x."""
-        self.parts.append(
-            f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{fill}">{escape(words)}</text>'
-        )
+        place = f'x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{fill}"'
+        self.parts.append(f"<text {place}>\n{escape(words)}\n</text>")
 
     def box(
         self, x: float, y: float, width: float, height: float, fill: str, edge: str = FAINT
@@ -255,7 +259,7 @@ def copied_columns() -> Drawing:
     drawing.text(
         16,
         248,
-        "In memory these lines share a few sets of the first-level cache; in the buffer, none.",
+        "These lines share a few sets of the first-level cache; in the buffer each has its own.",
         fill=FAINT,
     )
     return drawing

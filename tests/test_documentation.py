@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -10,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 KERNELS = ROOT / "docs" / "kernels.md"
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "csrc/README.md"]
 PAGES.append(ROOT / "benchmarks/README.md")
+IMAGES = sorted((ROOT / "docs" / "images").glob("*.svg"))
 
 if not KERNELS.exists():
     pytest.skip("not in a checkout", allow_module_level=True)
@@ -45,9 +47,16 @@ def test_drawings_are_current():
     assert runpy.run_path(str(ROOT / "docs/drawings.py"))["stale"]() == []
 
 
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
+def test_drawings_are_drawings(path):
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.find("{*}title").text
+
+
 def test_drawings_are_shown():
     shown = re.findall(r"\(images/(\w+\.svg)\)", text_of(KERNELS))
-    assert sorted(shown) == sorted(path.name for path in (ROOT / "docs/images").glob("*.svg"))
+    assert sorted(shown) == [path.name for path in IMAGES]
 
 
 @pytest.mark.parametrize("page", [KERNELS, ROOT / "csrc/README.md"], ids=["kernels", "csrc"])
