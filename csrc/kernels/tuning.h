@@ -64,7 +64,7 @@ SMC_FROM_CACHES(near_l2_bytes, c->l2 / 8, 1024)
  * (16000, 10): 1/4: 94.7, 1/2: 94.0, 1: 86.4; 3000 columns, pages apart, of 300: 373, 373, 392. */
 SMC_FROM_CACHES(kept_bytes, c->l2 / 2, 1024)
 /* Bytes of a call's operands that this core may find in the last-level cache, which others use,
- * too.  FAR */
+ * too. softmax (750, 1000): 1/8: 234, 1/4: 215, 1/2: 216; (1500, 1000): 479, 477, 455. */
 SMC_FROM_CACHES(far_bytes, c->l3 / 4, 8192)
 /* Bytes of a result that no cache will hold for whoever reads it: the last-level cache.  From
  * there on products gain (softmax_vjp (16384, 1000): 12800 cached, 8780 non-temporal), on this
@@ -73,7 +73,8 @@ SMC_FROM_CACHES(far_bytes, c->l3 / 4, 8192)
 SMC_FROM_CACHES(uncached_bytes, c->l3, 8192)
 
 /* Bytes of the shortest row of a Jacobian that is stored non-temporally: half a page, since each
- * row costs a call.  Its neighbours are not on record.  JAC */
+ * row costs a call.  What set it is not on record, and here times of such results vary by more
+ * than its neighbours make. */
 SMC_THRESHOLD(SMC_NONTEMPORAL_ROW_BYTES, SMC_PAGE / 2, 256);
 
 /* ---- sums (bits) ----------------------------------------------------------------------------- */
@@ -113,8 +114,8 @@ enum { SMC_MANY_LANES = 8 };
  * longer. softmax (3, 1000): 1: .87, 3: .85; (5, 1000): 3: 1.44, 5: 1.46; log_softmax (5, 1000):
  * 1.59, 1.71. */
 enum { SMC_FEW_ROWS = 3 };
-/* Panels of a tile of columns: a few KiB of each class, a stream.  PANELS More than 64 are not on
- * record. */
+/* Panels of a tile of columns: a few KiB of each class, a stream. 25600 columns of 1000: 32:
+ * 48100, 64: 51100 (log_softmax_vjp); 15600, 14500 (softmax).  More are not on record. */
 SMC_THRESHOLD(SMC_MAX_PANELS, 64, 16);
 /* Rows of a tile along, or panels of a packed one: no fewer than a vector has lanes.  With 32
  * softmax and log_softmax (128, 1000), (4096, 10) and (4096, 40) take the same to 1 %. */
@@ -148,12 +149,12 @@ SMC_THRESHOLD(SMC_MAX_PARTS, 64, 16);
  * 8192: 24200, 16384: 24600; log_softmax_vjp (40000, 300): 7100, 7150, 8370. */
 SMC_THRESHOLD(SMC_FAR_BYTES, 8192, 512);
 /* Bytes, in all operands, of the rows of a tile from memory that lie along, where the next tile is
- * prefetched meanwhile.  AHEAD On a Zen 5 (16777, 1000) takes 4600 with it, where a page at a time
- * took 6300 (log_softmax). */
+ * prefetched meanwhile. softmax (16384, 1000): 16384: 8760, 32768: 8600, 65536: 9340.  On a Zen 5
+ * (16777, 1000) takes 4600 with it, where a page at a time took 6300 (log_softmax). */
 SMC_THRESHOLD(SMC_AHEAD_BYTES, 32768, 1024);
 /* Bytes, in all operands, of the longest row of which a tile has as many as near_l2_bytes hold,
  * where vectors are lines and results are stored once: (16777, 1000) took 5 to 9 % less when it
- * was added (log_softmax).  MANYB */
+ * was added (log_softmax).  On this machine the difference is within the noise. */
 SMC_THRESHOLD(SMC_MANY_BYTES, 8192, 512);
 /* Bytes of a row in all operands from which on the next tile is prefetched from the third-level
  * cache, too, where results are stored once: a row that is a stream for longer than it takes to
@@ -163,20 +164,24 @@ SMC_THRESHOLD(SMC_LONG_BYTES, 6144, 384);
 /* Panels of a tile of packed rows that exceed kept_bytes, and are not prefetched. softmax (100000,
  * 10): 2: 701, 4: 593, 8: 566; log_softmax_vjp: 842, 778, 806. */
 SMC_THRESHOLD(SMC_FAR_PANELS, 4, 2);
-/* Bytes of a tile of packed rows all of whose lines are touched before.  TOUCHED */
+/* Bytes of a tile of packed rows all of whose lines are touched before. log_softmax_jvp (1048576,
+ * 40): 1024: 64800, 2048: 61400, 4096: 72000; log_softmax_vjp (400000, 40): 33200, 32000, 34800. */
 SMC_THRESHOLD(SMC_TOUCHED_BYTES, 2048, 1024);
 /* Bytes of the products of short rows that the write combiner holds before they go to memory: few,
- * for to store them holds up what is loaded meanwhile.  COMBINED */
+ * for to store them holds up what is loaded meanwhile. softmax_vjp (1048576, 16): 512: 20900,
+ * 1024: 14900, 2048: 15000; (300000, 50): 13900, 12700, 16800. */
 SMC_THRESHOLD(SMC_COMBINED_BYTES, 1024, 512);
 /* Bytes of the longest row whose products are computed in the loop that sums the next row: three
  * operands of two rows fill the first-level cache. softmax_vjp (128, 1000): 2560: 27.9, 5120:
  * 23.3; (60, 2000): 5120: 22.5, 10240: 27.5. */
 SMC_THRESHOLD(SMC_BESIDE_BYTES, 5120, 1024);
-/* Bytes of the longest row from memory whose products are computed so.  BFAR */
+/* Bytes of the longest row from memory whose products are computed so. softmax_vjp (20000, 1000):
+ * 1024: 12700, 2048: 12000, 4096: 16700; (60000, 400): 15400, 16400, 15900. */
 SMC_THRESHOLD(SMC_BESIDE_FAR_BYTES, 2048, 512);
-/* Bytes between what is computed with and what is prefetched.  LATER: of short rows, a page, some
- * hundred cycles of work; LATERM.  SOON: of rows of some pages; softmax_vjp (128, 1000): 512:
- * 23.3, 1024: 23.0, 2048: 22.8; when that was added 8 % less with it than without. */
+/* Bytes between what is computed with and what is prefetched.  Of short rows, a page, some hundred
+ * cycles of work: softmax_vjp (1048576, 16): 2048: 11000, 4096: 11100, 8192: 12000, and on a Zen 5
+ * (1677721, 10) took 4600 with it, 13000 without.  Of rows of some pages: softmax_vjp (128, 1000):
+ * 512: 23.3, 1024: 23.0, 2048: 22.8; when that was added 8 % less with it than without. */
 enum { SMC_LATER_BYTES = 4096, SMC_SOON_BYTES = 1024 };
 
 /* ---- columns --------------------------------------------------------------------------------- */
@@ -190,13 +195,16 @@ SMC_THRESHOLD(SMC_COLUMN_LINES, 128, 32);
  * pages apart, of 100: 8: 42.0, 16: 39.0, 32: 43.6. */
 enum { SMC_SET_LINES = 16 };
 /* Bytes of each class that a strip of columns has at least: sixteen lines, which the processor
- * reads as a stream.  STRIP */
+ * reads as a stream.  When it was set, softmax_vjp of 25600 columns of 1000 went from 51000 to
+ * 27000 (sse2, Zen 5).  On this machine its neighbours are within the noise. */
 SMC_THRESHOLD(SMC_STRIP_BYTES, 1024, 128);
 /* Bytes of each class, four lines, below which a strip that stays in a cache would be too narrow,
- * and is as wide as can be instead (bits); and of the longest row of a few lines.  FEWL */
+ * and is as wide as can be instead (bits); and of the longest row of a few lines. 20000 columns of
+ * 1000: 128: 20100, 256: 15400, 512: 15100 (softmax). */
 SMC_THRESHOLD(SMC_FEW_LINES_BYTES, 256, 64);
 /* Classes between what is computed with and what is prefetched, where columns are gone through
- * class after class for their results.  LCLASS */
+ * class after class for their results. 25600 columns of 1000: 4: 28900, 8: 29000, 16: 35000
+ * (log_softmax). */
 enum { SMC_LATER_CLASSES = 8 };
 /* The fewest classes, and panels that share the buffer, of columns pages apart that are copied:
  * fewer classes fit the ways of a set. 1024 columns of 4: 3: 2.00, 5: 1.28 (softmax_vjp); of 8: 5:
@@ -208,7 +216,7 @@ enum { SMC_COPIED_MIN = 5, SMC_COPIED_PANELS = 5 };
 /* Arrays for a tile hold what there is one of for each panel, or for each part of its row. */
 _Static_assert((int)SMC_MAX_PARTS >= (int)SMC_MAX_PANELS, "arrays of parts serve panels");
 _Static_assert((int)SMC_MAX_PANELS >= (int)SMC_MAX_ROWS, "a tile of rows has as many panels");
-/* Labels are compared with each class of packed rows of a step of the sums, which one block holds. */
+/* Labels are compared with each class of packed rows of a step of the sums: one block holds it. */
 _Static_assert((int)SMC_STAGE_BYTES >= SMC_COPIED_PANELS * SMC_SUM_STEPS * SMC_LINE,
                "the buffer holds panels of a step of the sums");
 
