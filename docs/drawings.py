@@ -142,11 +142,7 @@ def rows() -> Drawing:
         drawing.text(16, 59 + i * 46, f"row {i}")
     drawing.line([(60, 142), (538, 142)], arrow=False)
     drawing.text(60, 162, "SMC_UNROLL = 4 vectors are computed together;")
-    drawing.text(
-        60,
-        180,
-        "each lane has a part of the row's maximum and sum, reduced across lanes at the end",
-    )
+    drawing.text(60, 180, "each lane has a part of the maximum and of the sum, reduced at the end")
     drawing.line([(538, 138), (538, 146)], arrow=False)
     drawing.line([(60, 138), (60, 146)], arrow=False)
     return drawing
@@ -166,14 +162,8 @@ def lane_blocks() -> Drawing:
     drawing.numbers(595, 100, ["a", "b", "c", "d"], MARK)
     drawing.text(595, 72, "one vector:")
     drawing.text(595, 90, "a row to a lane")
-    drawing.text(
-        16,
-        222,
-        "The four rows are jammed: while a maximum or a sum of one waits, the others",
-    )
-    drawing.text(
-        16, 240, "are computed. They are reduced together, and one division serves W rows."
-    )
+    drawing.text(16, 222, "Four rows are jammed: while a maximum or a sum of one waits, others")
+    drawing.text(16, 240, "are computed. They are reduced together; one division serves W rows.")
     return drawing
 
 
@@ -188,20 +178,14 @@ def staged_rows() -> Drawing:
     drawing.text(414, 26, "buffer: panels along, of the type computed in")
     for i, letter in enumerate("ab"):
         along(drawing, 414, 40 + i * 40, letter, 6)
-    drawing.text(
-        16,
-        150,
-        "A row longer than the buffer is taken a k-block at a time. The results go into",
-    )
-    drawing.text(16, 168, "the same buffer, and from there to where the output's elements lie.")
+    drawing.text(16, 150, "A row longer than the buffer is taken a k-block at a time. Results go")
+    drawing.text(16, 168, "into the same buffer, and from there to the elements of the output.")
     return drawing
 
 
 def packed_rows() -> Drawing:
     """Draw rows transposed into a buffer."""
-    drawing = Drawing(
-        760, 240, "Packed rows: W short rows transposed into a buffer, a row to a lane"
-    )
+    drawing = Drawing(760, 240, "Packed rows: W rows transposed into a buffer")
     drawing.text(16, 26, "memory: dense rows of 6 classes")
     for i, letter in enumerate("abcd"):
         drawing.numbers(16, 40 + i * (CELL + 4), row(letter, 0, 6))
@@ -234,12 +218,7 @@ def columns() -> Drawing:
     drawing.line([(540, 54), (540, 190)])
     drawing.text(552, 116, "step of a panel:")
     drawing.text(552, 134, "from class to class")
-    drawing.text(
-        60,
-        240,
-        "Four panels are jammed (×4): of each class four vectors, as they lie.",
-        fill=FAINT,
-    )
+    drawing.text(60, 240, "Four panels are jammed: of each class four vectors.", fill=FAINT)
     return drawing
 
 
@@ -257,10 +236,7 @@ def copied_columns() -> Drawing:
     drawing.text(434, 26, "buffer: vectors side by side")
     across(drawing, 434, 40, "abcd", 5)
     drawing.text(
-        16,
-        248,
-        "These lines share a few sets of the first-level cache; in the buffer each has its own.",
-        fill=FAINT,
+        16, 248, "These lines share a few sets of the cache; the buffer's do not.", fill=FAINT
     )
     return drawing
 
@@ -334,9 +310,7 @@ def combiner() -> Drawing:
     for i in range(0, 20, LANES):
         drawing.numbers(16 + i * (CELL + 2), 128, names[i : i + LANES], MARK)
     drawing.text(
-        16,
-        180,
-        "memory: a line at a time, by stores that bypass the caches; no line is fetched before",
+        16, 180, "memory: a line at a time, by non-temporal stores; none is fetched before"
     )
     drawing.text(
         16, 198, "it is overwritten. What does not fill a line waits for the next tile's results."
