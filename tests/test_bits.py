@@ -77,7 +77,7 @@ def test_caches_change_no_bit(bits, found, caches):
     target = smcore.targets()[0]
     core._set_caches(caches)
     try:
-        assert core.caches() == caches
+        assert core._caches() == caches
         planned = bits.compute([target], quick=True)[target]
     finally:
         core._set_caches(None)
