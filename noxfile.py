@@ -17,6 +17,7 @@ import nox
 
 sys.path.append("tools")
 import sanitizers  # noqa: F401 (its sessions)
+from zig import CROSS, WINDOWS, X86, foreign_headers, program, this_machine, zig_script
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["package"]
@@ -31,36 +32,6 @@ STORED = ("f32", "f64", "f16", "bf16")  # dtypes that have kernels
 KERNELS = ("csrc/cpu.c", "csrc/dispatch.c")
 LARGEST_WHEEL = 3 * 1024 * 1024  # more is an accident
 FEWER = 2.5  # how many times fewer instructions than scalar's a target must take
-TEST_REQUIRES = ("hypothesis>=6.100", "ml_dtypes>=0.4", "mpmath>=1.3", "pytest>=8")
-BUILD_REQUIRES = (
-    "scikit-build-core>=1.1",
-    "cython>=3.1",
-    "numpy>=2.0",
-    "ninja",
-)
-
-NOX = "nox==2026.10.20"
-
-X86 = {"avx512", "avx2", "sse2", "scalar"}
-ARM = {"neon", "scalar"}
-# What there are wheels for, as zig names it, and the targets that the kernels have there.
-CROSS = {
-    "x86_64-linux-gnu.2.17": X86,
-    "x86_64-linux-musl": X86,
-    "aarch64-linux-gnu.2.17": ARM,
-    "aarch64-linux-musl": ARM,
-    "x86_64-macos": X86,
-    "aarch64-macos": ARM,
-    "x86_64-windows-gnu": X86,
-    "aarch64-windows-gnu": ARM,
-    "x86-windows-gnu": {"sse2", "scalar"},
-    "x86-linux-gnu": {"sse2", "scalar"},
-    "arm-linux-gnueabihf": {"scalar"},
-    "powerpc64le-linux-gnu": {"generic", "scalar"},
-    "riscv64-linux-gnu": {"scalar"},
-    "s390x-linux-gnu": {"generic", "scalar"},
-}
-WINDOWS = {"x86_64": "i386:x86-64", "aarch64": "arm64", "x86": "i386"}  # as dlltool names them
 # What is fuzzed, on which form of the kernels, and for how much of the time.
 FUZZED = (("kernels", "tiny", 0.6), ("kernels", "usual", 0.15), ("api", "usual", 0.25))
 
@@ -92,45 +63,25 @@ def compiling(**variables: str) -> dict[str, str]:
     return {"SMCORE_BUILD": "c", **launcher, **variables}
 
 
-def program(path: Path, text: str) -> str:
-    """Write a shell script and return its absolute path."""
-    path.write_text("#!/bin/sh\n" + text)
-    path.chmod(0o755)
-    return str(path.absolute())
-
-
 def test_installed(session: nox.Session, wheel: Path, *arguments: str) -> None:
     """Install the wheel, and NumPy, and run the tests."""
-    session.install(str(wheel), *TEST_REQUIRES)
+    session.install(str(wheel), *group("test"))
     session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
     session.run("python", "-m", "pytest", "-m", "", *(arguments or session.posargs))
 
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Make the sdist and the pure wheel from it, in dist; check them and the configuration."""
+    """Make the sdist and the pure wheel from it, in dist; check them and the list of wheels."""
     install_locked(session, "package")
     session.install("--no-index", *group("package"))  # fails if the lock is older than the group
-    session.run("validate-pyproject", "pyproject.toml")
-    session.run("zizmor", "--offline", "--no-progress", ".github/workflows")
     shutil.rmtree(DIST, ignore_errors=True)
     build = ("python", "-m", "build", "--no-isolation", "--outdir", str(DIST))
     session.run(*build, env={"SMCORE_BUILD": "pure"})
     session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
     session.run("check-wheel-contents", str(only(DIST, "*-py3-none-any.whl")))
-    found = "".join(
-        str(
-            session.run(
-                "cibuildwheel",
-                "--print-build-identifiers",
-                "--platform",
-                platform,
-                ".",
-                silent=True,
-            )
-        )
-        for platform in PLATFORMS
-    )
+    identifiers = ("cibuildwheel", "--print-build-identifiers", ".", "--platform")
+    found = "".join(str(session.run(*identifiers, name, silent=True)) for name in PLATFORMS)
     if found.split() != IDENTIFIERS.read_text().split():
         Path(session.create_tmp(), "identifiers").write_text(found)
         session.error(f"wheels to build differ from {IDENTIFIERS}; found:\n{found}")
@@ -143,9 +94,9 @@ def lock(session: nox.Session) -> None:
     command = ("uv", "pip", "compile", "--universal", "--python-version=3.11", "--upgrade")
     options = ("--generate-hashes", "--no-annotate", "--no-header", "--quiet")
     for name, requirements in {
-        "build": [*BUILD_REQUIRES, "cmake"],
-        "cibuildwheel": [pinned("package", "cibuildwheel")],
-        "package": [NOX, *group("package")],
+        "build": group("build"),
+        "cibuildwheel": (pinned("package", "cibuildwheel"),),
+        "package": group("package"),
     }.items():
         wanted = Path(session.create_tmp(), f"{name}.in")
         wanted.write_text("\n".join(requirements))
@@ -161,26 +112,12 @@ def wheel(session: nox.Session) -> None:
     scratch = Path(session.create_tmp())
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    python = Path(session.bin, "python").absolute()
-    machine = os.uname().machine
-    zig = program(
-        scratch / "zig-cc",
-        # -I: or it would look for ziglang in pip's environment of the build.
-        f'exec "{python}" -I -m ziglang cc -target {machine}-linux-gnu.2.17 "$@"\n',
-    )
+    environment = compiling(CC=zig_script(session, this_machine()))
+    session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(scratch), ".", env=environment)
+    platform = f"manylinux2014_{os.uname().machine}"
     session.run(
-        "pip", "wheel", "--no-deps", "--wheel-dir", str(scratch), ".", env=compiling(CC=zig)
-    )
-    session.run(
-        "auditwheel",
-        "repair",
-        "-z",
-        "9",
-        "--plat",
-        f"manylinux2014_{machine}",
-        "--wheel-dir",
-        str(DIST),
-        str(only(scratch, "*.whl")),
+        *("auditwheel", "repair", "-z", "9", "--plat", platform),
+        *("--wheel-dir", str(DIST), str(only(scratch, "*.whl"))),
     )
     tag = sysconfig_tag(session)
     repaired = only(DIST, f"*-{tag}-*manylinux*.whl")
@@ -226,12 +163,8 @@ def check_symbols(session: nox.Session, wheel: Path, scratch: Path) -> None:
 def bits(session: nox.Session) -> None:
     """Compile with Clang, as zig has it: the bits of results are those stored."""
     session.install(pinned("wheel", "ziglang"))
-    python = Path(session.bin, "python").absolute()
-    compiler = program(  # the target: or it would compile for this processor
-        Path(session.create_tmp(), "zig-cc"),
-        f'exec "{python}" -I -m ziglang cc -target {os.uname().machine}-linux-gnu.2.17 "$@"\n',
-    )
-    session.install(".", *TEST_REQUIRES, env=compiling(CC=compiler))
+    environment = compiling(CC=zig_script(session, this_machine()))
+    session.install(".", *group("test"), env=environment)
     session.run("python", "-m", "smcore", "info", env={"SMCORE_BACKEND": "native"})
     session.run("python", "benchmarks/bits.py", "--threads", "2", *session.posargs)
 
@@ -249,14 +182,8 @@ def reproducible(session: nox.Session) -> None:
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, root / file)
         with session.chdir(root):
-            session.run(
-                "pip",
-                "wheel",
-                "--no-build-isolation",
-                "--no-deps",
-                ".",
-                env={"SMCORE_BUILD": "c", "SOURCE_DATE_EPOCH": "1700000000"},
-            )
+            environment = {"SMCORE_BUILD": "c", "SOURCE_DATE_EPOCH": "1700000000"}
+            session.run("pip", "wheel", "--no-build-isolation", "--no-deps", ".", env=environment)
         built.append(only(root, "*.whl").read_bytes())
     if built[0] != built[1]:
         session.error("the wheels differ")
@@ -287,11 +214,7 @@ def offline(session: nox.Session) -> None:
     session.run("pip", "install", str(only(DIST, "*-py3-none-any.whl")), env=nothing)
     session.run("python", "-c", is_pure)
     session.run(
-        "pip",
-        "install",
-        "--no-build-isolation",
-        "--force-reinstall",
-        "--no-deps",
+        *("pip", "install", "--no-build-isolation", "--force-reinstall", "--no-deps"),
         str(only(DIST, "*.tar.gz")),
         env={**nothing, "SMCORE_BUILD": "pure"},
     )
@@ -301,15 +224,11 @@ def offline(session: nox.Session) -> None:
 @nox.session
 def cross(session: nox.Session) -> None:
     """Link the module and the kernels' check for each platform with a wheel, or those named."""
-    session.install(*BUILD_REQUIRES, "cmake", pinned("wheel", "ziglang"))
+    session.install(*group("build"), pinned("wheel", "ziglang"))
     scratch = Path(session.create_tmp()).absolute()
     python = Path(session.bin, "python").absolute()
     headers = foreign_headers(session, scratch)
     for triple in session.posargs or CROSS:
-        run = f'exec "{python}" -I -m ziglang'
-        compiler = program(scratch / f"{triple}-cc", f'{run} cc -target {triple} "$@"\n')
-        archiver = program(scratch / f"{triple}-ar", f'{run} ar "$@"\n')
-        ranlib = program(scratch / f"{triple}-ranlib", f'{run} ranlib "$@"\n')
         unresolved = ""  # the interpreter's symbols: ELF asks for nothing
         if "macos" in triple:
             unresolved = "-Wl,-undefined,dynamic_lookup"
@@ -325,9 +244,9 @@ def cross(session: nox.Session) -> None:
             shutil.rmtree(build, ignore_errors=True)
             session.run(
                 *("cmake", "-G", "Ninja", "-S", source, "-B", str(build)),
-                f"-DCMAKE_C_COMPILER={compiler}",
-                f"-DCMAKE_AR={archiver}",
-                f"-DCMAKE_RANLIB={ranlib}",
+                f"-DCMAKE_C_COMPILER={zig_script(session, triple)}",
+                f"-DCMAKE_AR={zig_script(session, triple, 'ar')}",
+                f"-DCMAKE_RANLIB={zig_script(session, triple, 'ranlib')}",
                 f"-DCMAKE_MODULE_LINKER_FLAGS={unresolved}",
                 "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF",
                 "-DCMAKE_SKIP_RPATH=ON",
@@ -343,46 +262,18 @@ def cross(session: nox.Session) -> None:
                 session.error(f"targets for {triple}: {sorted(found)}")
 
 
-def foreign_headers(session: nox.Session, scratch: Path) -> Path:
-    """Copy the headers of Python and NumPy, with the sizes of types as any compiler knows them.
-
-    Beside them, python.def names all that the headers declare, for Windows.
-    """
-    code = "import numpy, sysconfig; print(sysconfig.get_path('include'), numpy.get_include())"
-    headers = scratch / "include"
-    shutil.rmtree(headers, ignore_errors=True)
-    for directory in str(session.run("python", "-c", code, silent=True)).split():
-        shutil.copytree(directory, headers, dirs_exist_ok=True)
-    shutil.copy("tools/cross/pyconfig.h", headers)
-    sizes = headers / "numpy/_numpyconfig.h"
-    text = re.sub(r"(NPY_SIZEOF_LONG) \d+", r"\1 __SIZEOF_LONG__", sizes.read_text())
-    text = re.sub(r"(NPY_SIZEOF_(?:PY_INTPTR_T|INTP|UINTP)) \d+", r"\1 __SIZEOF_POINTER__", text)
-    text = re.sub(r"(NPY_SIZEOF_LONGDOUBLE) \d+", r"\1 __SIZEOF_LONG_DOUBLE__", text)
-    sizes.write_text(text.replace("#define NPY_HAVE_ENDIAN_H 1", ""))
-    declared = "".join(path.read_text() for path in headers.glob("**/*.h"))
-    functions = set(re.findall(r"PyAPI_FUNC\([^)]*\)[\s\w*]*?(\w+)\s*\(", declared))
-    data = set(re.findall(r"PyAPI_DATA\([^)]*\)\s*\**\s*(\w+)", declared))
-    exports = [*sorted(functions), *(f"{name} DATA" for name in sorted(data))]
-    (scratch / "python.def").write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *exports]))
-    return headers
-
-
 @nox.session
 def webassembly(session: nox.Session) -> None:
     """Check the kernels in WebAssembly, and count the instructions that a row of 1000 takes."""
     session.install("cmake", "ninja", "wasmtime", pinned("wheel", "ziglang"))
     scratch = Path(session.create_tmp()).absolute()
-    python = Path(session.bin, "python").absolute()
-    compiler = program(  # zig does not know -msimd128
-        scratch / "wasm-cc",
-        'case " $* " in *" -msimd128 "*) set -- -mcpu=generic+simd128 "$@"; esac\n'
-        f'exec "{python}" -I -m ziglang cc -target wasm32-wasi "$@"\n',
-    )
+    # zig does not know -msimd128
+    known = 'case " $* " in *" -msimd128 "*) set -- -mcpu=generic+simd128 "$@"; esac\n'
     build = scratch / "build"
     shutil.rmtree(build, ignore_errors=True)
     session.run(
         *("cmake", "-G", "Ninja", "-S", "csrc", "-B", str(build)),
-        f"-DCMAKE_C_COMPILER={compiler}",
+        f"-DCMAKE_C_COMPILER={zig_script(session, 'wasm32-wasi', before=known)}",
         "-DCMAKE_SYSTEM_NAME=Generic",
         "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY",
     )
@@ -411,12 +302,13 @@ def fuzz(session: nox.Session) -> None:
     parser.add_argument("--seed", default="0")
     arguments = parser.parse_args(session.posargs)
     session.install("cmake", "ninja")
-    session.install(".", *TEST_REQUIRES, env=compiling())
+    session.install(".", *group("test"), env=compiling())
     scratch = Path(session.create_tmp()).absolute()
     libraries = {}
+    configure = ("cmake", "-G", "Ninja", "-S", "csrc", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON")
     for form in ("tiny", "usual"):
-        options = ("-G", "Ninja", f"-DSMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}")
-        session.run("cmake", "-S", "csrc", "-B", str(scratch / form), *options, silent=True)
+        tiny = f"-DSMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"
+        session.run(*configure, "-B", str(scratch / form), tiny, silent=True)
         session.run("cmake", "--build", str(scratch / form), "--target", "fuzzed_kernels")
         libraries[form] = str(scratch / form / "libfuzzed_kernels.so")
     for what, form, share in FUZZED:
@@ -438,7 +330,7 @@ def stack(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Put faults into kernels and pool: tests catch each. Arguments are tools/mutants.py's."""
-    session.install("cmake", *BUILD_REQUIRES, *TEST_REQUIRES)
+    session.install(*group("build"), *group("test"))
     session.run("python", "tools/mutants.py", *session.posargs)
 
 
@@ -459,16 +351,9 @@ def msvc(session: nox.Session) -> None:
         have = [f"-DSMC_HAVE_{target}" for target in targets]
         session.run(*command, *have, "/c", *KERNELS, external=True)
         for (target, flags), stored in itertools.product(targets.items(), STORED):
-            session.run(
-                *command,
-                *flags,
-                f"-DSMC_TARGET_NAME={target}",
-                f"-DSMC_D={stored}",
-                f"-DSMC_T={'f64' if stored == 'f64' else 'f32'}",
-                "/c",
-                "csrc/kernel.c",
-                external=True,
-            )
+            computed = "f64" if stored == "f64" else "f32"
+            defined = (f"-DSMC_TARGET_NAME={target}", f"-DSMC_D={stored}", f"-DSMC_T={computed}")
+            session.run(*command, *flags, *defined, "/c", "csrc/kernel.c", external=True)
 
 
 @nox.session(venv_backend="none")
@@ -480,7 +365,7 @@ def free_threaded(session: nox.Session) -> None:
     python = str(environment / "bin/python")
     # Of a package that has dropped this Python, the last version with a wheel.
     install = (python, "-m", "pip", "install", "--prefer-binary")
-    session.run(*install, "--quiet", "pip>=25.1", *TEST_REQUIRES, external=True)
+    session.run(*install, "--quiet", "pip>=25.1", *group("test"), external=True)
     session.run(*install, ".", env=compiling(PIP_PREFER_BINARY="1"), external=True)
     code = "import smcore, sys; assert smcore.backend() == 'native' and not sys._is_gil_enabled()"
     session.run(python, "-W", "error", "-c", code, external=True)

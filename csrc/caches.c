@@ -65,7 +65,8 @@ static void ask(smc_caches *found) {
 
 #elif defined(_WIN32) && (defined(_M_X64) || defined(_M_IX86))
 
-/* Intel: CPUID leaf 4; AMD: leaf 0x8000001D, of the same form (AMD64 Architecture Programmer's Manual, volume 3). */
+/* Intel: CPUID leaf 4; AMD: leaf 0x8000001D, of the same form (AMD64 Architecture Programmer's
+ * Manual, volume 3). */
 static void ask(smc_caches *found) {
   int r[4];
   __cpuid(r, 0);

@@ -12,8 +12,8 @@ int smc_cpu_has_generic(void) { return (getauxval(AT_HWCAP) & HWCAP_S390_VXRS_EX
 #elif defined(__riscv)
 #include <sys/syscall.h>
 #include <unistd.h>
-/* riscv_hwprobe (Linux, Documentation/arch/riscv/hwprobe.rst), key IMA_EXT_0, bit IMA_V.  Not AT_HWCAP: for
- * vectors of a draft, version 0.7, some systems set its bit, too. */
+/* riscv_hwprobe (Linux, Documentation/arch/riscv/hwprobe.rst), key IMA_EXT_0, bit IMA_V.  Not
+ * AT_HWCAP: for vectors of a draft, version 0.7, some systems set its bit, too. */
 int smc_cpu_has_generic(void) {
   struct {
     int64_t key;

@@ -1,7 +1,7 @@
-/* The kernels of one instruction set for one stored type.  Compiled once for each row of targets.def and each smc_dtype,
- * with the flags of the target, -DSMC_TARGET_NAME=avx512 and the like, -DSMC_D the type stored and -DSMC_T the one
- * computed in.  Everything but the table is static, so that no instruction of one target can be linked into the code of
- * another. */
+/* The kernels of one instruction set for one stored type.  Compiled once for each row of
+ * targets.def and each smc_dtype, with the flags of the target, -DSMC_TARGET_NAME=avx512 and the
+ * like, -DSMC_D the type stored and -DSMC_T the one computed in.  Everything but the table is
+ * static, so that no instruction of one target can be linked into the code of another. */
 #include "smcore_kernels.h"
 
 #define SMC_TEXT_(x) #x

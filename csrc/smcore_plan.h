@@ -1,11 +1,13 @@
-/* The plan of a call: how its rows are cut and laid out, where results are stored and what is prefetched.  Made by plan_of
- * (kernels/plan.h) of a call's sizes and strides and of the machine's caches; tests/plan_table.c prints it. */
+/* The plan of a call: how its rows are cut and laid out, where results are stored and what is
+ * prefetched.  Made by plan_of (kernels/plan.h) of a call's sizes and strides and of the machine's
+ * caches; tests/plan_table.c prints it. */
 #ifndef SMCORE_PLAN_H
 #define SMCORE_PLAN_H
 
 #include <stddef.h>
 
-/* Bytes of one core's data caches of the first and second level, and of the last level, shared or not. */
+/* Bytes of one core's data caches of the first and second level, and of the last level, shared or
+ * not. */
 typedef struct {
   size_t l1, l2, l3;
 } smc_caches;
@@ -42,8 +44,8 @@ typedef struct {
   smc_stores stores;
   smc_prefetch prefetch;
   int online; /* sums are about a maximum that may rise, as exponentials are not kept */
-  size_t
-      k_block; /* classes that go through a pass before the next ones; k, if a row does as a whole */
+  /* Classes that go through a pass before the next ones; k, if a row does as a whole. */
+  size_t k_block;
   size_t part;      /* classes of a row part; k, if the row is one */
   size_t parts;     /* row parts, which threads may share */
   size_t panels;    /* of a tile */

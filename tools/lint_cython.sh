@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run cython-lint on the module and its parts.
 #
-# Of a file that is not called .pyx it judges the layout alone: so it reads copies of the parts that are.
+# Of a file that is not called .pyx it judges the layout alone: so it reads copies of the parts that
+# are.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -52,8 +52,8 @@ def scratch(session: nox.Session) -> Path:
 
 def install(session: nox.Session, sanitizer: str) -> dict[str, str]:
     """Compile and install the package, and return the environment to run it in."""
-    test_requires = nox.project.load_toml("pyproject.toml")["tool"]["cibuildwheel"]["test-requires"]
-    session.install("numpy", "pytest-xdist", *test_requires)
+    groups = nox.project.load_toml("pyproject.toml")
+    session.install("numpy", "pytest-xdist", *nox.project.dependency_groups(groups, "test"))
     session.run(
         *("pip", "install", "--force-reinstall", "--no-deps", "."),
         f"-Cbuild-dir={scratch(session)}/module",

@@ -6,8 +6,8 @@
 #   tools/test_c_core.sh [architecture...]             (all, unless some are named)
 #   tools/test_c_core.sh --count [architecture...]
 #
-# With --count the check is not run. Instead, the instructions are counted that each target takes for
-# the softmax of a row of 1000 float32, and compared with those of scalar: all of this machine's
+# With --count the check is not run. Instead, the instructions are counted that each target takes
+# for the softmax of a row of 1000 float32, and compared with those of scalar: all of this machine's
 # processor, also if it is too new for emulators.
 #
 # On Debian and its like: cmake ninja-build qemu-user-static and any of gcc-aarch64-linux-gnu

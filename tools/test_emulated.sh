@@ -6,10 +6,10 @@
 #
 # The whole suite takes half an hour on two cores for arm64, an hour for s390x.
 #
-# Runs on Debian and its like, with the packages
-# cmake debian-archive-keyring ninja-build python3-venv qemu-user-static and a compiler:
-# gcc-aarch64-linux-gnu, gcc-powerpc64le-linux-gnu or gcc-s390x-linux-gnu.  What it downloads, from the
-# Debian release that SUITE names (trixie), stays in ${TMPDIR:-/tmp}/smcore-emulated for the next run.
+# Runs on Debian and its like, with the packages cmake debian-archive-keyring ninja-build
+# python3-venv qemu-user-static and a compiler: gcc-aarch64-linux-gnu, gcc-powerpc64le-linux-gnu or
+# gcc-s390x-linux-gnu.  What it downloads, from the Debian release that SUITE names (trixie), stays
+# in ${TMPDIR:-/tmp}/smcore-emulated for the next run.
 set -euo pipefail
 
 architecture=${1:-}

@@ -9,19 +9,59 @@
 #include "vjp/logsumexp.h"
 #include "vjp/vjp.h"
 
+/* Of a panel: what is known of its sums, and while they are made the maxima and sums of a k-block; or what its results are made
+ * of. */
+#define SMC_FORWARD_PANEL (sizeof(softmax_sums) + sizeof(pair) + sizeof(vec))
+#define SMC_PRODUCT_PANEL (sizeof(panel_peak) + sizeof(panel_sums) + sizeof(product_sums))
+
 static const traits traits_of[SMC_OPS] = {
-    [SMC_OP_softmax] =
-        {.panels = 2, .inputs = 1, .single_row = 1, .lane_blocks = 1, .prefetches = 1},
-    [SMC_OP_log_softmax] = {.panels = 2, .inputs = 1, .single_row = 1, .once = 1, .prefetches = 1},
-    [SMC_OP_logsumexp] = {.panels = 1, .inputs = 1, .single_row = 1, .once = 1, .prefetches = 1},
-    [SMC_OP_logsumexp_partial] =
-        {.panels = 1, .inputs = 1, .single_row = 1, .once = 1, .prefetches = 1},
-    [SMC_OP_softmax_vjp] =
-        {.panels = 3, .inputs = 2, .light = 1, .single_row = 1, .short_along = 1, .once = 1},
-    [SMC_OP_log_softmax_vjp] = {.panels = 3, .inputs = 2, .light = 1},
-    [SMC_OP_log_softmax_jvp] = {.panels = 3, .inputs = 2, .light = 1},
-    [SMC_OP_logsumexp_vjp] = {.panels = 2, .inputs = 1, .single_row = 1},
-    [SMC_OP_cross_entropy] = {.panels = 3, .inputs = 2, .prefetches = 1},
+    [SMC_OP_softmax] = {.panels = 2,
+                        .inputs = 1,
+                        .panel_bytes = SMC_FORWARD_PANEL,
+                        .single_row = 1,
+                        .lane_blocks = 1,
+                        .prefetches = 1},
+    [SMC_OP_log_softmax] = {.panels = 2,
+                            .inputs = 1,
+                            .panel_bytes = SMC_FORWARD_PANEL,
+                            .single_row = 1,
+                            .once = 1,
+                            .prefetches = 1},
+    [SMC_OP_logsumexp] = {.panels = 1,
+                          .inputs = 1,
+                          .panel_bytes = SMC_FORWARD_PANEL,
+                          .single_row = 1,
+                          .once = 1,
+                          .prefetches = 1},
+    [SMC_OP_logsumexp_partial] = {.panels = 1,
+                                  .inputs = 1,
+                                  .panel_bytes = SMC_FORWARD_PANEL,
+                                  .single_row = 1,
+                                  .once = 1,
+                                  .prefetches = 1},
+    [SMC_OP_softmax_vjp] = {.panels = 3,
+                            .inputs = 2,
+                            .panel_bytes = SMC_PRODUCT_PANEL,
+                            .light = 1,
+                            .single_row = 1,
+                            .short_along = 1,
+                            .once = 1},
+    [SMC_OP_log_softmax_vjp] = {.panels = 3,
+                                .inputs = 2,
+                                .panel_bytes = SMC_PRODUCT_PANEL,
+                                .light = 1},
+    [SMC_OP_log_softmax_jvp] = {.panels = 3,
+                                .inputs = 2,
+                                .panel_bytes = SMC_PRODUCT_PANEL,
+                                .light = 1},
+    [SMC_OP_logsumexp_vjp] = {.panels = 2,
+                              .inputs = 1,
+                              .panel_bytes = 2 * sizeof(vec),
+                              .single_row = 1},
+    [SMC_OP_cross_entropy] = {.panels = 3,
+                              .inputs = 2,
+                              .panel_bytes = SMC_FORWARD_PANEL + sizeof(targets) + sizeof(slope),
+                              .prefetches = 1},
 };
 
 static void op_softmax(const smc_call *c) {

@@ -240,11 +240,20 @@ static size_t within(size_t least, size_t a, size_t most) {
   return a < least ? least : at_most(a, most);
 }
 
+/* Panels whose values have room in the workspace: of columns a multiple of those that are jammed. */
+static size_t most_panels(const smc_plan *p, const shape *s) {
+  const int inputs = s->op->inputs > 1 && s->call->operands[1].data ? 2 : 1;
+  const size_t buffers = (size_t)inputs * SMC_BUFFER_BYTES + 2 * SMC_MAX_ROWS * sizeof(vec);
+  const size_t room = are_in_buffers(p->layout) ? SMC_BUFFERED_BYTES - buffers : SMC_IN_PLACE_BYTES;
+  const size_t most = room / s->op->panel_bytes;
+  return most < SMC_UNROLL ? most : most / SMC_UNROLL * SMC_UNROLL;
+}
+
 static smc_plan plan_of(const smc_call *call, const traits *op, const smc_caches *caches) {
   const shape s = shape_of(call, op, caches);
   smc_plan p = {.layout = layout_of(&s), .k_block = call->k, .part = call->k, .parts = 1};
   switch (p.layout) {
-  case SMC_SINGLE_ROW: p.panels = 1; break;
+  case SMC_SINGLE_ROW: p.panels = p.lane_rows = 1; return p;
   case SMC_COLUMNS:
     if (W > 1 && op->light) {
       plan_product_columns(&p, &s);
@@ -267,6 +276,7 @@ static smc_plan plan_of(const smc_call *call, const traits *op, const smc_caches
     plan_prefetch_along(&p, &s);
     if (p.online) plan_parts(&p, call->k);
   }
+  p.panels = at_most(p.panels, most_panels(&p, &s));
   p.stores = stores_of(&p, &s);
   p.lead = lead_of(&p, &s);
   const int are_few = p.panels <= SMC_FEW_ROWS || call->n <= SMC_FEW_ROWS;

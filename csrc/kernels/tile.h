@@ -24,6 +24,8 @@
 #ifndef SMC_TILE_H
 #define SMC_TILE_H
 
+#include <stdlib.h>
+
 #include "pack.h"
 #include "stores.h"
 
@@ -57,8 +59,9 @@ typedef struct {
   int single_row; /* passes know what to do with a single row */
   int short_along; /* short rows are not packed, if part of a vector is loaded as fast as all of it */
   int once; /* results, if there are any, are stored when they are final, and not read again */
-  int lane_blocks; /* passes know what to do with W rows that lie in memory */
-  int prefetches;  /* passes over rows prefetch what comes next; those over columns do */
+  int lane_blocks;    /* passes know what to do with W rows that lie in memory */
+  size_t panel_bytes; /* that passes reserve for each panel of a tile, at most */
+  int prefetches;     /* passes over rows prefetch what comes next; those over columns do */
 } traits;
 
 /* An operand without data takes no part.  An output may be the very memory of an input; in buffers, it shares that of operand
@@ -75,6 +78,7 @@ typedef struct {
   panel first[SMC_MAX_PANEL_OPERANDS];
   ptrdiff_t apart[SMC_MAX_PANEL_OPERANDS]; /* bytes from one panel to the next */
   real *buffer[SMC_MAX_PANEL_OPERANDS];
+  char *free, *end; /* what is left of the workspace */
   vec *maxima;  /* of panels of operand 0, in the k-block at hand, if they are packed; or long, */
   vec *places;  /* and then where they are: */
   size_t known; /* of so many */
@@ -86,6 +90,26 @@ typedef void tile_function(tile *t);
 /* Numbers that the buffer of an operand has room for; loads may go beyond what is in use. */
 enum { SMC_STAGE_NUMBERS = SMC_STAGE_BYTES / sizeof(real) };
 enum { SMC_STAGE = SMC_STAGE_NUMBERS + 4 * W };
+
+/* Bytes on the stack of whoever goes through the tiles: the buffers of packed and staged rows, and what passes reserve of each
+ * panel; of as many panels of columns as there may be; of the parts of a row; and of one part, while another waits. */
+enum {
+  SMC_BUFFER_BYTES = SMC_STAGE * sizeof(real),
+  SMC_BUFFERED_BYTES = 54 << 10,
+  SMC_IN_PLACE_BYTES = 57 << 10,
+  SMC_IN_PARTS_BYTES = 24 << 10,
+  SMC_PART_BYTES = 2 * SMC_BUFFER_BYTES + 1024
+};
+
+/* Memory for a pass, or for a tile: to be released by setting `free` back to where it was. */
+SMC_INLINE void *reserve(tile *t, size_t bytes) {
+  void *p = t->free;
+  t->free += (bytes + SMC_LINE - 1) / SMC_LINE * SMC_LINE;
+#ifdef SMC_TINY
+  if (t->free > t->end) abort();
+#endif
+  return p;
+}
 
 /* (Never, where a vector has one lane: said in a way that the compiler sees.) */
 SMC_INLINE int are_across(smc_layout layout) {

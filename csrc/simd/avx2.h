@@ -13,7 +13,9 @@
 #define SMC_NONTEMPORAL 1
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 8
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 typedef __m256 f32_vec;
 typedef __m256d f64_vec;
@@ -79,7 +81,8 @@ SMC_AVX2(f64, pd)
 
 SMC_INLINE void smc_fence(void) { _mm_sfence(); }
 
-/* Out of line, as it is rare and long.  In up to three parts: on AMD's processors a masked store takes as long as nine whole ones. */
+/* Out of line, as it is rare and long.  In up to three parts: on AMD's processors a masked store
+ * takes as long as nine whole ones. */
 static SMC_OUTLINE void f32_store_n(void *p, f32_vec a, size_t n) {
   float *to = p;
   __m128 rest = _mm256_castps256_ps128(a);
@@ -169,8 +172,8 @@ SMC_INLINE f64_vec f64_xor_lanes(f64_vec a, int d) {
   }
 }
 
-/* Rows j and 4 + j to the halves of register j: insertions from memory, which take no shuffle; then 4 x 4
- * transpositions within the halves. */
+/* Rows j and 4 + j to the halves of register j: insertions from memory, which take no shuffle; then
+ * 4 x 4 transpositions within the halves. */
 SMC_INLINE void f32_transpose_blocks(f32_vec r[4]) {
   f32_vec t0 = _mm256_unpacklo_ps(r[0], r[1]), t1 = _mm256_unpackhi_ps(r[0], r[1]);
   f32_vec t2 = _mm256_unpacklo_ps(r[2], r[3]), t3 = _mm256_unpackhi_ps(r[2], r[3]);
@@ -224,7 +227,7 @@ SMC_INLINE void f64_store_quad(char *p, ptrdiff_t step, const f64_vec c[4]) {
   }
 }
 
-/* ---- half precisions: eight 16-bit elements to and from eight floats ---------------------------- */
+/* ---- half precisions: eight 16-bit elements to and from eight floats ------------------------- */
 
 SMC_INLINE f32_vec smc_widen_f16(__m128i h) { return _mm256_cvtph_ps(h); }
 

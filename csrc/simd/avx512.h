@@ -15,6 +15,7 @@
 #define f32_OCTAVE 8
 #define f32_OCTS 1
 #define f64_OCTAVE 8
+#define f64_OCTS 0
 
 typedef __m512 f32_vec;
 typedef __m512d f64_vec;
@@ -125,8 +126,8 @@ SMC_INLINE f64_vec f64_step_power(f64_vec k, const f64_word steps[8]) {
   return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_slli_epi64(index, 49), step));
 }
 
-/* Rows 4b + j to block b of 128 bits of register j: insertions from memory, which take no shuffle; then
- * 4 x 4 transpositions within the blocks. */
+/* Rows 4b + j to block b of 128 bits of register j: insertions from memory, which take no shuffle;
+ * then 4 x 4 transpositions within the blocks. */
 SMC_INLINE void f32_transpose_blocks(f32_vec r[4]) {
   f32_vec t0 = _mm512_unpacklo_ps(r[0], r[1]), t1 = _mm512_unpackhi_ps(r[0], r[1]);
   f32_vec t2 = _mm512_unpacklo_ps(r[2], r[3]), t3 = _mm512_unpackhi_ps(r[2], r[3]);
@@ -163,7 +164,8 @@ SMC_INLINE void f32_store_quad(char *p, ptrdiff_t step, const f32_vec c[4]) {
   }
 }
 
-/* Eight columns: two rows' halves of lines to a register, and the blocks of each four columns from those. */
+/* Eight columns: two rows' halves of lines to a register, and the blocks of each four columns from
+ * those. */
 SMC_INLINE void f32_load_oct(const char *p, ptrdiff_t step, f32_vec c[8]) {
   SMC_UNROLLED for (int j = 0; j < 4; ++j, p += step) {
     f32_vec r[2];
@@ -227,7 +229,7 @@ SMC_INLINE void f64_store_quad(char *p, ptrdiff_t step, const f64_vec c[4]) {
   }
 }
 
-/* ---- half precisions: sixteen 16-bit elements to and from sixteen floats ------------------------ */
+/* ---- half precisions: sixteen 16-bit elements to and from sixteen floats --------------------- */
 
 SMC_INLINE __m256i smc_load16(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 

@@ -1,17 +1,20 @@
-/* What every instruction set's header builds on: names, inlining, the scalar conversions of the half
- * precisions.
+/* What every instruction set's header builds on: names, inlining, the scalar conversions of the
+ * half precisions.
  *
  * A header in this folder defines, for T in {f32, f64}, the types T_t (scalar), T_vec, T_mask, the
- * number of lanes T_lanes, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16} the
- * type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and from
- * the type computed in (rounded to nearest, ties to even; a NaN stored as bf16 was once loaded so, and has zeros
- * where it is cut); and T_OCTAVE, 8 if T_step_power can look up eighths of an octave, else 1.
- * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit floats,
- * SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then there is T_permute.
+ * number of lanes T_lanes, and about thirty primitives T_<name>; and for D in {f32, f64, f16, bf16}
+ * the type D_e of a stored element with D_load, D_load_n, D_store, D_store_n, which convert to and
+ * from the type computed in (rounded to nearest, ties to even; a NaN stored as bf16 was once loaded
+ * so, and has zeros where it is cut); and T_OCTAVE, 8 if T_step_power can look up eighths of an
+ * octave, else 1.
+ * SMC_FUSED says whether T_fma rounds once, SMC_FAST_HALVES whether the processor converts 16-bit
+ * floats, SMC_FAST_MASKS whether part of a vector is loaded and stored as fast as all of it; then
+ * there is T_permute.
  * SMC_FAST_MASKED_LOADS, whether it is loaded so, at least.
- * SMC_NONTEMPORAL, whether there is T_store_nontemporal, which stores past the caches, and smc_fence after it.
- * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed at a time as well
- * as four (T_load_oct, T_store_oct).
+ * SMC_NONTEMPORAL, whether there is T_store_nontemporal, which stores past the caches, and
+ * smc_fence after it.
+ * SMC_WIDE_LDEXP, whether T_ldexp takes any exponent; T_OCTS, whether eight columns are transposed
+ * at a time as well as four (T_load_oct, T_store_oct).
  * kernels/ uses them through the unprefixed names at the end of this file.
  */
 #ifndef SMC_SIMD_COMMON_H
@@ -48,7 +51,8 @@
 #define SMC_ALIGN(bytes) __attribute__((aligned(bytes)))
 #endif
 
-/* Whether fma() is one instruction, and not a slow library call; Clang does not say so of RISC-V. */
+/* Whether fma() is one instruction, and not a slow library call; Clang does not say so of
+ * RISC-V. */
 #if (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)) ||                                         \
     (defined(__riscv_flen) && __riscv_flen >= 64)
 #define SMC_HAS_FMA 1
@@ -59,10 +63,11 @@
 /* Error-free transformations need each operation rounded to its type, as the x87 unit does not. */
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error                                                                                             \
-    "smcore: floats and doubles must be computed in their own precision (on x86: -msse2 -mfpmath=sse)"
+    "smcore: floats and doubles must be computed in their own precision: -msse2 -mfpmath=sse on x86"
 #endif
 
-/* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of them. */
+/* The vectors that go through a long computation together (kernels/exp.h), and a loop over n of
+ * them. */
 enum { SMC_UNROLL = 4 };
 #define SMC_EACH(j, n) SMC_UNROLLED for (int j = 0; j < (n); ++j)
 
@@ -75,8 +80,8 @@ typedef uint16_t bf16_e;
 typedef uint32_t f32_word;
 typedef uint64_t f64_word;
 
-/* Added to a number below 2^22 (2^51) it leaves that rounded to an integer in the low bits; taken away
- * again, the integer. */
+/* Added to a number below 2^22 (2^51) it leaves that rounded to an integer in the low bits; taken
+ * away again, the integer. */
 #define f32_ROUNDER 0x1.8p23f
 #define f64_ROUNDER 0x1.8p52
 
@@ -104,7 +109,7 @@ SMC_INLINE size_t smc_lowest_bit(uint64_t bits) {
 #endif
 }
 
-/* ---- one stored element to and from the type computed in; any alignment ------------------------ */
+/* ---- one stored element to and from the type computed in; any alignment ---------------------- */
 
 SMC_INLINE float f32_get(const void *p) {
   float a;
@@ -163,7 +168,7 @@ SMC_INLINE void f16_put(void *p, float a) {
   memcpy(p, &out, sizeof out);
 }
 
-/* ---- four columns of as many rows as there are lanes: for a header that can transpose W x W ---------- */
+/* ---- four columns of as many rows as there are lanes: for a header that can transpose W x W -- */
 
 #define SMC_QUADS_BY_TRANSPOSITION(T)                                                              \
   SMC_INLINE void T##_load_quad(const char *p, ptrdiff_t step, T##_vec c[4]) {                     \
@@ -184,7 +189,7 @@ SMC_INLINE void f16_put(void *p, float a) {
     }                                                                                              \
   }
 
-/* ---- the unprefixed names that kernels/ is written in ------------------------------------------ */
+/* ---- the unprefixed names that kernels/ is written in ---------------------------------------- */
 
 #define SMC_JOIN_(a, b) a##_##b
 #define SMC_JOIN(a, b) SMC_JOIN_(a, b)

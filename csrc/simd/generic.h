@@ -1,5 +1,5 @@
-/* Any processor with 128-bit vectors, in the vector extension that GCC and Clang share: 4 floats,
- * 2 doubles.  For one that has no header of its own, and the ground of those that replace little. */
+/* Any processor with 128-bit vectors, in the vector extension that GCC and Clang share: 4 floats, 2
+ * doubles.  For one that has no header of its own, and the ground of those that replace little. */
 #ifndef SMC_SIMD_GENERIC_H
 #define SMC_SIMD_GENERIC_H
 
@@ -16,7 +16,9 @@
 #define SMC_NONTEMPORAL 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 typedef float f32_vec __attribute__((vector_size(16)));
 typedef double f64_vec __attribute__((vector_size(16)));
@@ -40,7 +42,7 @@ enum { f32_lanes = 4, f64_lanes = 2 };
 SMC_INLINE f32_vec f32_set1(float a) { return (f32_vec){a, a, a, a}; }
 SMC_INLINE f64_vec f64_set1(double a) { return (f64_vec){a, a}; }
 
-/* ---- v_fma and v_mul_err: with the instruction, and without ------------------------------------- */
+/* ---- v_fma and v_mul_err: with the instruction, and without ---------------------------------- */
 
 #if SMC_FUSED
 /* Compilers make one vector instruction of an unrolled loop over lanes. */
@@ -70,9 +72,9 @@ SMC_INLINE f32_vec f32_mul_err(f32_vec a, f32_vec b, f32_vec product) {
   return __builtin_convertvector(exact - __builtin_convertvector(product, smc_f64x4), f32_vec);
 }
 
-/* Dekker's product (1971).  The factors are split by their bits, 26 and 27: no step can overflow where
- * the product does not, and all are exact but for the product of the low parts, whose rounding is at
- * most 2^-105 of the whole.  Out of line: there are many places for it. */
+/* Dekker's product (1971).  The factors are split by their bits, 26 and 27: no step can overflow
+ * where the product does not, and all are exact but for the product of the low parts, whose
+ * rounding is at most 2^-105 of the whole.  Out of line: there are many places for it. */
 static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
   const f64_vec a_hi = (f64_vec)((f64_mask)a & -(1ll << 27)), a_lo = a - a_hi;
   const f64_vec b_hi = (f64_vec)((f64_mask)b & -(1ll << 27)), b_lo = b - b_hi;
@@ -80,10 +82,10 @@ static SMC_OUTLINE f64_vec f64_mul_err(f64_vec a, f64_vec b, f64_vec product) {
 }
 #endif
 
-/* ---- both types ---------------------------------------------------------------------------------- */
+/* ---- both types ------------------------------------------------------------------------------ */
 
-/* ldexp takes two steps, so that 2^k may be below the smallest normal number.  The exponent field in
- * the low bits of 2^(p-1) is that number plus its value (logb). */
+/* ldexp takes two steps, so that 2^k may be below the smallest normal number.  The exponent field
+ * in the low bits of 2^(p-1) is that number plus its value (logb). */
 #define SMC_GENERIC(T, U, p, bias, SPLIT)                                                          \
   SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return a + b; }                               \
   SMC_INLINE T##_vec T##_sub(T##_vec a, T##_vec b) { return a - b; }                               \
@@ -160,7 +162,7 @@ SMC_INLINE void f64_transpose(f64_vec r[2]) {
   r[0] = low;
 }
 
-/* ---- half precisions: as common.h converts one element, four at a time -------------------------- */
+/* ---- half precisions: as common.h converts one element, four at a time ----------------------- */
 
 SMC_INLINE f32_mask smc_select_bits(f32_mask m, f32_mask a, f32_mask b) {
   return (m & a) | (~m & b);
@@ -192,9 +194,10 @@ SMC_INLINE smc_u16x4 smc_narrow_f16(f32_vec a) {
   return __builtin_convertvector((smc_u32x4)(sign | h), smc_u16x4);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Parts of a vector go lane by lane, out of line: few, and large where there are many places for them. */
+/* Parts of a vector go lane by lane, out of line: few, and large where there are many places for
+ * them. */
 #define SMC_GENERIC_MEMORY(D, T, elements, widen, narrow)                                          \
   SMC_INLINE T##_vec D##_load(const void *p) {                                                     \
     elements e;                                                                                    \
@@ -232,7 +235,7 @@ SMC_GENERIC_MEMORY(f64, f64, f64_vec, , )
 SMC_GENERIC_MEMORY(f16, f32, smc_u16x4, smc_widen_f16, smc_narrow_f16)
 SMC_GENERIC_MEMORY(bf16, f32, smc_u16x4, smc_widen_bf16, smc_narrow_bf16)
 
-/* ---- four columns of as many rows as there are lanes ---------------------------------------------- */
+/* ---- four columns of as many rows as there are lanes ----------------------------------------- */
 
 SMC_QUADS_BY_TRANSPOSITION(f32)
 SMC_QUADS_BY_TRANSPOSITION(f64)

@@ -13,7 +13,9 @@
 #define SMC_NONTEMPORAL 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 typedef float32x4_t f32_vec;
 typedef float64x2_t f64_vec;
@@ -131,7 +133,7 @@ SMC_INLINE void f32_transpose(f32_vec r[4]) {
 SMC_QUADS_BY_TRANSPOSITION(f32)
 SMC_QUADS_BY_TRANSPOSITION(f64)
 
-/* ---- half precisions: four 16-bit elements to and from four floats ------------------------------ */
+/* ---- half precisions: four 16-bit elements to and from four floats --------------------------- */
 
 SMC_INLINE f32_vec smc_widen_f16(uint16x4_t h) { return vcvt_f32_f16(vreinterpret_f16_u16(h)); }
 SMC_INLINE f32_vec smc_widen_bf16(uint16x4_t h) {

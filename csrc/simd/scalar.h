@@ -11,7 +11,9 @@
 #define SMC_NONTEMPORAL 0
 #define SMC_WIDE_LDEXP 0
 #define f32_OCTAVE 1
+#define f32_OCTS 0
 #define f64_OCTAVE 1
+#define f64_OCTS 0
 
 /* ldexp takes two steps, so that 2^k may be below the smallest normal number. */
 #define SMC_SCALAR(T, U, p, bias, fabs_, SPLIT)                                                    \

@@ -1,6 +1,6 @@
-/* Every target of this processor, every dtype, rows of many lengths and strides, against the formulas in
- * long double.  In plain C, for processors that are emulated or have no Python: the tests of the
- * package, which are many more, are in Python.
+/* Every target of this processor, every dtype, rows of many lengths and strides, against the
+ * formulas in long double.  In plain C, for processors that are emulated or have no Python: the
+ * tests of the package, which are many more, are in Python.
  *
  * Returns non-zero if a result is wrong, or something was written that is not part of the output.
  */
@@ -29,22 +29,23 @@ static const format formats[] = {
     {"bfloat16", SMC_BF16, SMC_F32, 8, -125, sizeof(uint16_t)},
 };
 
-/* Digits of the truth: those of long double, but for a C library like musl, which takes exp for expl where
- * long double has 113. */
+/* Digits of the truth: those of long double, but for a C library like musl, which takes exp for
+ * expl where long double has 113. */
 static int truth_digits(void) {
   const real e = 2.71828182845904523536028747135266249775724709369995L;
   return fabsl(expl(1) - e) < 0x1p-60L ? LDBL_MANT_DIG : DBL_MANT_DIG;
 }
 
-/* Units in the last place that a result may be off: what is promised for all but the half precisions,
- * whose rounding from float leaves hardly more than a half.  Where the truth has those of double, it is
- * itself off by a unit for each unit of x - max, which is at most 64 here, and by as much for its sums. */
+/* Units in the last place that a result may be off: what is promised for all but the half
+ * precisions, whose rounding from float leaves hardly more than a half.  Where the truth has those
+ * of double, it is itself off by a unit for each unit of x - max, which is at most 64 here, and by
+ * as much for its sums. */
 static real bound(const format *f, real units) {
   if (f->size == 2) return 1;
   return f->digits < truth_digits() ? units : units + 128;
 }
 
-/* ---- 16-bit floats: sign, exponent, the significand's digits without the leading one ------------- */
+/* ---- 16-bit floats: sign, exponent, the significand's digits without the leading one --------- */
 
 static real decode(const format *f, uint16_t h) {
   int field = (h & 0x7fff) >> (f->digits - 1), last = f->min_exponent - f->digits;
@@ -64,7 +65,7 @@ static uint16_t encode(const format *f, real a) {
   int exponent;
   real significand = frexpl(fabsl(a), &exponent);
   unsigned sign = a < 0 ? 0x8000 : 0, units = (unsigned)rintl(ldexpl(significand, f->digits));
-  if (isinf(a)) return (uint16_t)(sign | 0x8000 - (1u << (f->digits - 1)));
+  if (isinf(a)) return (uint16_t)(sign | (0x8000 - (1u << (f->digits - 1))));
   if (isnan(a)) return 0x7fff;
   if (exponent < f->min_exponent) return (uint16_t)sign; /* zero, for these tests */
   return (uint16_t)(sign | (((unsigned)(exponent - f->min_exponent) << (f->digits - 1)) + units));
@@ -92,7 +93,7 @@ static void put(const format *f, void *p, real a) {
   }
 }
 
-/* ---- operands: n rows of k elements, laid out in every way that the kernels tell apart ------------ */
+/* ---- operands: n rows of k elements, laid out in every way that the kernels tell apart ------- */
 
 enum { DENSE, GAPPED, STRIDED, REVERSED, COLUMNS, LAYOUTS };
 static const char *const layout_names[] = {"dense", "gapped", "strided", "reversed", "columns"};
@@ -150,7 +151,7 @@ static void fill(array *a, real center, real spread) {
   }
 }
 
-/* ---- judging ---------------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 static int failures;
 static struct {
@@ -180,7 +181,7 @@ static void expect(const char *op, const format *f, real got, real want, real si
   if (!(fabsl(got - want) <= bound(f, units) * unit(f, size))) fail(op, "value", got, want);
 }
 
-/* ---- the truth, for one row --------------------------------------------------------------------------- */
+/* ---- the truth, for one row ------------------------------------------------------------------ */
 
 typedef struct {
   real max, tail; /* tail: the sum of exp(x - max) without the first maximum */
@@ -204,7 +205,7 @@ static real below_max(const array *x, size_t i, size_t c, summary s, real scale)
   return scale * (get(x->f, element(x, i, c)) - get(x->f, element(x, i, s.peak)));
 }
 
-/* ---- the operations ----------------------------------------------------------------------------------- */
+/* ---- the operations -------------------------------------------------------------------------- */
 
 /* An error of some epsilon in all, and less where the logarithm is small. */
 static void check_partial(const smc_kernels *kernels, const array *x) {
@@ -250,8 +251,9 @@ static void check_forward(const smc_kernels *kernels, array *x, real scale) {
   release(&s), release(&l), release(&e);
 }
 
-/* From the logits: g relative to the peak, whose rounded s has no weight then.  Three units are softmax's own; of 16
- * bits each s is half a unit off, or half of the least number, and a product as much of its terms. */
+/* From the logits: g relative to the peak, whose rounded s has no weight then.  Three units are
+ * softmax's own; of 16 bits each s is half a unit off, or half of the least number, and a product
+ * as much of its terms. */
 static void check_product(const smc_kernels *kernels, array *x) {
   const format *f = x->f;
   array s = make(f, x->n, x->k, now.layout), g = make(f, x->n, x->k, now.layout);
@@ -327,7 +329,8 @@ static void check_cross_entropy(const smc_kernels *kernels, array *x, real smoot
   free(labels);
 }
 
-/* The sum of each row, a few numbers at once: pairs that have twice the digits of the type computed in. */
+/* The sum of each row, a few numbers at once: pairs that have twice the digits of the type computed
+ * in. */
 static void check_merge(const smc_kernels *kernels, array *x) {
   const format *f = x->f;
   array parts[6];

@@ -1,6 +1,6 @@
-/* Memory for tests/fuzz/: each piece at the end of a page before one that must not be touched.  It is what
- * NumPy's interface for allocators (NEP 49) asks for, in C because NumPy frees while an exception is set.
- * All calls hold the GIL. */
+/* Memory for tests/fuzz/: each piece at the end of a page before one that must not be touched.  It
+ * is what NumPy's interface for allocators (NEP 49) asks for, in C because NumPy frees while an
+ * exception is set.  All calls hold the GIL. */
 #define _DEFAULT_SOURCE
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,8 +17,8 @@ typedef struct piece {
   size_t count, size; /* of pages, of bytes */
 } piece;
 
-/* What Python reads and sets.  Requests of fewer than LEAST bytes are never refused: for want of numbers NumPy's
- * own copying may crash. */
+/* What Python reads and sets.  Requests of fewer than LEAST bytes are never refused: for want of
+ * numbers NumPy's own copying may crash. */
 typedef struct {
   uint64_t requests, fail_at, held, damaged;
 } guarded_state;

@@ -1,5 +1,5 @@
-/* Prints the plans of calls of many shapes, for each target and dtype: what a change of a threshold changes is seen in review.
- * Nothing is computed; operands have addresses alone. */
+/* Prints the plans of calls of many shapes, for each target and dtype: what a change of a threshold
+ * changes is seen in review.  Nothing is computed; operands have addresses alone. */
 #include "../smcore_kernels.h"
 
 #include <stdio.h>
@@ -108,7 +108,8 @@ static smc_view view_of(place at, char *data, size_t n, size_t k, size_t size) {
   }
 }
 
-/* Operands far from each other; the result in the place of the first, or in its own.  Columns do not start at a line. */
+/* Operands far from each other; the result in the place of the first, or in its own.  Columns do
+ * not start at a line. */
 static void print_plan(const smc_target *target, size_t d, size_t o, size_t s, int in_place) {
   static const smc_caches caches = {32 << 10, 1 << 20, 32 << 20};
   smc_call call = {.n = shapes[s].n, .k = shapes[s].k};

@@ -1,5 +1,5 @@
-/* What tools/test_c_core.sh counts the instructions of: softmax_rows TARGET ROWS computes the softmax of
- * one row of 1000 float32 so many times.  Without arguments it names the targets. */
+/* What tools/test_c_core.sh counts the instructions of: softmax_rows TARGET ROWS computes the
+ * softmax of one row of 1000 float32 so many times.  Without arguments it names the targets. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* The flags that the processor sets when a result is not what arithmetic says.
  *
- * Exponentials that come to nothing underflow, and so do lanes without data.  On x86-64 the C library's
- * functions look after the x87 unit, too, and take as long as a call for ten numbers.
+ * Exponentials that come to nothing underflow, and so do lanes without data.  On x86-64 the C
+ * library's functions look after the x87 unit, too, and take as long as a call for ten numbers.
  */
 #ifndef SMCORE_FLAGS_H
 #define SMCORE_FLAGS_H

@@ -1,13 +1,14 @@
 /* Threads that sleep until there is a loop to share.
  *
- * One mutex guards everything.  Whoever works on the loop, its caller like any other, takes the next
- * chunk under the mutex and works on it without.  The caller waits only for chunks that others have
- * taken: a thread that does not wake in time, because its core is busy with something else, costs
- * nothing.  Locks are those of CPython, which it has for every platform; none of these functions needs
- * the GIL, and no thread here ever touches a Python object, so that the end of the interpreter does not
- * concern them.
+ * One mutex guards everything.  Whoever works on the loop, its caller like any other, takes the
+ * next chunk under the mutex and works on it without.  The caller waits only for chunks that others
+ * have taken: a thread that does not wake in time, because its core is busy with something else,
+ * costs nothing.  Locks are those of CPython, which it has for every platform; none of these
+ * functions needs the GIL, and no thread here ever touches a Python object, so that the end of the
+ * interpreter does not concern them.
  *
- * No OpenMP: its threads spin where this one's sleep, and a child forked after a parallel region hangs.
+ * No OpenMP: its threads spin where this one's sleep, and a child forked after a parallel region
+ * hangs.
  */
 #include <Python.h>
 #include <pythread.h>
@@ -19,14 +20,14 @@
 /* Chunks for each thread: so many that one which is late leaves little to wait for at the end. */
 enum { CHUNKS_PER_THREAD = 8 };
 
-/* Looks at a lock, of some 10 ns each, before sleeping: shorter than to be woken up again.  No longer:
- * while the caller spins, the thread that it waits for may want its core. */
+/* Looks at a lock, of some 10 ns each, before sleeping: shorter than to be woken up again.  No
+ * longer: while the caller spins, the thread that it waits for may want its core. */
 enum { SPINS = 500 };
 
-/* Work between two looks of the caller, in what is worth a thread, some 100 us: at first, and at most,
- * as each look doubles it.  So a loop of 10 ms looks never, and a long one twenty times a second: where
- * a look waits for another thread, as for the GIL, it takes 5 ms.  No piece of work is longer than the
- * first. */
+/* Work between two looks of the caller, in what is worth a thread, some 100 us: at first, and at
+ * most, as each look doubles it.  So a loop of 10 ms looks never, and a long one twenty times a
+ * second: where a look waits for another thread, as for the GIL, it takes 5 ms.  No piece of work
+ * is longer than the first. */
 enum { LOOK_AFTER = 128, LOOK_SELDOM = 512 };
 
 typedef struct worker {
@@ -114,8 +115,8 @@ static void wake_others(void) {
   lock(mutex);
 }
 
-/* Help, if there is anything to do.  Returns whether the caller of the loop is to be told that all is
- * done. */
+/* Help, if there is anything to do.  Returns whether the caller of the loop is to be told that all
+ * is done. */
 static int join(void) {
   if (job.seats == 0 || job.next == job.end) return 0;
   --job.seats;
@@ -176,7 +177,7 @@ static size_t acquire_pool(size_t worth) {
   return n;
 }
 
-/* Items of a piece: so few that the caller can look after each, unless a grain of the watch is more. */
+/* Items of a piece: so few that the caller can look after each, unless the watch's grain is more. */
 static size_t piece_of(size_t items, double work, const smc_watch *watch) {
   const double most = LOOK_AFTER / work;
   if (!watch || most >= (double)items) return items;

@@ -114,7 +114,8 @@ def targets(library: Path) -> dict[str, dict[str, Table]]:
         target = Target.from_address(address)
         found[target.name.decode()] = {
             dtype: {
-                name: _KERNEL(pointer) for name, pointer in zip(names, kernels.contents, strict=True)
+                name: _KERNEL(pointer)
+                for name, pointer in zip(names, kernels.contents, strict=True)
             }
             for dtype, kernels in zip(DTYPES, target.kernels, strict=True)
         }

@@ -182,7 +182,9 @@ class Merge(Operation):
     def judge(self, call: Call) -> None:
         if call.dtype.itemsize == 2:  # no public function merges such pairs
             return
-        pairs = [(call.result(n) if n in self.outputs else call.given[n])[:, 0] for n in self.operands]
+        pairs = [
+            (call.result(n) if n in self.outputs else call.given[n])[:, 0] for n in self.operands
+        ]
         wrong = exact.merged(pairs)
         if wrong.any():
             at = int(np.argmax(wrong))

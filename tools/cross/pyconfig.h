@@ -1,5 +1,5 @@
-/* What CPython's headers need to know of a platform, as the compiler knows it: for `nox -s cross`, which
- * links the module for platforms whose Python is not at hand. */
+/* What CPython's headers need to know of a platform, as the compiler knows it: for `nox -s cross`,
+ * which links the module for platforms whose Python is not at hand. */
 #pragma once
 #define SIZEOF_INT __SIZEOF_INT__
 #define SIZEOF_LONG __SIZEOF_LONG__

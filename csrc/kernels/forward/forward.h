@@ -93,13 +93,13 @@ static void softmax_tile(tile *t) {
   const scaling scale = scaling_by(t->call->scale, is_across(t));
   const int keep = !t->plan.online;
   if (is_lane_block(t) && softmax_of_lane_block(t, &scale)) return;
-  softmax_sums s[SMC_MAX_PANELS];
-  pair inverse[SMC_MAX_PANELS];
+  softmax_sums *s = reserve(t, t->panels * sizeof *s);
   sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
   if (is_single_row(t)) {
     single_row_quotients(t, inverse_of(s[0].sum));
     return;
   }
+  pair *inverse = reserve(t, t->panels * sizeof *inverse);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
   for_results(t, softmax_results, &(results_of){&scale, s, .by = inverse, .kept = keep});
 }
@@ -111,9 +111,9 @@ static void log_softmax_tile(tile *t) {
     return;
   }
   const scaling scale = scaling_by(t->call->scale, is_across(t));
-  softmax_sums s[SMC_MAX_PANELS];
-  pair by[SMC_MAX_PANELS];
+  softmax_sums *s = reserve(t, t->panels * sizeof *s);
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
+  pair *by = reserve(t, t->panels * sizeof *by);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
     by[g] = (pair){s[g].m, v_add(log_of_sum(&s[g], &scale).hi, v_sub(s[g].m, s[g].m))};
@@ -129,7 +129,7 @@ SMC_INLINE pair excess_of(const softmax_sums *s, const scaling *scale, mask fini
 
 static void logsumexp_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
-  softmax_sums s[SMC_MAX_PANELS];
+  softmax_sums *s = reserve(t, t->panels * sizeof *s);
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     const mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));
@@ -142,7 +142,7 @@ static void logsumexp_tile(tile *t) {
 static void logsumexp_partial_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   const smc_view *m = &t->call->operands[1], *rest = &t->call->operands[2];
-  softmax_sums s[SMC_MAX_PANELS];
+  softmax_sums *s = reserve(t, t->panels * sizeof *s);
   sums_of_exp(t, &scale, SMC_TAIL, 0, s);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     const mask finite = v_lt(v_abs(s[g].m), v_set1((real)INFINITY));

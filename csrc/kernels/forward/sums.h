@@ -78,7 +78,8 @@ static void sums_about_rising(tile *t, size_t part, const void *args) {
     s[u] = sums_so_far(v_set1((real)-INFINITY), wanted->scale);
   }
   for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
-    vec m[SMC_MAX_PANELS];
+    char *const free = t->free;
+    vec *m = reserve(t, t->panels * sizeof *m);
     enter_k_block(t, begin);
     for (size_t u = 0; u < t->panels; ++u) m[u] = v_set1((real)-INFINITY);
     find_maxima(t, wanted->scale, m, wanted->which);
@@ -89,24 +90,55 @@ static void sums_about_rising(tile *t, size_t part, const void *args) {
       s[u].absent = absent_in_block(&s[u], m[u], wanted->scale);
       in_vain += v_count(are_in_vain(s[u].m, wanted->scale));
     }
+    t->free = free;
     if (in_vain < t->panels * W) add_sums(t, wanted->scale, wanted->which, 0, s);
   }
 }
 
-/* Of a row in several parts; each may be about a maximum of its own. */
+/* The sums of one part of a row, and the maximum they are about, which may be its own. */
+typedef struct {
+  pair sum, peaks;
+  vec m;
+} part_sums;
+
+typedef struct {
+  const wanted_sums *row;
+  part_pass *pass;
+  part_sums *parts;
+} wanted_parts;
+
+static void sums_of_part(tile *t, size_t part, const void *args) {
+  const wanted_parts *wanted = args;
+  softmax_sums s = {.m = wanted->row->sums->m};
+  wanted_sums own = *wanted->row;
+  own.sums = &s;
+  wanted->pass(t, 0, &own);
+  wanted->parts[part] = (part_sums){s.sum, s.peaks, s.m};
+}
+
+/* All that is known of a part: of sums about the row's maximum, or about one that rose. */
+SMC_INLINE softmax_sums known_of_part(const part_sums *part, const scaling *scale, int rising) {
+  softmax_sums s = sums_so_far(part->m, scale);
+  if (!rising) s.sh = make_shift(part->m, scale);
+  s.sum = part->sum, s.peaks = part->peaks;
+  return s;
+}
+
 static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sums *wanted) {
-  softmax_sums part[SMC_MAX_PARTS], *s = wanted->sums;
-  wanted_sums by_part = *wanted;
-  by_part.sums = part;
-  for (size_t p = 0; p < t->plan.parts; ++p) part[p].m = s->m;
-  for_parts(t, pass, &by_part);
-  *s = part[0];
+  const int rising = pass == sums_about_rising;
+  softmax_sums *s = wanted->sums;
+  char *const free = t->free;
+  part_sums *parts = reserve(t, t->plan.parts * sizeof *parts);
+  for_parts(t, sums_of_part, &(wanted_parts){wanted, pass, parts});
+  *s = known_of_part(&parts[0], wanted->scale, rising);
   for (size_t p = 1; p < t->plan.parts; ++p) {
-    raise_maximum(s, part[p].m, wanted->scale);
-    raise_maximum(&part[p], s->m, wanted->scale);
-    s->sum = pair_add(s->sum, part[p].sum);
-    s->peaks = pair_add(s->peaks, part[p].peaks);
+    softmax_sums part = known_of_part(&parts[p], wanted->scale, rising);
+    raise_maximum(s, part.m, wanted->scale);
+    raise_maximum(&part, s->m, wanted->scale);
+    s->sum = pair_add(s->sum, part.sum);
+    s->peaks = pair_add(s->peaks, part.peaks);
   }
+  t->free = free;
 }
 
 SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) {
@@ -126,27 +158,30 @@ static void sums_of_rows(tile *t, const wanted_sums *wanted) {
 /* Sums about a maximum that is not known before.  Only where that of the row is so large that it has to be
  * subtracted, all are about it, and the row is read once more. */
 static void sums_online(tile *t, const wanted_sums *wanted) {
-  softmax_sums exact[SMC_MAX_PANELS], *s = wanted->sums;
+  softmax_sums *s = wanted->sums;
   int far = 0;
   whole_sums(t, sums_about_rising, wanted);
   for (size_t u = 0; u < t->panels; ++u) {
-    exact[u].m = s[u].m;
     mask near = v_lt(v_abs(scaled_maximum(s[u].m, wanted->scale)), v_set1(SMC_C(SHIFT_LIMIT)));
     far |= v_count(near) != W;
   }
   if (!far) return;
-  sums_of_rows(t, &(wanted_sums){wanted->scale, wanted->which, 0, exact});
+  char *const free = t->free;
+  pair *online = reserve(t, t->panels * sizeof *online);
+  for (size_t u = 0; u < t->panels; ++u) online[u] = s[u].sum;
+  sums_of_rows(t, &(wanted_sums){wanted->scale, wanted->which, 0, s});
   for (size_t u = 0; u < t->panels; ++u) {
-    mask near = v_eq(exact[u].sh.center, v_set1(0));
-    s[u].sum.hi = v_select(near, s[u].sum.hi, exact[u].sum.hi);
-    s[u].sum.lo = v_select(near, s[u].sum.lo, exact[u].sum.lo);
-    s[u].sh = exact[u].sh;
+    mask near = v_eq(s[u].sh.center, v_set1(0));
+    s[u].sum.hi = v_select(near, online[u].hi, s[u].sum.hi);
+    s[u].sum.lo = v_select(near, online[u].lo, s[u].sum.lo);
   }
+  t->free = free;
 }
 
 /* Pass 1, where it is not made together with pass 2. */
 static void maxima_of_rows(tile *t, const wanted_sums *wanted) {
-  vec m[SMC_MAX_PANELS];
+  char *const free = t->free;
+  vec *m = reserve(t, t->panels * sizeof *m);
   for (size_t u = 0; u < t->panels; ++u) m[u] = v_set1((real)-INFINITY);
   for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
@@ -154,6 +189,7 @@ static void maxima_of_rows(tile *t, const wanted_sums *wanted) {
   }
   max_by_row(t, m);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) wanted->sums[g].m = m[g];
+  t->free = free;
 }
 
 #endif

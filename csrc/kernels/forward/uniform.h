@@ -17,8 +17,8 @@ static void uniform_results(tile *t, const void *args) {
 }
 
 static void uniform_tile(tile *t, vec of_finite) {
-  vec value[SMC_MAX_PANELS];
-  nans_of_rows(t, 1, value);
+  vec *value = reserve(t, t->panels * sizeof *value);
+  nans_of_rows(t, 1, value, sizeof *value);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) value[g] = v_add(value[g], of_finite);
   for_results(t, uniform_results, value);
 }

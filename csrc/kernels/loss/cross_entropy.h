@@ -57,12 +57,12 @@ static void cross_entropy_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   const int spread = !has_labels(t) || t->call->targets->off != 0;
   const int grad = t->call->operands[SMC_GRAD].data != NULL;
-  softmax_sums s[SMC_MAX_PANELS];
+  softmax_sums *s = reserve(t, t->panels * sizeof *s);
   const int keep =
       grad && !t->plan.online && !is_over_target(t); /* the exponentials, in the gradient */
   const wanted_sums wanted = {&scale, SMC_TAIL, keep, s};
-  targets a[SMC_MAX_PANELS];
-  slope d[SMC_MAX_PANELS];
+  targets *a = reserve(t, t->panels * sizeof *a);
+  slope *d = reserve(t, t->panels * sizeof *d);
   const slope with_factor = slope_by(t->call->targets->factor);
 
   if (has_single_k_block(t)) enter_k_block(t, 0);
@@ -79,7 +79,7 @@ static void cross_entropy_tile(tile *t) {
     maxima_of_rows(t, &wanted);
   }
   find_nans(t, s);
-  if (spread) sum_distributions(t, s, a);
+  if (spread) masses_of_rows(t, s, a);
   if (!t->plan.online) sums_of_rows(t, &wanted);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     if (!has_labels(t)) a[g].x_label = s[g].m;

@@ -166,14 +166,16 @@ static void gradient_of_packed(tile *t, const gradient_from *of) {
 static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
   const scaling scale = scaling_by(1, is_across(t));
-  pair per_exp[SMC_MAX_PANELS];
   if (of->at_label && are_compared(t)) {
     gradient_of_packed(t, of);
     return;
   }
+  char *const free = t->free;
+  pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
   size_t u = of->spread ? 0 : panels_jammed(t);
   for (size_t g = 0; g < u; ++g) per_exp[g] = of->slope[g].per_exp;
   if (u > 0) u = divide_jammed(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
+  t->free = free;
   for (; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
     gradient_panel(t, u, &of->sums[g], &of->slope[g], of->spread, of->kept);

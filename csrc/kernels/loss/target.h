@@ -47,15 +47,27 @@ static void sum_distribution(const tile *t, size_t u, vec m, targets *a) {
   a->others = others, a->distance = distance;
 }
 
+typedef struct {
+  const softmax_sums *sums;
+  targets *targets;
+} dense_masses;
+
 /* The masses at the peak and beside it, and the distance, of the spread part; before the exponentials may take
  * the place of the logits. */
-static void sum_distributions(tile *t, const softmax_sums *s, targets *a) {
+static void sum_distributions(tile *t, size_t part, const void *args) {
+  const dense_masses *of = args;
+  (void)part;
   for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
     for (size_t u = 0; u < t->panels; ++u) {
-      sum_distribution(t, u, of_panel(t, u, &s[lane_block_of(t, u)].m), &a[u]);
+      const vec m = of_panel(t, u, &of->sums[lane_block_of(t, u)].m);
+      sum_distribution(t, u, m, &of->targets[u]);
     }
   }
+}
+
+static void masses_of_rows(tile *t, const softmax_sums *s, targets *a) {
+  for_whole_rows(t, sum_distributions, &(dense_masses){s, a});
   sum_by_row(t, &a->others, sizeof *a);
   sum_by_row(t, &a->peak, sizeof *a);
   sum_by_row(t, &a->distance, sizeof *a);

@@ -34,10 +34,12 @@ SMC_INLINE void class_of_products(product_panels of, size_t panels, const smc_pr
 }
 
 /* Of a block, added up as stored_dot does. */
-static SMC_OUTLINE void dots_jammed(const tile *t, size_t panels, const row_products *of) {
+static SMC_OUTLINE void dots_jammed(tile *t, size_t panels, const row_products *of) {
   const size_t k = k_block_classes(t), unrolled = k / SMC_UNROLL * SMC_UNROLL;
   panel s = panel_of(t, SMC_S, 0), g = panel_of(t, SMC_G, 0);
-  vec sum[SMC_UNROLL][SMC_MAX_PANELS];
+  char *const free = t->free;
+  vec *sum[SMC_UNROLL];
+  SMC_EACH(j, SMC_UNROLL) sum[j] = reserve(t, panels * sizeof(vec));
   SMC_EACH(j, SMC_UNROLL) {
     for (size_t u = 0; u < panels; ++u) sum[j][u] = v_set1(0);
   }
@@ -57,6 +59,7 @@ static SMC_OUTLINE void dots_jammed(const tile *t, size_t panels, const row_prod
     const pair part = pair_add(two_sum(sum[0][u], sum[1][u]), two_sum(sum[2][u], sum[3][u]));
     of->sums[u].sum = running_sum(of->sums[u].sum, part, t->begin == 0);
   }
+  t->free = free;
 }
 
 static SMC_OUTLINE void products_jammed(const tile *t, size_t panels, const row_products *args) {

@@ -34,7 +34,7 @@ static void lse_products_of_block(tile *t, const void *args) {
 /* operands: x, the product exp(x - lse) g; the rounding error of x - lse is carried into exp */
 static void logsumexp_vjp_tile(tile *t) {
   const smc_view *values = &t->call->operands[t->op->panels]; /* lse, g */
-  vec lse[SMC_MAX_PANELS], g[SMC_MAX_PANELS];
+  vec *lse = reserve(t, t->panels * sizeof *lse), *g = reserve(t, t->panels * sizeof *g);
   for (size_t i = 0; i < lane_blocks_of(t); ++i) {
     lse[i] = load_by_row(t, i, &values[0]);
     if (t->plan.lane_rows >

@@ -48,10 +48,12 @@ SMC_INLINE void peaks_across(const tile *t, size_t u, const int jam, size_t lane
 
 /* The same of so many panels of long columns, that are whole, class after class across all of them: so they are read
  * as they lie in memory.  Their g is looked up afterwards, as few blocks raise a peak. */
-static SMC_OUTLINE void peaks_jammed(const tile *t, size_t panels, panel_peak *peak) {
+static SMC_OUTLINE void peaks_jammed(tile *t, size_t panels, panel_peak *peak) {
   const size_t classes = k_block_classes(t);
   panel s = panel_of(t, SMC_S, 0);
-  vec most[SMC_MAX_PANELS], place[SMC_MAX_PANELS], number = v_set1(0);
+  char *const free = t->free;
+  vec *most = reserve(t, panels * sizeof *most), *place = reserve(t, panels * sizeof *place);
+  vec number = v_set1(0);
   for (size_t u = 0; u < panels; ++u) most[u] = peak[u].most, place[u] = v_set1(-1);
   for (size_t i = 0; i < classes; ++i, s = ahead(s, 1), number = v_add(number, v_set1(1))) {
     for (size_t u = 0; u < panels; ++u) {
@@ -72,6 +74,7 @@ static SMC_OUTLINE void peaks_jammed(const tile *t, size_t panels, panel_peak *p
     }
     raise_peak(&peak[u], most[u], v_load(center));
   }
+  t->free = free;
 }
 
 /* Of a panel along. */

@@ -160,10 +160,10 @@ static void products_of_pairs(tile *t, const void *args) {
  *   SMC_LOG_SOFTMAX_JVP  h - sum s h */
 SMC_INLINE void product_tile(tile *t, const smc_product which) {
   /* Of panels or parts, of which there are no more. */
-  panel_peak peak[SMC_MAX_PARTS];
-  panel_sums sums[SMC_MAX_PARTS];
-  product_sums rows[SMC_MAX_PANELS];
-  const row_products of = {which, peak, sums, rows};
+  const size_t count = t->panels > t->plan.parts ? t->panels : t->plan.parts;
+  panel_peak *peak = reserve(t, count * sizeof *peak);
+  panel_sums *sums = reserve(t, count * sizeof *sums);
+  row_products of = {which, peak, sums, NULL};
   const size_t k = t->call->k;
   const int by_lanes = is_short(k) && !(is_columns(t) && k > SMC_SUM_STEPS);
   if (of.which == SMC_SOFTMAX_VJP && are_paired(k)) {
@@ -182,6 +182,7 @@ SMC_INLINE void product_tile(tile *t, const smc_product which) {
     for_parts(t, dots_of_part, &of);
     if (t->plan.lane_rows > 1) sum_by_row(t, &sums->sum, sizeof *sums);
   }
+  of.rows = reserve(t, t->panels * sizeof *of.rows);
   gather_sums(t, &of);
   for_results(t, products_of_block, &of);
 }

@@ -1,7 +1,7 @@
-/* AVX-512 for a processor without it.  With SMCORE_EMULATE=avx512 this file is found in place of the
- * compiler's: it takes AVX2 and the types from there, the intrinsics from SIMD Everywhere
- * (https://github.com/simd-everywhere/simde, 0.7.4 or newer), and has itself those of simd/avx512.h that
- * are missing there or not exact.  Slow: for tests. */
+/* AVX-512 for a processor without it.  With SMCORE_EMULATE=avx512 this file is found in place of
+ * the compiler's: it takes AVX2 and the types from there, the intrinsics from SIMD Everywhere
+ * (https://github.com/simd-everywhere/simde, 0.7.4 or newer), and has itself those of simd/avx512.h
+ * that are missing there or not exact.  Slow: for tests. */
 #ifndef SMC_EMULATED_IMMINTRIN_H
 #define SMC_EMULATED_IMMINTRIN_H
 

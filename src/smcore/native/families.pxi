@@ -1,5 +1,5 @@
-# How a kernel is called for some rows, and how long a row takes; for a loop whose operands and shape are
-# there: by `take` (backend.pxi) or by `take_plain` (arrays.pxi).
+# How a kernel is called for some rows, and how long a row takes; for a loop whose operands and
+# shape are there: by `take` (backend.pxi) or by `take_plain` (arrays.pxi).
 
 # What there is to do for a row besides its elements, in elements: the ends of sums and maxima.
 cdef enum:
