@@ -177,7 +177,7 @@ static size_t acquire_pool(size_t worth) {
   return n;
 }
 
-/* Items of a piece: so few that the caller can look after each, unless the watch's grain is more. */
+/* Items of a piece: so few that the caller can look after each, or a grain of the watch. */
 static size_t piece_of(size_t items, double work, const smc_watch *watch) {
   const double most = LOOK_AFTER / work;
   if (!watch || most >= (double)items) return items;
