@@ -326,6 +326,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def stack(session: nox.Session) -> None:
+    """Bound the stack that kernels need, as GCC reports it; `-- --limit BYTES`."""
+    session.install("cmake", "ninja")
+    session.run("python", "tools/stack_usage.py", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Put faults into kernels and pool: tests catch each. Arguments are tools/mutants.py's."""
     session.install(*group("build"), *group("test"))

@@ -50,11 +50,11 @@ static void do_parts(void *work, size_t begin, size_t end) {
   fence_results(all->row);
 }
 
-static SMC_OUTLINE void run_parts_in_parallel(const tile *t, part_pass *pass, const void *args) {
+static SMC_OUTLINE void run_parts_in_parallel(tile *t, part_pass *pass, const void *args) {
   const smc_parallel *parallel = t->call->parallel;
   parts_of_row all = {t, pass, args};
   if (parallel) {
-    parallel->over(parallel->context, t->plan.parts, do_parts, &all);
+    t->stopped |= parallel->over(parallel->context, t->plan.parts, do_parts, &all) != 0;
   } else {
     do_parts(&all, 0, t->plan.parts);
   }
@@ -130,7 +130,7 @@ static void do_tiles(tile *t, tile_function *operation, char *workspace, size_t 
     t->call = &with_combiner;
   }
   char *const free = t->free;
-  for (t->row = 0; t->row < n; t->row += t->rows) {
+  for (t->row = 0; t->row < n && !t->stopped; t->row += t->rows) {
     const size_t most = t->row == 0 && t->plan.lead > 0 ? t->plan.lead : rows;
     t->rows = at_most(n - t->row, most);
     t->panels = is_across(t) ? (t->rows + W - 1) / W : t->rows;

@@ -78,6 +78,7 @@ typedef struct {
   size_t panels;    /* rows, or vectors of W rows */
   size_t before;    /* classes of the row before the part at hand */
   size_t begin;     /* the first class of the k-block at hand, from there */
+  int stopped;      /* parts of the row were left out */
   panel first[SMC_MAX_PANEL_OPERANDS];
   ptrdiff_t apart[SMC_MAX_PANEL_OPERANDS]; /* bytes from one panel to the next */
   real *buffer[SMC_MAX_PANEL_OPERANDS];
