@@ -3,7 +3,7 @@
  * An operand is a view of n rows of k elements; strides are in bytes and may be anything, negative
  * or zero included, as long as every element is aligned for its type.  An output may be the very
  * memory of an input (same address, same strides), and otherwise overlaps none.  Kernels allocate
- * nothing, keep no state and never fail: whoever calls has judged the arguments.  k >= 1.  300 KiB
+ * nothing, keep no state and never fail: whoever calls has judged the arguments.  k >= 1.  64 KiB
  * of stack are enough.
  *
  * Rows are independent of each other: a caller with threads shares them out.  What a kernel alone

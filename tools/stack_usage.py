@@ -33,11 +33,15 @@ CSRC = Path(__file__).resolve().parent.parent / "csrc"
 LIMIT = 65536
 LIBRARY = 512  # memcpy and its like
 
-# Rows have parts or have not (for_tiles, for_parts and for_whole_rows ask one plan): no path goes
-# through what is for the one and for the other.
+# The kinds of tiles that one plan decides on (for_tiles, for_parts, for_whole_rows and
+# enter_k_block ask it), each with what it does not reach: rows in place pack nothing, and those in
+# parts, which are along, no lanes.
+PARTS = {"run_parts_in_parallel", "do_parts", "whole_rows_in_buffers", "sums_of_parts"}
+ACROSS = {"pack_across", "unpack_across", "load_rows", "store_rows"}
 APART = (
-    {"tiles_in_parts", "run_parts_in_parallel", "do_parts", "whole_rows_in_buffers"},
-    {"tiles_in_place", "tiles_in_buffers"},
+    {"tiles_in_buffers", "tiles_in_parts", "pack_along", "unpack_along", *ACROSS, *PARTS},
+    {"tiles_in_place", "tiles_in_parts", *PARTS},
+    {"tiles_in_place", "tiles_in_buffers", *ACROSS},
 )
 
 NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]+)"')
@@ -194,8 +198,8 @@ class Graph:
 
 
 def without(functions: dict[str, Function], left_out: set[str]) -> dict[str, Function]:
-    """Return a copy of what calls what without some functions."""
-    kept = {title for title, f in functions.items() if f.name not in left_out}
+    """Return a copy of what calls what without some functions, or clones of them (f.isra)."""
+    kept = {t for t, f in functions.items() if f.name.partition(".")[0] not in left_out}
     return {
         title: replace(f, calls=f.calls & kept, names=f.names & kept)
         for title, f in functions.items()

@@ -103,8 +103,8 @@ enum {
   SMC_BUFFER_BYTES = SMC_STAGE * sizeof(real),
   SMC_BUFFERED_BYTES = 54 << 10,
   SMC_IN_PLACE_BYTES = 57 << 10,
-  SMC_IN_PARTS_BYTES = 24 << 10,
-  SMC_PART_BYTES = 2 * SMC_BUFFER_BYTES + 1024
+  SMC_IN_PARTS_BYTES = 23 << 10,
+  SMC_PART_BYTES = 2 * SMC_BUFFER_BYTES + 256
 };
 
 /* Take memory of the workspace, for a pass or for a tile; whoever sets `free` back to where it was
