@@ -81,6 +81,15 @@ SMC_INLINE void prefetch_later_results(const panel y, int past) {
   }
 }
 
+/* So many bytes of short rows, SMC_LATER_BYTES further on: the processor sees no stream in rows that
+ * are read a part of a line at a time.  (Results, too: in the loop it costs less to fetch them as
+ * if they were read.) */
+SMC_INLINE void prefetch_later(const elem *p, size_t bytes) {
+  for (size_t at = SMC_LATER_BYTES; at < SMC_LATER_BYTES + bytes; at += SMC_LINE) {
+    SMC_PREFETCH((const char *)p + at);
+  }
+}
+
 /* All that go with panel u, of so many vectors. */
 static SMC_OUTLINE void prefetch_all(const tile *t, size_t u, size_t vectors) {
   const prefetcher a = prefetcher_of(t, u);

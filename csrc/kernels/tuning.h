@@ -100,13 +100,11 @@ SMC_THRESHOLD(SMC_LONG_BYTES, 6144, 384);
 /* Panels of packed rows that are taken at a time; or bytes, where all their lines are touched before. */
 SMC_THRESHOLD(SMC_FAR_PANELS, 4, 2);
 SMC_THRESHOLD(SMC_TOUCHED_BYTES, 2048, 1024);
-/* Bytes of the results of short rows that are collected before they go to memory. */
-SMC_THRESHOLD(SMC_COMBINED_BYTES, 1024, 512);
-/* Bytes of the longest row whose products are computed beside the next dot product; and of one from memory. */
-SMC_THRESHOLD(SMC_BESIDE_BYTES, 5120, 1024);
-SMC_THRESHOLD(SMC_BESIDE_FAR_BYTES, 2048, 512);
-/* Bytes between what is computed with and what is fetched: of short rows; of long ones. */
-enum { SMC_LATER_BYTES = 4096, SMC_SOON_BYTES = 1024 };
+/* Bytes of the longest row whose products are computed by themselves: of two operands, in the
+ * first-level cache, from pass to pass. */
+SMC_THRESHOLD(SMC_SINGLY_BYTES, 8192, 1024);
+/* Bytes of short rows between what is computed with and what is fetched. */
+enum { SMC_LATER_BYTES = 4096 };
 
 /* ---- columns ----------------------------------------------------------------------------------------- */
 
