@@ -32,7 +32,7 @@ SMC_INLINE void fence_nontemporal(int past) {
 #endif
 }
 
-/* ---- the write combiner -------------------------------------------------------------------------- */
+/* ---- the write combiner ---------------------------------------------------------------------- */
 
 /* A buffer for results that no cache will hold, and whose rows end within lines: whole lines go to
  * memory from there, non-temporally.  `held` bytes of it are in use, of which the first `before`

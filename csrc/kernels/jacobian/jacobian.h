@@ -1,7 +1,7 @@
 /* Dense Jacobians: K exponentials or none, K^2 stores.
  *
- * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is large:
- * subtracting would lose what is left of it.
+ * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is
+ * large: subtracting would lose what is left of it.
  */
 #ifndef SMC_JACOBIAN_JACOBIAN_H
 #define SMC_JACOBIAN_JACOBIAN_H
@@ -72,8 +72,8 @@ static void small_softmax_jacobian(const char *s, char *out, size_t k) {
   small_jacobian(s, out, k, v_sub(v_set1(0), all), v_mul(all, rest));
 }
 
-/* Row i is -s_i s, but for the diagonal.  (`beyond` is a constant: where rows may go past the caches,
- * that is a call, across which little stays in registers.) */
+/* Row i is -s_i s, but for the diagonal.  (`beyond` is a constant: where rows may go past the
+ * caches, that is a call, across which little stays in registers.) */
 SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const int beyond) {
   combiner buffer, *c = combiner_beyond(&buffer, out, beyond);
   if (!beyond && is_one_vector(k)) {

@@ -5,8 +5,8 @@
 #include "../stores.h"
 #include "../convert.h"
 
-/* Vectors of the shortest row worth aligning: then fewer stores are into two lines, which saves more
- * than the store of a part that comes first. */
+/* Vectors of the shortest row worth aligning: then fewer stores are into two lines, which saves
+ * more than the store of a part that comes first. */
 enum { SMC_ALIGNED_FROM = 8 };
 
 /* out = factor*x, n elements.  If `overstore`, a whole vector may be stored at the end, as what is
@@ -66,8 +66,8 @@ SMC_INLINE combiner *combiner_beyond(combiner *c, char *out, int beyond) {
   return c;
 }
 
-/* factor*x, n elements, but `value` at one place, if it is below n: by way of a combiner if there is
- * one, else to `out`. */
+/* factor*x, n elements, but `value` at one place, if it is below n: by way of a combiner if there
+ * is one, else to `out`. */
 SMC_INLINE void row_of_jacobian(char *out, const char *x, vec factor, size_t n, size_t place,
                                 real value, int overstore, combiner *c) {
   if (SMC_NONTEMPORAL && c) {

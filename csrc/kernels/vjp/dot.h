@@ -48,6 +48,18 @@ SMC_INLINE panel_sums stored_dot(panel s, panel g, const extent n, vec center, v
   return total;
 }
 
+/* The dot product of softmax's vjp, lane by lane, of a row of so many whole vectors and `rest`
+ * lanes, at least one. */
+SMC_INLINE vec short_dot(const real *s, const real *g, const size_t whole_vectors, size_t rest,
+                         vec center) {
+  vec sum = v_set1(0);
+  for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W) {
+    sum = v_fma(v_load(s), v_sub(v_load(g), center), sum);
+  }
+  const vec last = v_load_n(g, rest, v_set1(0));
+  return v_fma(v_load_n(s, rest, v_set1(0)), v_sub(last, center), sum);
+}
+
 /* The products of a panel; `past` the caches if they fill lines.  log_softmax's vjp takes a vector
  * at a time, as its exp fills the processor by itself. */
 SMC_INLINE void stored_products(product_panels of, const extent n, const product_sums *sums,

@@ -40,18 +40,7 @@ SMC_INLINE int are_prefetched_later(const smc_call *c) {
          SMC_MAX_PANEL_OPERANDS * c->n * row > far_bytes(smc_get_caches());
 }
 
-/* The dot product, lane by lane, of a row of so many whole vectors and `rest` lanes, at least one. */
-SMC_INLINE vec short_dot(const real *s, const real *g, const size_t whole_vectors, size_t rest,
-                         vec center) {
-  vec sum = v_set1(0);
-  for (size_t i = 0; i < whole_vectors; ++i, s += W, g += W) {
-    sum = v_fma(v_load(s), v_sub(v_load(g), center), sum);
-  }
-  const vec last = v_load_n(g, rest, v_set1(0));
-  return v_fma(v_load_n(s, rest, v_set1(0)), v_sub(last, center), sum);
-}
-
-/* ---- rows that have vectors of their own -------------------------------------------------------- */
+/* ---- rows that have vectors of their own ----------------------------------------------------- */
 
 /* The vectors of a row: `before` lanes that passes load again; then `held` ones that stay in
  * registers, of which the last has `rest` lanes.  (`held` is a constant.) */
@@ -63,7 +52,7 @@ typedef struct {
 
 typedef struct {
   vec a[SMC_HELD_MAX], b[SMC_HELD_MAX]; /* what is held of both */
-  vec most, place; /* by lane, the largest s, and the number of its vector */
+  vec most, place;                      /* by lane, the largest s, and the number of its vector */
   vec center;
 } short_row;
 
@@ -206,7 +195,7 @@ static SMC_OUTLINE void products_of_own_vectors(const smc_call *c, int prefetche
   for (; row < c->n; ++row) few_products(c, row, 1, (row_vectors){whole_vectors * W, 1, rest});
 }
 
-/* ---- rows that share vectors --------------------------------------------------------------------- */
+/* ---- rows that share vectors ----------------------------------------------------------------- */
 
 #if SMC_FAST_MASKS
 /* The products of rows side by side, as many as fit into a vector at a time: of each class
