@@ -4,7 +4,7 @@
 
 #include "panel.h"
 
-/* The first vector of a panel, non-temporally. */
+/* Store a vector non-temporally. */
 SMC_INLINE void store_nontemporal(const panel s, vec a) {
 #if SMC_NONTEMPORAL
   v_store_nontemporal(s.p, a);
@@ -13,7 +13,7 @@ SMC_INLINE void store_nontemporal(const panel s, vec a) {
 #endif
 }
 
-/* The first SMC_UNROLL vectors of a panel, non-temporally if `past` the caches. */
+/* Store SMC_UNROLL vectors of a panel, non-temporally if `past` the caches. */
 SMC_INLINE void store_unrolled(const panel s, const vec *a, size_t lanes, int past) {
   if (SMC_NONTEMPORAL && past) {
     SMC_EACH(j, SMC_UNROLL) store_nontemporal(ahead(s, (size_t)j), a[j]);
@@ -22,8 +22,7 @@ SMC_INLINE void store_unrolled(const panel s, const vec *a, size_t lanes, int pa
   }
 }
 
-/* Orders non-temporal stores, if there were any, before the stores that follow: whoever made them
- * calls it before others may read the results. */
+/* To be called by whoever has stored results non-temporally, before others may read them. */
 SMC_INLINE void fence_nontemporal(int past) {
 #if SMC_NONTEMPORAL
   if (past) smc_fence();
@@ -43,8 +42,8 @@ typedef struct {
   SMC_ALIGN(64) char bytes[SMC_STAGE_BYTES + SMC_LINE];
 } combiner;
 
-/* Whether results of rows are combined.  From vectors of half a line it gains as often as it
- * loses. */
+/* Whether the tiles of a target go through the write combiner: with vectors of half a line it gains
+ * as often as it loses. */
 SMC_INLINE int can_combine(void) { return SMC_NONTEMPORAL && sizeof(vec) == SMC_LINE; }
 
 /* Whether those of n rows are, so many `rows` at a time: they lie side by side in memory, and fit
@@ -55,7 +54,7 @@ SMC_INLINE int are_combined(smc_view y, size_t n, size_t k, size_t rows, const s
          n * k * size > uncached_bytes(caches) && rows * k * size <= SMC_STAGE_BYTES;
 }
 
-/* Begins at an address of an element. */
+/* Begin at an address of an element. */
 SMC_INLINE void combiner_start(combiner *c, char *data) {
   c->before = c->held = (uintptr_t)data % SMC_LINE;
   c->line = data - c->held;
@@ -66,8 +65,7 @@ SMC_INLINE smc_view combiner_place(combiner *c, smc_view y, size_t row) {
   return (smc_view){c->bytes + c->held - (ptrdiff_t)row * y.row, y.row, y.col};
 }
 
-/* Takes note of so many bytes more in the buffer, and stores its whole lines; if they are the
- * `last`, what is left, too. */
+/* Take so many bytes more, and store the lines that are full; the last time, the rest. */
 static SMC_OUTLINE void combiner_flush(combiner *c, size_t bytes, int last) {
   const size_t end = c->held + bytes;
   size_t at = 0;
@@ -85,7 +83,7 @@ static SMC_OUTLINE void combiner_flush(combiner *c, size_t bytes, int last) {
   if (last) memcpy(c->line + c->before, c->bytes + c->before, c->held - c->before);
 }
 
-/* Puts factor*x, less than a line of n elements, into the buffer. */
+/* Put factor*x, less than a line of n elements, into the buffer. */
 SMC_INLINE void combiner_hold(combiner *c, const char *x, vec factor, size_t n) {
   char *to = c->bytes + c->held;
   for (size_t i = 0; i < n; i += W) {
@@ -100,7 +98,7 @@ SMC_INLINE void combiner_hold(combiner *c, const char *x, vec factor, size_t n) 
   }
 }
 
-/* Stores factor*x, n elements of the type computed in: what fills whole lines goes there straight,
+/* Store factor*x, n elements of the type computed in: what fills whole lines goes there straight,
  * and only the ends by way of the buffer. */
 static SMC_OUTLINE void combiner_scaled(combiner *c, const char *x, vec factor, size_t n) {
   const size_t step = SMC_LINE / sizeof(elem), left = (SMC_LINE - c->held) / sizeof(elem) % step;

@@ -5,7 +5,8 @@
 #include "../forward/columns.h"
 #include "target.h"
 
-/* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits to spare. */
+/* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits
+ * to spare. */
 #define f32_SMALL_MASS 0x1p-32f
 
 #define f64_SMALL_MASS 0x1p-256
@@ -13,9 +14,9 @@
 /* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
 #define SMC_TAIL_MAX ((real)0x1.ffffp-2)
 
-/* What the gradient of a group of rows is made of.  The factor is held in two, unit*factor, as it may be beyond the
- * range of floats where its product with a mass is not; both have half of its exponent, so that no product with the
- * first is either. */
+/* What the gradient of a group of rows is made of.  The factor is held in two, unit*factor, as it
+ * may be beyond the range of floats where its product with a mass is not; both have half of its
+ * exponent, so that no product with the first is either. */
 typedef struct {
   vec unit, factor;
   vec lowered; /* a power of two, by which exponentials are multiplied before: 1, or where A is so small that per_exp
@@ -46,7 +47,8 @@ SMC_INLINE slope slope_of_panel(const tile *t, size_t u, const slope *g) {
                  of_panel(t, u, &g->at_peak)};
 }
 
-/* factor (A s - a), by its tail at a peak of more than half of the probability, as A s - a would double its error */
+/* factor (A s - a), by its tail at a peak of more than half of the probability, as A s - a would
+ * double its error */
 SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   vec part = times_factor(a, g), low = v_mul(e, g->lowered);
   vec plain = v_fma(low, g->per_exp.hi, v_sub(v_mul(low, g->per_exp.lo), part));
@@ -54,8 +56,8 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   return v_select(v_eq(e, g->peak), exact, plain);
 }
 
-/* Where the target is spread.  The exponentials are in y, or computed once more. */
-static void spread_gradient(const tile *t, size_t u, const shift *sh, const slope *g, int kept) {
+/* Where the target is dense.  The exponentials are in y, or computed once more. */
+static void dense_gradient(const tile *t, size_t u, const shift *sh, const slope *g, int kept) {
   const panel y = panel_of(t, SMC_GRAD, u), from = kept ? y : panel_of(t, SMC_X, u);
   const panel soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
@@ -68,8 +70,9 @@ static void spread_gradient(const tile *t, size_t u, const shift *sh, const slop
   }
 }
 
-/* What is left to do, as is rare: a row that is ignored has no gradient; and products with exponentials that should
- * have been lowered before, are now.  (They are less than one, and so no more than results are large.) */
+/* What is left to do, as is rare: a row that is ignored has no gradient; and products with
+ * exponentials that should have been lowered before, are now.  (They are less than one, and so no
+ * more than results are large.) */
 SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowered) {
   const panel y = panel_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
@@ -83,16 +86,17 @@ SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowe
   }
 }
 
-/* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
+/* Of the block at hand, as if no class were a label: factor A s, less what the dense part takes.
+ */
 static void gradient_panel(const tile *t, size_t u, const softmax_sums *s,
-                           const slope *of_lane_block, int spread, int keep) {
+                           const slope *of_lane_block, int dense_target, int keep) {
   const scaling scale = scaling_by(1, is_across(t));
   const shift sh = shift_of_panel(t, u, &s->sh);
   const slope g = slope_of_panel(t, u, of_lane_block);
   const panel x = panel_of(t, SMC_X, u), y = panel_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
-  if (spread) {
-    spread_gradient(t, u, &sh, &g, keep);
+  if (dense_target) {
+    dense_gradient(t, u, &sh, &g, keep);
   } else if (keep) {
     scale_panel(t, y, n, g.per_exp);
   } else {
@@ -111,7 +115,8 @@ static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, 
   return v_select(ignored, v_set1(0), at_label);
 }
 
-/* The one class of each row that a label makes different; in a panel of the whole row, else in memory. */
+/* The one class of each row that a label makes different; in a panel of the whole row, else in
+ * memory. */
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
   real lane[W];
@@ -132,14 +137,14 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
 
 /* The same where labels are compared; and of the others what is left to do, if it is. */
 static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *s, const slope *d,
-                                   const targets *a, int spread) {
+                                   const targets *a, int dense_target) {
   const vec at_label = gradient_of_labels(t, s, d, a), class = v_load(a->class);
   const pair per_exp = d->per_exp;
   panel y = panel_of(t, SMC_GRAD, u);
   vec number = v_set1(0);
   for (size_t c = t->call->k; c > 0; --c, y = ahead(y, 1), number = v_add(number, v_set1(1))) {
     const vec e = v_load(y.p);
-    const vec other = spread ? e : times_inverse(v_mul(e, d->lowered), per_exp);
+    const vec other = dense_target ? e : times_inverse(v_mul(e, d->lowered), per_exp);
     v_store(y.p, v_select(v_eq(class, number), at_label, other));
   }
 }
@@ -148,17 +153,17 @@ typedef struct {
   const softmax_sums *sums;
   const slope *slope;
   const targets *targets;
-  int spread;   /* the target, over the classes */
-  int kept;     /* the exponentials, in the gradient */
-  int at_label; /* whether a block is the whole row, that of its label included */
+  int dense_target; /* the target, over the classes */
+  int kept;         /* the exponentials, in the gradient */
+  int at_label;     /* whether a block is the whole row, that of its label included */
 } gradient_from;
 
 static void gradient_of_packed(tile *t, const gradient_from *of) {
   for (size_t u = 0; u < t->panels; ++u) {
-    if (of->spread) {
-      gradient_panel(t, u, &of->sums[u], &of->slope[u], of->spread, of->kept);
+    if (of->dense_target) {
+      gradient_panel(t, u, &of->sums[u], &of->slope[u], of->dense_target, of->kept);
     }
-    gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->spread);
+    gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->dense_target);
     end_gradient(t, u, &of->targets[u], v_set1(1));
   }
 }
@@ -172,17 +177,17 @@ static void gradient_of_block(tile *t, const void *extra) {
   }
   char *const free = t->free;
   pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
-  size_t u = of->spread ? 0 : panels_jammed(t);
+  size_t u = of->dense_target ? 0 : panels_jammed(t);
   for (size_t g = 0; g < u; ++g) per_exp[g] = of->slope[g].per_exp;
   if (u > 0) u = divide_jammed(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
   t->free = free;
   for (; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
-    gradient_panel(t, u, &of->sums[g], &of->slope[g], of->spread, of->kept);
+    gradient_panel(t, u, &of->sums[g], &of->slope[g], of->dense_target, of->kept);
   }
   for (u = 0; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
-    const vec lowered = of->spread ? v_set1(1) : of_panel(t, u, &of->slope[g].lowered);
+    const vec lowered = of->dense_target ? v_set1(1) : of_panel(t, u, &of->slope[g].lowered);
     end_gradient(t, u, &of->targets[g], lowered);
   }
   for (size_t g = 0; of->at_label && g < lane_blocks_of(t); ++g) {
