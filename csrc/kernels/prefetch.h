@@ -83,6 +83,24 @@ SMC_INLINE void prefetch_later_results(const panel y, int past) {
   }
 }
 
+/* Prefetch the next class of a panel of columns, which a pass over all panels of a tile comes to
+ * later. */
+SMC_INLINE void prefetch_next_class(const panel s) { SMC_PREFETCH((const char *)vector_at(s, 1)); }
+
+/* Prefetch where the results of the next class go. */
+SMC_INLINE void prefetch_next_results(const panel y) {
+  SMC_PREFETCH_TO_WRITE((const char *)vector_at(y, 1));
+}
+
+/* Prefetch so many bytes of short rows, SMC_LATER_BYTES further on: the processor sees no stream in
+ * rows that are read a part of a line at a time.  (Results, too, as if they were read: in such a
+ * loop that takes less than to ask for them to be written.) */
+SMC_INLINE void prefetch_later(const elem *p, size_t bytes) {
+  for (size_t at = SMC_LATER_BYTES; at < SMC_LATER_BYTES + bytes; at += SMC_LINE) {
+    SMC_PREFETCH((const char *)p + at);
+  }
+}
+
 /* Prefetch all that goes with panel u, of so many vectors. */
 static SMC_OUTLINE void prefetch_all(const tile *t, size_t u, size_t vectors) {
   const prefetcher a = prefetcher_of(t, u);

@@ -126,7 +126,7 @@ static void do_tiles(tile *t, tile_function *operation, char *workspace, size_t 
   }
   if (is_combined(t)) {
     c = reserve(t, sizeof *c);
-    combiner_start(c, y);
+    combiner_start(c, y.data);
     t->call = &with_combiner;
   }
   char *const free = t->free;

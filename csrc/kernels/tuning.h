@@ -107,7 +107,7 @@ SMC_THRESHOLD(SMC_PACKED_MAX, 127, 39);
  * 191: 22.7; (1024, 56): 191: 38.1, 255: 30.3. */
 enum { SMC_PACKED_LIGHT_BYTES = 191 };
 /* Lanes of a vector from which on few vectors make a row, and reductions across them take long:
- * lane blocks and products in turn are for these.  With eight (avx2, Zen 3): softmax (12288, 128)
+ * lane blocks are for these.  With eight (avx2, Zen 3): softmax (12288, 128)
  * 1190 without, 890 with. */
 enum { SMC_MANY_LANES = 8 };
 /* Rows of a tile that are lane blocks by themselves, each in all lanes: to merge so few takes
@@ -167,22 +167,15 @@ SMC_THRESHOLD(SMC_FAR_PANELS, 4, 2);
 /* Bytes of a tile of packed rows all of whose lines are touched before. log_softmax_jvp (1048576,
  * 40): 1024: 64800, 2048: 61400, 4096: 72000; log_softmax_vjp (400000, 40): 33200, 32000, 34800. */
 SMC_THRESHOLD(SMC_TOUCHED_BYTES, 2048, 1024);
-/* Bytes of the products of short rows that the write combiner holds before they go to memory: few,
- * for to store them holds up what is loaded meanwhile. softmax_vjp (1048576, 16): 512: 20900,
- * 1024: 14900, 2048: 15000; (300000, 50): 13900, 12700, 16800. */
-SMC_THRESHOLD(SMC_COMBINED_BYTES, 1024, 512);
-/* Bytes of the longest row whose products are computed in the loop that sums the next row: three
- * operands of two rows fill the first-level cache. softmax_vjp (128, 1000): 2560: 27.9, 5120:
- * 23.3; (60, 2000): 5120: 22.5, 10240: 27.5. */
-SMC_THRESHOLD(SMC_BESIDE_BYTES, 5120, 1024);
-/* Bytes of the longest row from memory whose products are computed so. softmax_vjp (20000, 1000):
- * 1024: 12700, 2048: 12000, 4096: 16700; (60000, 400): 15400, 16400, 15900. */
-SMC_THRESHOLD(SMC_BESIDE_FAR_BYTES, 2048, 512);
-/* Bytes between what is computed with and what is prefetched.  Of short rows, a page, some hundred
- * cycles of work: softmax_vjp (1048576, 16): 2048: 11000, 4096: 11100, 8192: 12000, and on a Zen 5
- * (1677721, 10) took 4600 with it, 13000 without.  Of rows of some pages: softmax_vjp (128, 1000):
- * 512: 23.3, 1024: 23.0, 2048: 22.8; when that was added 8 % less with it than without. */
-enum { SMC_LATER_BYTES = 4096, SMC_SOON_BYTES = 1024 };
+/* Bytes of the longest row whose products are computed by themselves: s and g stay in the
+ * first-level cache from pass to pass. softmax_vjp, against tiles: (128, 1000): 23.6, 24.5; (32,
+ * 2500): 17.5, 16.0; of double (128, 1000): 44, 54; (64, 1280): 36.0, 34.6; from memory (8000,
+ * 500): 1900, 3100. */
+SMC_THRESHOLD(SMC_SINGLY_BYTES, 8192, 1024);
+/* Bytes of short rows between what is computed with and what is prefetched: a page, some hundred
+ * cycles of work. softmax_vjp (1048576, 16): 2048: 11000, 4096: 11100, 8192: 12000, and on a Zen 5
+ * (1677721, 10) took 4600 with it, 13000 without. */
+enum { SMC_LATER_BYTES = 4096 };
 
 /* ---- columns --------------------------------------------------------------------------------- */
 

@@ -23,6 +23,15 @@ typedef __mmask16 f32_mask;
 typedef __mmask8 f64_mask;
 enum { f32_lanes = 16, f64_lanes = 8 };
 
+/* The bits of a mask, widened in a general register.  GCC 12 may spill a mask that it widens to 64
+ * bits by a store of 16, and then loads what the stack held before along with it. */
+SMC_INLINE uint32_t smc_bits_of(uint32_t m) {
+#if defined(__GNUC__) && !defined(__clang__)
+  __asm__("" : "+r"(m));
+#endif
+  return m;
+}
+
 #define SMC_AVX512(T, s, bits)                                                                     \
   SMC_INLINE T##_vec T##_set1(T##_t a) { return _mm512_set1_##s(a); }                              \
   SMC_INLINE T##_vec T##_add(T##_vec a, T##_vec b) { return _mm512_add_##s(a, b); }                \
@@ -59,8 +68,8 @@ enum { f32_lanes = 16, f64_lanes = 8 };
   SMC_INLINE T##_vec T##_add_if(T##_mask m, T##_vec a, T##_vec b) {                                \
     return _mm512_mask_add_##s(a, m, a, b);                                                        \
   }                                                                                                \
-  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(m); }                    \
-  SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return m; }                                      \
+  SMC_INLINE size_t T##_count(T##_mask m) { return (size_t)_mm_popcnt_u32(smc_bits_of(m)); }       \
+  SMC_INLINE uint32_t T##_lane_bits(T##_mask m) { return smc_bits_of(m); }                         \
   SMC_INLINE T##_mask T##_first(size_t n) { return (T##_mask)_bzhi_u32(0xffffu, (unsigned)n); }    \
   SMC_INLINE T##_vec T##_load(const void *p) { return _mm512_loadu_##s(p); }                       \
   SMC_INLINE T##_vec T##_load_n(const void *p, size_t n, T##_vec fill) {                           \

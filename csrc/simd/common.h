@@ -33,7 +33,6 @@
 #define SMC_INLINE static __forceinline
 #define SMC_OUTLINE __declspec(noinline)
 #define SMC_PREFETCH(p) ((void)(p))
-#define SMC_PREFETCH_NEAR(p) ((void)(p))
 #define SMC_PREFETCH_TO_WRITE(p) ((void)(p))
 #define SMC_UNROLLED
 #define SMC_ALIGN(bytes) __declspec(align(bytes))
@@ -41,7 +40,6 @@
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
 #define SMC_OUTLINE __attribute__((noinline, unused))
 #define SMC_PREFETCH(p) __builtin_prefetch(p, 0, 2)      /* into the second-level cache */
-#define SMC_PREFETCH_NEAR(p) __builtin_prefetch(p, 0, 3) /* into the first-level one */
 #define SMC_PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1, 3)
 #ifdef __clang__
 #define SMC_UNROLLED _Pragma("clang loop unroll(full)")

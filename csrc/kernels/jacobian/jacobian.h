@@ -1,7 +1,7 @@
 /* Dense Jacobians: K exponentials or none, K^2 stores.
  *
- * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is large:
- * subtracting would lose what is left of it.
+ * The diagonal of softmax's is s_i (1 - s_i), and 1 - s_i is the sum of the others where s_i is
+ * large: subtracting would lose what is left of it.
  */
 #ifndef SMC_JACOBIAN_JACOBIAN_H
 #define SMC_JACOBIAN_JACOBIAN_H
@@ -41,12 +41,12 @@ SMC_INLINE real variance(const char *s, size_t k, size_t i) {
   return s_i * lane[0];
 }
 
-/* Whether a row is one vector, of enough lanes that it matters.  (Vectors of two make a GCC 12 that checks addresses
- * fail.) */
+/* Whether a row is one vector, of enough lanes that it matters.  (Vectors of two make a GCC 12 that
+ * checks addresses fail.) */
 SMC_INLINE int is_one_vector(size_t k) { return W > 2 && k <= W; }
 
-/* Where a row is one vector, factor*off, the diagonal is put into it.  Rows are stored whole: what one has beyond
- * its end, the next one writes over.  (No `factors`: they are 1.) */
+/* A Jacobian whose rows are one vector each, factor*off, into which the diagonal is put.  Rows
+ * overstore.  (Without `factors` they are 1.) */
 SMC_INLINE void small_jacobian(const char *factors, char *out, size_t k, vec off, vec on) {
   const vec lane = lane_numbers();
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
@@ -72,38 +72,46 @@ static void small_softmax_jacobian(const char *s, char *out, size_t k) {
   small_jacobian(s, out, k, v_sub(v_set1(0), all), v_mul(all, rest));
 }
 
-/* As there, but that the diagonal is stored by itself.  (`beyond` is a constant: where rows may be stored past
- * the caches, that is a call, across which little stays in registers.) */
+/* Row i is -s_i s, but for the diagonal.  (`beyond` is a constant: where rows may go past the
+ * caches, that is a call, across which little stays in registers.) */
 SMC_INLINE void softmax_jacobian_row(const char *s, char *out, size_t k, const int beyond) {
-  unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
+  combiner buffer, *c = combiner_beyond(&buffer, out, beyond);
   if (!beyond && is_one_vector(k)) {
     small_softmax_jacobian(s, out, k);
     return;
   }
   for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
     const vec minus = v_set1(-e_get(s + i * sizeof(elem)));
-    row_of_jacobian(out, s, minus, k, i, variance(s, k, i), i + 1 < k, end);
+    row_of_jacobian(out, s, minus, k, i, variance(s, k, i), i + 1 < k, c);
   }
-  end_of_jacobian(out, end);
+  end_of_jacobian(c);
 }
 
-/* Every row is -s, and a copy of the first; the diagonal is 1 - s_i = -expm1(log s_i), which comes last there. */
-static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int beyond) {
-  unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
-  real diagonal[W], first = 0;
+/* The next classes of a row from class i on, as many as a vector holds. */
+SMC_INLINE vec load_classes(const char *row, size_t k, size_t i) {
+  return e_load_n(row + i * sizeof(elem), k - i < W ? k - i : W, v_set1(0));
+}
+
+/* The first row is -s, but for the diagonal; its last vector. */
+static vec log_softmax_jacobian_first(const char *log_s, char *out, size_t k) {
   vec minus = v_set1(0);
   for (size_t i = 0; i < k; i += W) {
-    size_t n = k - i < W ? k - i : W;
-    const vec x = e_load_n(log_s + i * sizeof(elem), n, v_set1(0));
-    minus = v_sub(v_set1(0), exp_of_negative(x, v_set1(0)));
-    e_store_n(out + i * sizeof(elem), minus, n);
+    minus = v_sub(v_set1(0), exp_of_negative(load_classes(log_s, k, i), v_set1(0)));
+    e_store_n(out + i * sizeof(elem), minus, k - i < W ? k - i : W);
   }
+  return minus;
+}
+
+/* The others are copies of the first, of which the diagonal is stored last: it is
+ * 1 - s_i = -expm1(log s_i).  Types that are converted are copied as they are stored. */
+static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int beyond) {
+  combiner buffer, *c = combiner_beyond(&buffer, out + k * sizeof(elem), beyond);
+  const vec minus = log_softmax_jacobian_first(log_s, out, k);
+  real diagonal[W], first = 0;
   for (size_t i = 0; i < k; ++i) {
     char *row = out + i * k * sizeof(elem);
     if (i % W == 0) {
-      const size_t n = k - i < W ? k - i : W;
-      vec x = e_load_n(log_s + i * sizeof(elem), n, v_set1(0));
-      const vec on = v_sub(v_set1(0), expm1_of_negative(x));
+      const vec on = v_sub(v_set1(0), expm1_of_negative(load_classes(log_s, k, i)));
       if (!beyond && is_one_vector(k)) {
         small_jacobian(NULL, out, k, minus, on);
         return;
@@ -112,33 +120,31 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int
     }
     if (i == 0) {
       first = diagonal[0];
-      continue;
-    }
-    if (sizeof(elem) == sizeof(real)) {
-      row_of_jacobian(row, out, v_set1(1), k, i, diagonal[i % W], (k - 1 - i) * k >= W, end);
-    } else { /* without converting */
+    } else if (sizeof(elem) == sizeof(real)) {
+      row_of_jacobian(row, out, v_set1(1), k, i, diagonal[i % W], (k - 1 - i) * k >= W, c);
+    } else {
       memcpy(row, out, k * sizeof(elem));
       e_put(row + i * sizeof(elem), diagonal[i % W]);
     }
   }
-  end_of_jacobian(out + k * k * sizeof(elem), end);
+  end_of_jacobian(c);
   e_put(out, first);
 }
 
 /* out[t, i*j + l] = s_t ((i = t) - s_i) x_l */
 static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k, size_t j,
                                int beyond) {
-  unfinished_row unfinished = {.lanes = 0}, *end = beyond ? &unfinished : NULL;
+  combiner buffer, *c = combiner_beyond(&buffer, out, beyond);
   for (size_t t = 0; t < k; ++t) {
     vec s_t = v_set1(e_get(s + t * sizeof(elem)));
     vec diagonal = v_mul(s_t, one_minus(s, k, t)), minus = v_sub(v_set1(0), s_t);
     for (size_t i = 0; i < k; ++i, out += j * sizeof(elem)) {
       vec off_diagonal = v_mul(minus, v_set1(e_get(s + i * sizeof(elem))));
       const int overstore = ((k - 1 - t) * k + k - 1 - i) * j >= W;
-      row_of_jacobian(out, x, i == t ? diagonal : off_diagonal, j, j, 0, overstore, end);
+      row_of_jacobian(out, x, i == t ? diagonal : off_diagonal, j, j, 0, overstore, c);
     }
   }
-  end_of_jacobian(out, end);
+  end_of_jacobian(c);
 }
 
 static void softmax_jacobians(const smc_call *c) {

@@ -1,39 +1,41 @@
-/* Sums and products down columns, class after class across all panels of a tile, so that memory is read as it lies. */
+/* Sums and products down columns, class after class across all panels of a tile, so that memory is
+ * read and written as it lies. */
 #ifndef SMC_VJP_COLUMNS_H
 #define SMC_VJP_COLUMNS_H
 
+#include "../prefetch.h"
 #include "peaks.h"
 
-/* Of so many panels of columns that are whole, class after class: so they are read and written as they lie in memory.
- * The next class is fetched where it will be written, or while exponentials are computed.  (`which` and `past` are
- * constants.) */
+/* Adds one class of so many whole panels to their sums.  The next class is prefetched while
+ * exponentials are computed.  (`which` is a constant.) */
 SMC_INLINE void class_of_dots(panel s, panel g, size_t panels, const panel_peak *peak,
                               const smc_product which, vec *sum, panel_sums *sums) {
   for (size_t u = 0; u < panels; ++u, s = beside(s, 1), g = beside(g, 1)) {
     if (which == SMC_LOG_SOFTMAX_JVP) {
-      SMC_PREFETCH((const char *)vector_at(s, 1));
-      SMC_PREFETCH((const char *)vector_at(g, 1));
+      prefetch_next_class(s), prefetch_next_class(g);
     }
     plus_product(&sum[u], &sums[u].sure, v_load(s.p), v_load(g.p), peak[u].center, which);
   }
 }
 
+/* Stores one class of the products of so many whole panels.  The next class is prefetched where it
+ * will be written, or while exponentials are computed.  (`which` and `past` are constants.) */
 SMC_INLINE void class_of_products(product_panels of, size_t panels, const smc_product which,
                                   const product_sums *sums, const int past) {
   for (size_t u = 0; u < panels; ++u) {
     const panel s = beside(of.s, u), g = beside(of.g, u), y = beside(of.y, u);
     const vec product = one_product(v_load(s.p), v_load(g.p), &sums[u], which);
-    if (which == SMC_LOG_SOFTMAX_VJP) SMC_PREFETCH((const char *)vector_at(s, 1));
+    if (which == SMC_LOG_SOFTMAX_VJP) prefetch_next_class(s);
     if (past) {
       store_nontemporal(y, product);
     } else {
-      SMC_PREFETCH_TO_WRITE((const char *)vector_at(y, 1));
+      prefetch_next_results(y);
       v_store(y.p, product);
     }
   }
 }
 
-/* Of a block, added up as stored_dot does. */
+/* The sums of a k-block of so many whole panels, in the order of stored_dot(). */
 static SMC_OUTLINE void dots_jammed(tile *t, size_t panels, const row_products *of) {
   const size_t k = k_block_classes(t), unrolled = k / SMC_UNROLL * SMC_UNROLL;
   panel s = panel_of(t, SMC_S, 0), g = panel_of(t, SMC_G, 0);
@@ -62,6 +64,7 @@ static SMC_OUTLINE void dots_jammed(tile *t, size_t panels, const row_products *
   t->free = free;
 }
 
+/* The products of a k-block of so many whole panels. */
 static SMC_OUTLINE void products_jammed(const tile *t, size_t panels, const row_products *args) {
   const size_t k = k_block_classes(t);
   const panel s = panel_of(t, SMC_S, 0), g = panel_of(t, SMC_G, 0);
@@ -85,7 +88,8 @@ static SMC_OUTLINE void products_jammed(const tile *t, size_t panels, const row_
   }
 }
 
-/* Of columns: added up as the lanes of a row are. */
+/* The dot product of a panel of columns, in the order in which the lanes of a row are added up: so
+ * that a short row has the same bits wherever it lies. */
 SMC_INLINE vec dot_by_lanes(panel s, panel g, const extent n, vec center) {
   vec sum[W];
   size_t left = n.count < W ? n.count : W;

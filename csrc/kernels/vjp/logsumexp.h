@@ -7,7 +7,7 @@
 #include "../exp.h"
 
 typedef struct {
-  const vec *lse, *g; /* of each group */
+  const vec *lse, *g; /* of each lane block */
 } lse_products;
 
 static void lse_products_of_block(tile *t, const void *args) {
@@ -18,7 +18,7 @@ static void lse_products_of_block(tile *t, const void *args) {
     panel x = panel_of(t, SMC_X, u), y = panel_of(t, SMC_Y, u);
     const extent n = extent_of(t, u);
     prefetch_panel(t, u, steps_of(n));
-    /* What is less gives 0; and from there on the difference does not overflow. */
+    /* A number below `least` gives 0; from there on the difference does not overflow. */
     const mask finite = v_lt(v_abs(lse), v_set1((real)INFINITY));
     const vec low = v_sub(lse, v_set1(SMC_C(EXP_UNDERFLOW)));
     const vec least = v_select(finite, low, v_set1((real)-INFINITY));
@@ -31,14 +31,15 @@ static void lse_products_of_block(tile *t, const void *args) {
   }
 }
 
-/* operands: x, the product exp(x - lse) g; the rounding error of x - lse is carried into exp */
+/* The product exp(x - lse) g, with operands x, the product, lse and g.  The rounding error of x -
+ * lse is carried into exp. */
 static void logsumexp_vjp_tile(tile *t) {
   const smc_view *values = &t->call->operands[t->op->panels]; /* lse, g */
   vec *lse = reserve(t, t->panels * sizeof *lse), *g = reserve(t, t->panels * sizeof *g);
   for (size_t i = 0; i < lane_blocks_of(t); ++i) {
     lse[i] = load_by_row(t, i, &values[0]);
-    if (t->plan.lane_rows >
-        1) { /* a lane without a row may hold numbers of another: from none the most can be taken */
+    if (t->plan.lane_rows > 1) {
+      /* A lane without a row may hold numbers of another: none of them overflows less the most. */
       const mask rows = v_lt(lane_numbers(), v_set1((real)lane_block_rows(t, i)));
       lse[i] = v_select(rows, lse[i], v_set1(SMC_C(MAX)));
     }

@@ -1,14 +1,15 @@
-/* The passes of a product with a Jacobian: where the largest s of the row is, its peak; a sum; and what is made
- * of it.  They read and write vectors as they are stored: a panel's, or a row's, whose 16-bit floats are
- * converted in registers.
+/* The passes of a product with a Jacobian: a search for the largest s of the row, its peak; a sum;
+ * and what is made of it.  They read and write vectors as they are stored: a panel's, or a row's,
+ * whose 16-bit floats are converted in registers.
  *
- * Any number may be taken from all g without changing s (g - sum s g), as s sums to one.  It is the g of the
- * peak, the center: only the peak can be above 1/2, where rounding takes more from s than all other classes may
- * have together, and its weight in the sum is then multiplied by 0.  With h = g - center, each result is within
- * 4 epsilon s (|h| + sum s |h|) (docs/accuracy.md).  Of several peaks it is the first.
+ * Any number may be taken from all g without changing s (g - sum s g), as s sums to one.  It is the
+ * g of the peak, the center: only the peak can be above 1/2, where rounding takes more from s than
+ * all other classes may have together, and its weight in the sum is then multiplied by 0.  With h =
+ * g - center, each result is within 4 epsilon s (|h| + sum s |h|) (docs/accuracy.md).  Of several
+ * peaks it is the first.
  *
- * log_softmax's vjp, g - s sum g, has no such freedom.  It cancels at a class that has nearly all, where it is
- * written (1 - s) g - s (sum of the other g).
+ * log_softmax's vjp, g - s sum g, has no such freedom.  It cancels at a class that has nearly all,
+ * where it is written (1 - s) g - s (sum of the other g).
  */
 #ifndef SMC_VJP_PASS_H
 #define SMC_VJP_PASS_H
@@ -20,29 +21,32 @@ typedef enum { SMC_SOFTMAX_VJP, SMC_LOG_SOFTMAX_VJP, SMC_LOG_SOFTMAX_JVP } smc_p
 
 enum { SMC_S, SMC_G, SMC_PRODUCT }; /* operands: s or log_s; g or v; the product */
 
-/* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class alone. */
+/* A log_s above which a class has nearly all: s > 0.548, which rounding can make of one class
+ * alone. */
 #define SMC_SURE ((real) - 0.6)
 
-/* Of what a product with a Jacobian is made of, and its own. */
+/* The operands of a product with a Jacobian, and the product itself. */
 typedef struct {
   panel s, g, y;
 } product_panels;
 
-/* The sum of a panel, lane by lane; and the g of a class that has nearly all, of log_softmax's vjp. */
+/* The sum of a panel, lane by lane; and for log_softmax's vjp the sum of the g of classes that have
+ * nearly all, of which a result of log_softmax has one at most. */
 typedef struct {
   pair sum;
   vec sure;
 } panel_sums;
 
-/* What the product of each row is made of: what is taken from each g; the sum; and of log_softmax's vjp the g of a
- * class that has nearly all, and the sum without it; and whether there is one in any lane, of a class or of a row. */
+/* What the products of a row are made of: what is taken from each g; the sum; and for log_softmax's
+ * vjp the g of a class that has nearly all, the sum without it, whether any lane has such a class,
+ * and whether the lanes are classes of one row. */
 typedef struct {
   vec center, sum, sure, others;
   int are_sure, along;
 } product_sums;
 
-/* A sum that goes on with one class: of s*h (SMC_SOFTMAX_VJP), of exp(s)*h (SMC_LOG_SOFTMAX_JVP), with
- * h = g - center; or of g (SMC_LOG_SOFTMAX_VJP), a class that has nearly all apart. */
+/* Adds the term of one class: s*h (SMC_SOFTMAX_VJP) or exp(s)*h (SMC_LOG_SOFTMAX_JVP), with
+ * h = g - center; or g (SMC_LOG_SOFTMAX_VJP), to `sure` if the class has nearly all. */
 SMC_INLINE void plus_product(vec *sum, vec *sure, vec s, vec g, vec center,
                              const smc_product which) {
   if (which == SMC_LOG_SOFTMAX_VJP) {
@@ -55,7 +59,8 @@ SMC_INLINE void plus_product(vec *sum, vec *sure, vec s, vec g, vec center,
   }
 }
 
-/* g - s sum g, with s = 2^n (1 + p); where that is nearly 1, by 1 - s = (1 - 2^n) - 2^n p, whose terms are exact. */
+/* g - s sum g, with s = 2^n (1 + p); where s is nearly 1, by 1 - s = (1 - 2^n) - 2^n p, whose terms
+ * are exact. */
 SMC_INLINE vec log_softmax_vjp(vec log_s, vec g, const product_sums *of) {
   const pair e = split_exp(v_max(v_set1(-SMC_C(EXP_VANISH)), log_s), v_set1(0));
   const vec s = v_ldexp(v_add(v_set1(1), e.lo), e.hi), plain = v_fnma(s, of->sum, g);
@@ -75,7 +80,8 @@ SMC_INLINE vec one_product(vec s, vec g, const product_sums *of, const smc_produ
   }
 }
 
-/* The next so many vectors of a product, `past` the caches if they fill lines.  (`vectors` is a constant.) */
+/* Computes and stores the next vectors of a product; `past` the caches if they fill lines.
+ * (`vectors` is a constant.) */
 SMC_INLINE void next_products(product_panels *of, const int vectors, size_t lanes,
                               const product_sums *sums, int past, const smc_product which,
                               const smc_format format) {

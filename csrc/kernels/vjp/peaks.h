@@ -1,4 +1,4 @@
-/* Pass 1 of a product, where something is taken from g: the peak of each row of a tile. */
+/* The first pass of a product that takes a center from g: the peak of each row of a tile. */
 #ifndef SMC_VJP_PEAKS_H
 #define SMC_VJP_PEAKS_H
 
@@ -16,10 +16,11 @@ typedef struct {
   smc_product which;
   panel_peak *peak;   /* of each panel of the tile, or of each part of its row; */
   panel_sums *sums;   /* likewise; */
-  product_sums *rows; /* and of each group of rows */
+  product_sums *rows; /* and of each lane block */
 } row_products;
 
-/* How many panels of a tile go through the passes so: fewer are summed in registers. */
+/* How many panels of a tile go through the passes jammed, class after class across all of them:
+ * fewer than SMC_UNROLL are summed in registers, one by one. */
 SMC_INLINE size_t whole_columns(const tile *t) {
   return W > 1 && is_columns(t) && t->rows >= SMC_UNROLL * W ? t->rows / W : 0;
 }
@@ -30,7 +31,7 @@ SMC_INLINE void raise_peak(panel_peak *p, vec most, vec center) {
   p->most = v_select(higher, most, p->most);
 }
 
-/* Of some panels across, class after class.  (`jammed` is a constant.) */
+/* Raises the peaks of `jam` panels across, class after class.  (`jam` is a constant.) */
 SMC_INLINE void peaks_across(const tile *t, size_t u, const int jam, size_t lanes,
                              panel_peak *peak) {
   const size_t classes = k_block_classes(t);
@@ -46,8 +47,22 @@ SMC_INLINE void peaks_across(const tile *t, size_t u, const int jam, size_t lane
   SMC_EACH(j, jam) peak[u + (size_t)j] = p[j];
 }
 
-/* The same of so many panels of long columns, that are whole, class after class across all of them: so they are read
- * as they lie in memory.  Their g is looked up afterwards, as few blocks raise a peak. */
+/* Looks up the g of the lanes of a panel whose peak rose, to `most` in class `place`. */
+SMC_INLINE void look_up_center(panel_peak *peak, const panel g, vec most, vec place) {
+  real center[W], class[W];
+  uint32_t higher = v_lane_bits(v_lt(peak->most, most));
+  if (!higher) return;
+  v_store(center, peak->center), v_store(class, place);
+  for (; higher; higher &= higher - 1) {
+    const size_t l = smc_lowest_bit(higher);
+    center[l] = vector_at(g, (size_t)class[l])[l];
+  }
+  raise_peak(peak, most, v_load(center));
+}
+
+/* Raises the peaks of so many whole panels of long columns, class after class across all of them:
+ * so they are read as they lie in memory.  g is looked up afterwards, as few k-blocks raise a
+ * peak. */
 static SMC_OUTLINE void peaks_jammed(tile *t, size_t panels, panel_peak *peak) {
   const size_t classes = k_block_classes(t);
   panel s = panel_of(t, SMC_S, 0);
@@ -63,21 +78,12 @@ static SMC_OUTLINE void peaks_jammed(tile *t, size_t panels, panel_peak *peak) {
     }
   }
   for (size_t u = 0; u < panels; ++u) {
-    const panel g = panel_of(t, SMC_G, u);
-    real center[W], class[W];
-    uint32_t higher = v_lane_bits(v_lt(peak[u].most, most[u]));
-    if (!higher) continue;
-    v_store(center, peak[u].center), v_store(class, place[u]);
-    for (; higher; higher &= higher - 1) {
-      const size_t l = smc_lowest_bit(higher);
-      center[l] = vector_at(g, (size_t)class[l])[l];
-    }
-    raise_peak(&peak[u], most[u], v_load(center));
+    look_up_center(&peak[u], panel_of(t, SMC_G, u), most[u], place[u]);
   }
   t->free = free;
 }
 
-/* Of a panel along. */
+/* Raises the peak of a panel along. */
 SMC_INLINE void peak_along(const tile *t, size_t u, panel_peak *peak) {
   const panel s = panel_of(t, SMC_S, u), g = panel_of(t, SMC_G, u);
   const size_t class = place_of_peak(s, extent_of(t, u), SMC_COMPUTED);
@@ -87,7 +93,8 @@ SMC_INLINE void peak_along(const tile *t, size_t u, panel_peak *peak) {
 
 static void peaks_of_part(tile *t, size_t part, const void *args) {
   panel_peak *peak = ((const row_products *)args)->peak + part;
-  /* Whether the next pass finds in the second-level cache what this one reads, g included. */
+  /* Where the next pass finds in the second-level cache what this one reads, g included, SMC_UNROLL
+   * panels at a time are enough. */
   const int are_near = 2 * t->call->k * t->rows * sizeof(real) <= 2 * SMC_KEEP_BYTES;
   for (size_t u = 0; u < t->panels; ++u) {
     peak[u] = (panel_peak){v_set1((real)-INFINITY), v_set1(0)};

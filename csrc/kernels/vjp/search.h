@@ -5,18 +5,15 @@
 #include "../panel.h"
 #include "../lanes.h"
 
-/* A search for the first largest number of a row along: the largest so far of each lane, and the vector, or the first
- * of a group, where it was found. */
+/* A search along a row: for each lane the largest number so far, and the index of the vector, or of
+ * the first of the SMC_UNROLL vectors, where it was found. */
 typedef struct {
   panel at;
   vec most, place;
 } peak_search;
 
-SMC_INLINE peak_search search_of(const panel s) {
-  return (peak_search){s, v_set1((real)-INFINITY), v_set1(0)};
-}
-
-/* Vector i, or a group of SMC_UNROLL from there on.  (`vectors` is a constant.) */
+/* Searches the next `vectors` vectors, 1 or SMC_UNROLL, of which the first is vector i of the row.
+ * (`vectors` is a constant.) */
 SMC_INLINE void search_on(peak_search *p, size_t i, const int vectors, size_t lanes,
                           const smc_format of) {
   vec a[SMC_UNROLL];
@@ -29,8 +26,9 @@ SMC_INLINE void search_on(peak_search *p, size_t i, const int vectors, size_t la
   p->at = ahead(p->at, (size_t)vectors);
 }
 
-/* The class; any, if there is a NaN.  Whole vectors were searched so many `together`, a constant: then the first group
- * in which the largest is, is looked through. */
+/* The class of the peak; any class of the row, if it has a NaN.  `together` is a constant: 1, or
+ * SMC_UNROLL where so many whole vectors were searched at a time; then the first of these groups
+ * that holds the peak is looked through, as its lanes tell nothing of the order within it. */
 SMC_INLINE size_t found_class(const peak_search *p, const panel s, const extent n,
                               const int together, const smc_format of) {
   real first[W];
@@ -54,19 +52,17 @@ SMC_INLINE size_t found_class(const peak_search *p, const panel s, const extent 
   return found ? class + smc_lowest_bit(found) : 0;
 }
 
-/* Whether a row is so long that its vectors are searched a group at a time. */
-SMC_INLINE int are_unrolled(const extent n) { return n.count >= SMC_UNROLL * SMC_UNROLL; }
-
+/* Searches SMC_UNROLL vectors at a time where a row is so long that it pays to look through the
+ * last of them once more. */
 SMC_INLINE size_t place_of_peak(const panel s, const extent n, const smc_format of) {
-  peak_search p = search_of(s);
+  const int unrolled = n.count >= SMC_UNROLL * SMC_UNROLL;
+  peak_search p = {s, v_set1((real)-INFINITY), v_set1(0)};
   size_t i = 0;
-  if (are_unrolled(n)) {
-    for (; i + SMC_UNROLL <= n.count; i += SMC_UNROLL) search_on(&p, i, SMC_UNROLL, W, of);
-    for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i), of);
-    return found_class(&p, s, n, SMC_UNROLL, of);
+  for (; unrolled && i + SMC_UNROLL <= n.count; i += SMC_UNROLL) {
+    search_on(&p, i, SMC_UNROLL, W, of);
   }
   for (; i < steps_of(n); ++i) search_on(&p, i, 1, lanes_at(n, i), of);
-  return found_class(&p, s, n, 1, of);
+  return unrolled ? found_class(&p, s, n, SMC_UNROLL, of) : found_class(&p, s, n, 1, of);
 }
 
 #endif

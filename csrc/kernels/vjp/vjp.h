@@ -1,5 +1,5 @@
-/* Products with the Jacobians of softmax and log_softmax: the place of each row's peak, a sum about it, then one
- * elementwise pass. */
+/* Products with the Jacobians of softmax and log_softmax: the place of each row's peak, a sum about
+ * it, then one elementwise pass. */
 #ifndef SMC_VJP_VJP_H
 #define SMC_VJP_VJP_H
 
@@ -43,22 +43,21 @@ SMC_INLINE void product_panel(const tile *t, product_panels of, extent n, const 
   }
 }
 
-/* Of panel u in the block at hand; what is sure, from the first block on. */
+/* The sums of panel u in the k-block at hand; those of what is sure go on from the first k-block. 
+ * A single row is summed in the order of a packed one: one lane, class after class. */
 SMC_INLINE panel_sums sums_of_block(const tile *t, size_t u, const row_products *of) {
   const vec center = of->peak[u].center, sure = of->sums[u].sure;
   panel s = panel_of(t, SMC_S, u), g = panel_of(t, SMC_G, u);
   extent n = extent_of(t, u);
   if (!is_single_row(t)) return dot_of_panel(s, g, n, center, sure, of->which);
-  s.step = g.step =
-      sizeof(real); /* in the order of a row that is packed: one lane, class after class */
+  s.step = g.step = sizeof(real);
   const panel_sums all = dot_of_panel(s, g, (extent){t->call->k, 1, 0}, center, sure, of->which);
   return (panel_sums){{first_lane(all.sum.hi), first_lane(all.sum.lo)}, all.sure};
 }
 
 static void dots_of_part(tile *t, size_t part, const void *args) {
-  row_products of = *(const row_products *)args;
+  row_products of = *(const row_products *)args; /* all parts of a row are about its one peak */
   panel_sums *sums = of.sums += part;
-  /* All parts of a row are about its peak. */
   for (size_t u = 0; u < t->panels; ++u) sums[u] = (panel_sums){pair_of(0), v_set1(0)};
   for (size_t begin = 0; begin < t->call->k; begin += t->plan.k_block) {
     enter_k_block(t, begin);
@@ -77,7 +76,7 @@ static void dots_of_part(tile *t, size_t part, const void *args) {
   }
 }
 
-/* The dot products of short rows that are not dense. */
+/* The dot products of short rows that are not dense, in the order of those that are. */
 static void dots_of_short_rows(tile *t, const row_products *of) {
   enter_k_block(t, 0);
   for (size_t u = 0; u < t->panels; ++u) {
@@ -91,7 +90,8 @@ static void dots_of_short_rows(tile *t, const row_products *of) {
   count_by_row(t, &of->sums->sum.hi, sizeof *of->sums);
 }
 
-/* Of each group of rows, from the peaks and sums of panels, or of the parts of one. */
+/* What the products of each lane block are made of, from the peaks and sums of panels, or of the
+ * parts of one. */
 static void gather_sums(const tile *t, const row_products *of) {
   for (size_t p = 1; p < t->plan.parts; ++p) {
     of->sums[0].sum = normalized(pair_add(of->sums[0].sum, of->sums[p].sum));
@@ -109,7 +109,8 @@ static void gather_sums(const tile *t, const row_products *of) {
   }
 }
 
-/* What the passes over panel u need of its rows; along, the center is that of the panel itself. */
+/* What the products of panel u are made of: what its lane block has, but the center that was found
+ * in the panel itself. */
 SMC_INLINE product_sums sums_of_panel(const tile *t, size_t u, const row_products *of) {
   const product_sums *r = &of->rows[lane_block_of(t, u)];
   const vec sure = of_panel(t, u, &r->sure);
@@ -129,8 +130,8 @@ static void products_of_block(tile *t, const void *args) {
   }
 }
 
-/* The products of rows whose pairs of classes are summed, in the order of those that share a vector: from each class
- * on, and after the last from the first. */
+/* The products of rows whose pairs of classes are summed, in the order of rows that share a vector:
+ * from each class on, and after the last from the first. */
 static void products_of_pairs(tile *t, const void *args) {
   const size_t k = t->call->k;
   (void)args;
@@ -154,12 +155,12 @@ static void products_of_pairs(tile *t, const void *args) {
   }
 }
 
-/* The product, with h = g - center
+/* The products of a tile, with h = g - center:
  *   SMC_SOFTMAX_VJP      s (h - sum s h)
  *   SMC_LOG_SOFTMAX_VJP  g - s sum g
  *   SMC_LOG_SOFTMAX_JVP  h - sum s h */
 SMC_INLINE void product_tile(tile *t, const smc_product which) {
-  /* Of panels or parts, of which there are no more. */
+  /* There is one peak and one sum for each panel, or for each part of the one row. */
   const size_t count = t->panels > t->plan.parts ? t->panels : t->plan.parts;
   panel_peak *peak = reserve(t, count * sizeof *peak);
   panel_sums *sums = reserve(t, count * sizeof *sums);
