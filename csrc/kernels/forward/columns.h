@@ -11,57 +11,50 @@ SMC_INLINE int are_plain(const softmax_sums *s, size_t lane_blocks, const scalin
   return !general;
 }
 
-/* The terms of so many classes of columns jammed, which go to y if they are to be kept. */
-SMC_INLINE void terms_jammed(const panel x, const panel y, const softmax_sums *s,
-                             const scaling *scale, vec *e, vec *peaks, int keep, const int classes,
-                             const int jam, const smc_sum which) {
+/* So many classes of columns jammed: their exponentials join the sums, and go to y if they are kept.
+ * (`classes` and `jam` are constants; classes x jam <= SMC_UNROLL.) */
+SMC_INLINE void terms_jammed(exp_sum *sum, const panel x, const panel y, const softmax_sums *s,
+                             const scaling *scale, int keep, const int classes, const int jam,
+                             const smc_sum which) {
   const int n = classes * jam;
-  vec a[SMC_UNROLL];
+  vec a[SMC_UNROLL], e[SMC_UNROLL];
   shift sh[SMC_UNROLL];
   load_jammed(x, a, n, jam);
   SMC_EACH(j, n) e[j] = a[j], sh[j] = s[j % jam].sh;
   exp_shifted(e, sh, 1, scale, n, 0);
   if (keep) store_jammed(y, e, n, jam);
-  if (which == SMC_TOTAL) return;
-  SMC_EACH(j, n) { leave_out_peaks(&a[j], &e[j], s[j % jam].absent, &peaks[j % jam], 1); }
+  if (which == SMC_TAIL) {
+    SMC_EACH(j, n) leave_out_peaks(&sum[j % jam], &a[j], &e[j], s[j % jam].absent, 1);
+  }
+  SMC_EACH(j, jam) add_terms(&sum[j], &e[j], classes, jam, which, 1);
 }
 
-/* Four columns jammed, so that lines are read in the order in which they lie in memory, and no group is left
- * over whatever the number of classes; or two and two classes, as a tail takes two terms to a sum at a time.  The
- * order is that of sum_of_terms, as beside these panels there may be one that is not whole. */
+/* Four columns jammed, so that lines are read in the order in which they lie in memory, and no group
+ * is left over whatever the number of classes; or two columns and two classes, as a tail takes two
+ * terms to a sum at a time. */
 SMC_INLINE void sums_jammed(const tile *t, size_t u, const scaling *scale, int keep,
                             softmax_sums *s, const smc_sum which) {
   const int jam = which == SMC_TOTAL ? SMC_UNROLL : SMC_UNROLL / 2;
-  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
   const size_t k = k_block_classes(t);
   const prefetcher lines = prefetcher_of(t, u);
   panel x = panel_of(t, SMC_X, u), y = keep ? panel_of(t, t->op->inputs, u) : x;
-  vec peaks[SMC_UNROLL], e[SMC_UNROLL];
-  pair total[SMC_UNROLL];
-  SMC_EACH(j, jam) peaks[j] = v_set1(0), total[j] = pair_of(0);
-  for (size_t i = 0, from; i < k;) {
-    const size_t end = k - i < SMC_SUM_STEPS ? k : i + SMC_SUM_STEPS;
-    const size_t paired = which == SMC_TAIL ? i + (end - i) / SMC_UNROLL * SMC_UNROLL : i;
-    pair sum[SMC_UNROLL];
-    SMC_EACH(j, jam) sum[j] = (pair){offset, v_set1(0)};
-    for (from = i; i < paired; i += 2, x = ahead(x, 2), y = ahead(y, 2)) {
-      terms_jammed(x, y, s, scale, e, peaks, keep, 2, jam, which);
-      SMC_EACH(j, jam) add_two_terms(&sum[j], e[j], e[j + jam], which, 1);
+  exp_sum sum[SMC_UNROLL];
+  start_sums(sum, jam);
+  for (size_t i = 0, begin; i < k;) {
+    const size_t end = sum_block_end(i, k), paired = last_group_end(i, end);
+    begin = i;
+    begin_sum_blocks(sum, jam, which);
+    for (; which == SMC_TAIL && i < paired; i += 2, x = ahead(x, 2), y = ahead(y, 2)) {
+      terms_jammed(sum, x, y, s, scale, keep, 2, jam, which);
       SMC_EACH(c, 2) prefetch_jammed(&lines, i + (size_t)c, jam);
     }
     for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
-      terms_jammed(x, y, s, scale, e, peaks, keep, 1, jam, which);
-      SMC_EACH(j, jam) add_term(&sum[j], e[j], which);
+      terms_jammed(sum, x, y, s, scale, keep, 1, jam, which);
       prefetch_jammed(&lines, i, jam);
     }
-    SMC_EACH(j, jam) {
-      total[j] = running_sum(total[j], (pair){v_sub(sum[j].hi, offset), sum[j].lo}, from == 0);
-    }
+    end_sum_blocks(sum, jam, which, begin == 0);
   }
-  SMC_EACH(j, jam) {
-    s[j].sum = running_sum(s[j].sum, total[j], t->begin == 0);
-    if (which == SMC_TAIL) s[j].peaks = counted(s[j].peaks, peaks[j]);
-  }
+  SMC_EACH(j, jam) join_k_block(&s[j], &sum[j], t->begin == 0);
 }
 
 static SMC_OUTLINE void totals_jammed(const tile *t, size_t panels, const scaling *scale, int keep,
@@ -100,8 +93,11 @@ static SMC_OUTLINE void quotients_jammed(const tile *t, int out, size_t panels,
     for (size_t u = 0; u < panels; u += SMC_UNROLL) {
       const panel x = ahead(panel_of(t, SMC_X, u), i), y = ahead(panel_of(t, out, u), i);
       vec e[SMC_UNROLL];
+      shift sh[SMC_UNROLL];
       prefetch_later_class(t, x);
-      terms_jammed(x, y, s + u, scale, e, NULL, 0, 1, SMC_UNROLL, SMC_TOTAL);
+      load_jammed(x, e, SMC_UNROLL, SMC_UNROLL);
+      SMC_EACH(j, SMC_UNROLL) sh[j] = s[u + (size_t)j].sh;
+      exp_shifted(e, sh, 1, scale, SMC_UNROLL, 0);
       SMC_EACH(j, SMC_UNROLL) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
       store_unrolled(dense(y), e, W, past);
     }

@@ -39,15 +39,51 @@ SMC_INLINE void exp_unrolled(vec *a, vec *e, const shift *sh, const scaling *sca
   exp_shifted(e, sh, 0, scale, n, general);
 }
 
-/* The whole sum starts from an offset above any term, which is at most two terms of sqrt(2) 2^LIFT each,
- * and C of the table: the rounding error of each addition is then exact in three operations
- * (fast_two_sum) instead of six. */
+/* The accumulator of a sum of exponentials.  Its order of additions is that of every way to go through
+ * a row (along, in columns, packed, alone, in lane blocks), so that a row's bits are the same in all:
+ *
+ *   - a block of SMC_SUM_STEPS vectors of terms is added up by itself, with the rounding errors of
+ *     all additions in a second sum; block after block joins the total by running_sum;
+ *   - a block of the whole sum starts from an offset above any term, which is at most two terms of
+ *     sqrt(2) 2^LIFT each, and C of the table: the rounding error of each addition is then exact in
+ *     three operations (fast_two_sum) instead of six;
+ *   - where terms are paired, two are added to each other first, for one more rounding and less work;
+ *     so are those of each group of SMC_UNROLL vectors, and what is left of a block goes one by one;
+ *   - a tail leaves out the terms of the maximum, and counts them. */
+typedef struct {
+  pair block; /* terms of the block at hand, and the offset */
+  pair total; /* of the blocks before */
+  vec count;  /* of terms left out since the last k-block, which a float can count */
+} exp_sum;
+
+/* n sums, a constant, before their first block.  (Of several panels that are jammed.) */
+SMC_INLINE void start_sums(exp_sum *sums, const int n) {
+  SMC_EACH(j, n) sums[j].total.hi = sums[j].total.lo = sums[j].count = v_set1(0);
+}
+
+SMC_INLINE vec offset_of(const smc_sum which) {
+  return v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
+}
+
+/* Where the block that begins with vector i of n ends; and its last group of SMC_UNROLL. */
+SMC_INLINE size_t sum_block_end(size_t i, size_t n) {
+  return n - i < SMC_SUM_STEPS ? n : i + SMC_SUM_STEPS;
+}
+
+SMC_INLINE size_t last_group_end(size_t i, size_t end) {
+  return i + (end - i) / SMC_UNROLL * SMC_UNROLL;
+}
+
+SMC_INLINE void begin_sum_blocks(exp_sum *sums, const int n, const smc_sum which) {
+  SMC_EACH(j, n) sums[j].block.hi = offset_of(which), sums[j].block.lo = v_set1(0);
+}
+
+/* One term and its rounding error to a sum. */
 SMC_INLINE void add_term(pair *sum, vec e, const smc_sum which) {
-  pair s = which == SMC_TOTAL ? fast_two_sum(sum->hi, e) : two_sum(sum->hi, e);
+  const pair s = which == SMC_TOTAL ? fast_two_sum(sum->hi, e) : two_sum(sum->hi, e);
   *sum = (pair){s.hi, v_add(sum->lo, s.lo)};
 }
 
-/* Two terms to a sum: `paired`, they are added to each other first, for one more rounding and less work. */
 SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const smc_sum which, int paired) {
   if (paired) {
     add_term(sum, v_add(a, b), which);
@@ -57,18 +93,42 @@ SMC_INLINE void add_two_terms(pair *sum, vec a, vec b, const smc_sum which, int 
   }
 }
 
-SMC_INLINE void leave_out_peaks(const vec *a, vec *e, vec m, vec *count, const int n) {
+/* So many terms, `apart` from each other, to the block at hand: one, or an even number.  (Both numbers
+ * are constants.) */
+SMC_INLINE void add_terms(exp_sum *sum, const vec *e, const int n, const int apart,
+                          const smc_sum which, int paired) {
+  if (n == 1) add_term(&sum->block, e[0], which);
+  if (n >= 2) add_two_terms(&sum->block, e[0], e[apart], which, paired);
+  if (n == 4) add_two_terms(&sum->block, e[2 * apart], e[3 * apart], which, paired);
+}
+
+/* Terms e of those a that equal `absent` become 0, and are counted. */
+SMC_INLINE void leave_out_peaks(exp_sum *sum, const vec *a, vec *e, vec absent, const int n) {
   SMC_EACH(j, n) {
-    mask peak = v_eq(a[j], m);
+    const mask peak = v_eq(a[j], absent);
     e[j] = v_select(peak, v_set1(0), e[j]);
-    *count = v_add_if(peak, *count, v_set1(1));
+    sum->count = v_add_if(peak, sum->count, v_set1(1));
   }
 }
 
-/* Those of a block, which a float counts, to all before, which it may not: these are more then. */
-SMC_INLINE pair counted(pair all, vec more) {
-  const pair s = fast_two_sum(all.hi, more);
-  return (pair){s.hi, v_add(all.lo, s.lo)};
+/* first: the blocks are the first ones.  (Asked once, for a loop with a branch would not be unrolled
+ * before sums are put into registers.) */
+SMC_INLINE void end_sum_blocks(exp_sum *sums, const int n, const smc_sum which, int first) {
+  SMC_EACH(j, n) sums[j].block.hi = v_sub(sums[j].block.hi, offset_of(which));
+  if (first) {
+    SMC_EACH(j, n) sums[j].total = sums[j].block;
+  } else {
+    SMC_EACH(j, n) sums[j].total = running_sum(sums[j].total, sums[j].block, 0);
+  }
+}
+
+/* What a k-block adds to the sums of a panel: its terms, and how many peaks it left out.  A float
+ * counts those of a k-block, but not those of all before, which are more where they are inexact.
+ * first: the k-block is the row's first. */
+SMC_INLINE void join_k_block(softmax_sums *s, const exp_sum *sum, int first) {
+  const pair peaks = fast_two_sum(s->peaks.hi, sum->count);
+  s->peaks = (pair){peaks.hi, v_add(s->peaks.lo, peaks.lo)};
+  s->sum = running_sum(s->sum, sum->total, first);
 }
 
 /* So many exponentials of the maximum that sums are about. */

@@ -32,38 +32,39 @@ SMC_INLINE vec max_of_lane_block(const tile *t, const extent n, const scaling *s
   return merged_lane_block(quarters, SMC_BY_MAX).hi;
 }
 
-/* Added up as in sum_of_terms.  The exponentials are kept beside the output: a load waits for a store before
+/* The exponentials are kept beside the output: a load waits for a store before
  * it to an address whole pages away.  Where all comes from memory, a group to come is fetched, and what this
  * one will write. */
 SMC_INLINE pair sum_of_lane_block(const tile *t, const extent n, const shift *sh,
                                   const scaling *scale, const panel kept) {
-  const vec offset = v_set1(4 * SMC_C(LIFTED));
   const ptrdiff_t later = 2 * (ptrdiff_t)W * t->apart[SMC_X];
   pair quarters[SMC_QUARTERS];
   for (size_t q = 0; q < SMC_QUARTERS; ++q) {
     panel x[SMC_UNROLL], y[SMC_UNROLL], to[SMC_UNROLL];
     shift s[SMC_UNROLL];
-    pair sum[SMC_UNROLL];
+    exp_sum sum[SMC_UNROLL];
+    pair total[SMC_UNROLL];
     SMC_EACH(j, SMC_UNROLL) {
       const size_t u = q + (size_t)j * SMC_QUARTERS;
       x[j] = dense(panel_of(t, SMC_X, u)), y[j] = dense(panel_of(t, SMC_Y, u));
       to[j] = ahead(kept, u * steps_of(n));
       s[j] = shift_of_panel(t, u, sh);
-      sum[j] = (pair){offset, v_set1(0)};
     }
+    begin_sum_blocks(sum, SMC_UNROLL, SMC_TOTAL);
     for (size_t i = 0; i < steps_of(n); ++i) {
       vec e[SMC_UNROLL];
       SMC_EACH(j, SMC_UNROLL) e[j] = v_load(vector_at(i < n.count ? x[j] : to[j], i));
       exp_shifted(e, s, 1, scale, SMC_UNROLL, 0);
       SMC_EACH(j, SMC_UNROLL) v_store(vector_at(to[j], i), e[j]);
-      SMC_EACH(j, SMC_UNROLL) add_term(&sum[j], e[j], SMC_TOTAL);
+      SMC_EACH(j, SMC_UNROLL) add_terms(&sum[j], &e[j], 1, 1, SMC_TOTAL, 0);
       if (t->plan.prefetch != SMC_PREFETCH_TILE) continue;
       SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
       if (is_combined(t)) continue;
       SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH(vector_at(y[j], i));
     }
-    SMC_EACH(j, SMC_UNROLL) sum[j].hi = v_sub(sum[j].hi, offset);
-    quarters[q] = merged_quarters(sum, SMC_BY_PAIR_ADD);
+    end_sum_blocks(sum, SMC_UNROLL, SMC_TOTAL, 1);
+    SMC_EACH(j, SMC_UNROLL) total[j] = sum[j].total;
+    quarters[q] = merged_quarters(total, SMC_BY_PAIR_ADD);
   }
   return normalized(merged_lane_block(quarters, SMC_BY_PAIR_ADD));
 }

@@ -23,66 +23,60 @@ SMC_INLINE peak_range range_of_peak(const tile *t, size_t u, vec absent) {
 typedef struct {
   const shift *sh;
   const scaling *scale;
+  int keep;         /* the exponentials, in y */
   vec absent;       /* from a tail, */
   peak_range range; /* in those vectors */
   prefetcher lines;
 } panel_terms;
 
-/* The sum of 2^LIFT exp(x - max), which go to y unless that is nowhere.  How many terms a tail leaves out, is
- * added to `peaks`. */
-SMC_INLINE pair sum_of_terms(panel x, panel y, const extent n, const panel_terms *of, pair *peaks,
-                             const smc_sum which, int paired, const int general) {
-  const scaling *scale = of->scale;
-  const shift *sh = of->sh;
-  const peak_range range = of->range;
-  const vec m = of->absent;
-  const vec zero = v_set1(0);
-  const vec offset = v_set1(which == SMC_TOTAL ? 4 * SMC_C(LIFTED) : 0);
-  const int keep = y.p != NULL, together = general ? 2 : SMC_UNROLL; /* rare: so it is short */
-  pair total = pair_of(0);
-  vec count = zero, a[SMC_UNROLL], e[SMC_UNROLL];
-  for (size_t i = 0, from; i < steps_of(n);) {
-    const size_t end = steps_of(n) - i < SMC_SUM_STEPS ? steps_of(n) : i + SMC_SUM_STEPS;
-    const size_t unrolled = end < n.count ? end : n.count;
-    pair sum = {offset, zero};
-    from = i;
-    for (; i + SMC_UNROLL <= unrolled; i += SMC_UNROLL) {
-      for (int h = 0; h < SMC_UNROLL; h += together) {
-        SMC_EACH(j, together) a[j] = load_lanes(ahead(x, (size_t)j), n.lanes, scale->vacant);
-        exp_unrolled(a, e, sh, scale, together, general);
-        if (keep) {
-          SMC_EACH(j, together) store_lanes(ahead(y, (size_t)j), e[j], n.lanes);
-        }
-        if (which == SMC_TAIL && i - range.first < range.count)
-          leave_out_peaks(a, e, m, &count, together);
-        add_two_terms(&sum, e[0], e[1], which, paired);
-        if (!general) add_two_terms(&sum, e[2], e[3], which, paired);
-        x = ahead(x, (size_t)together), y = ahead(y, (size_t)together);
-      }
-      if (!general) prefetch_vectors(&of->lines, i, SMC_UNROLL);
-    }
-    if (!general) prefetch_vectors(&of->lines, i, end - i);
-    for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
-      const size_t lanes = lanes_at(n, i);
-      a[0] = load_lanes(x, lanes, scale->vacant);
-      exp_unrolled(a, e, sh, scale, 1, general);
-      if (keep) store_lanes(y, e[0], lanes);
-      if (which == SMC_TAIL && i - range.first < range.count) leave_out_peaks(a, e, m, &count, 1);
-      add_term(&sum, e[0], which);
-    }
-    total = running_sum(total, (pair){v_sub(sum.hi, offset), sum.lo}, from == 0);
+/* Vectors i to i + count - 1 of a panel, count a constant: their exponentials, 2^LIFT exp(x - max),
+ * join the sum, and go to y if they are kept. */
+SMC_INLINE void terms_along(exp_sum *sum, const panel x, const panel y, size_t lanes,
+                            const panel_terms *of, size_t i, const int count, const smc_sum which,
+                            int paired, const int general) {
+  vec a[SMC_UNROLL], e[SMC_UNROLL];
+  SMC_EACH(j, count) a[j] = load_lanes(ahead(x, (size_t)j), lanes, of->scale->vacant);
+  exp_unrolled(a, e, of->sh, of->scale, count, general);
+  if (of->keep) {
+    SMC_EACH(j, count) store_lanes(ahead(y, (size_t)j), e[j], lanes);
   }
-  *peaks = counted(*peaks, count);
-  return total;
+  if (which == SMC_TAIL && i - of->range.first < of->range.count) {
+    leave_out_peaks(sum, a, e, of->absent, count);
+  }
+  add_terms(sum, e, count, 1, which, paired);
 }
 
-SMC_INLINE pair sum_of_panel(const tile *t, size_t u, const panel x, const panel y, const extent n,
-                             panel_terms of, pair *peaks, const smc_sum which, int paired) {
-  of.lines = prefetcher_of(t, u);
-  if (is_dense(x, n) && is_dense(y, n)) {
-    return sum_of_terms(dense(x), dense(y), whole(n), &of, peaks, which, paired, 0);
+/* The sum of the exponentials of a panel. */
+SMC_INLINE exp_sum sum_along(panel x, panel y, const extent n, const panel_terms *of,
+                             const smc_sum which, int paired, const int general) {
+  const size_t steps = steps_of(n);
+  exp_sum sum;
+  start_sums(&sum, 1);
+  for (size_t i = 0, begin; i < steps;) {
+    const size_t end = sum_block_end(i, steps), unrolled = end < n.count ? end : n.count;
+    begin = i;
+    begin_sum_blocks(&sum, 1, which);
+    for (; i + SMC_UNROLL <= unrolled; i += SMC_UNROLL) {
+      terms_along(&sum, x, y, n.lanes, of, i, SMC_UNROLL, which, paired, general);
+      prefetch_vectors(&of->lines, i, SMC_UNROLL);
+      x = ahead(x, SMC_UNROLL), y = ahead(y, SMC_UNROLL);
+    }
+    prefetch_vectors(&of->lines, i, end - i);
+    for (; i < end; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+      terms_along(&sum, x, y, lanes_at(n, i), of, i, 1, which, paired, general);
+    }
+    end_sum_blocks(&sum, 1, which, begin == 0);
   }
-  return sum_of_terms(x, y, n, &of, peaks, which, paired, 0);
+  return sum;
+}
+
+/* The same in an instance for vectors that lie side by side and one for all others. */
+SMC_INLINE exp_sum sum_of_panel(const panel x, const panel y, const extent n, const panel_terms *of,
+                                const smc_sum which, int paired) {
+  if (is_dense(x, n) && is_dense(y, n)) {
+    return sum_along(dense(x), dense(y), whole(n), of, which, paired, 0);
+  }
+  return sum_along(x, y, n, of, which, paired, 0);
 }
 
 #endif

@@ -9,34 +9,43 @@
 #include "rising.h"
 #include "rows.h"
 
-/* The terms of the block at hand, lane by lane; before the first, there are none. */
+/* Whether two terms are added to each other before they join a sum. */
+SMC_INLINE int are_terms_paired(const tile *t, smc_sum which) {
+  const int precise = SMC_C(OCTAVE) > 1;
+  return which == SMC_TAIL || (precise && !is_across(t) && t->call->k > SMC_UNPAIRED_MAX);
+}
+
+/* The terms of panel u in the k-block at hand, which join its sums. */
+static void add_sum_of_panel(const tile *t, size_t u, const scaling *scale, smc_sum which, int keep,
+                             softmax_sums *s) {
+  const panel x = panel_of(t, SMC_X, u), y = keep ? panel_of(t, t->op->inputs, u) : dense(x);
+  const extent n = extent_of(t, u);
+  const softmax_sums *row = &s[lane_block_of(t, u)];
+  const shift sh = shift_of_panel(t, u, &row->sh);
+  const vec absent = of_panel(t, u, &row->absent);
+  const int paired = are_terms_paired(t, which);
+  panel_terms of = {&sh, scale, keep, absent, {0, (size_t)-1}, {{NULL}, 0, 0}};
+  exp_sum sum;
+  if (is_general(scale, &sh)) {
+    sum = sum_along(x, y, n, &of, which, paired, 1);
+  } else if (which == SMC_TOTAL) {
+    of.lines = prefetcher_of(t, u);
+    sum = sum_of_panel(x, y, n, &of, SMC_TOTAL, paired);
+  } else {
+    of.lines = prefetcher_of(t, u);
+    of.range = range_of_peak(t, u, absent);
+    sum = sum_of_panel(x, y, n, &of, SMC_TAIL, 1);
+  }
+  join_k_block(&s[u], &sum, t->begin == 0);
+}
+
+/* The terms of the k-block at hand, lane by lane. */
 static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
                      softmax_sums *s) {
-  const int precise = SMC_C(OCTAVE) > 1;
-  const int paired =
-      which == SMC_TAIL || (precise && !is_across(t) && t->call->k > SMC_UNPAIRED_MAX);
   size_t u = panels_jammed(t);
   if (!are_plain(s, u, scale)) u = 0;
   if (u > 0) (which == SMC_TOTAL ? totals_jammed : tails_jammed)(t, u, scale, keep, s);
-  for (; u < t->panels; ++u) {
-    const panel x = panel_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
-    const panel y = keep ? panel_of(t, t->op->inputs, u) : nowhere;
-    const extent n = extent_of(t, u);
-    const softmax_sums *row = &s[lane_block_of(t, u)];
-    const shift sh = shift_of_panel(t, u, &row->sh);
-    panel_terms of = {&sh, scale, of_panel(t, u, &row->absent), {0, (size_t)-1}, {{NULL}, 0, 0}};
-    pair *peaks = &s[u].peaks;
-    pair part;
-    if (is_general(scale, &sh)) {
-      part = sum_of_terms(x, y, n, &of, peaks, which, paired, 1);
-    } else if (which == SMC_TOTAL) {
-      part = sum_of_panel(t, u, x, y, n, of, peaks, SMC_TOTAL, paired);
-    } else {
-      of.range = range_of_peak(t, u, of.absent);
-      part = sum_of_panel(t, u, x, y, n, of, peaks, SMC_TAIL, 1);
-    }
-    s[u].sum = running_sum(s[u].sum, part, t->begin == 0);
-  }
+  for (; u < t->panels; ++u) add_sum_of_panel(t, u, scale, which, keep, s);
 }
 
 /* Of all lanes. */
