@@ -2,7 +2,8 @@
 #ifndef SMC_FORWARD_COLUMNS_H
 #define SMC_FORWARD_COLUMNS_H
 
-#include "results.h"
+#include "../prefetch.h"
+#include "elements.h"
 
 /* Whether no argument, in so many groups, is more than x itself. */
 SMC_INLINE int are_plain(const softmax_sums *s, size_t lane_blocks, const scaling *scale) {
@@ -69,70 +70,53 @@ static SMC_OUTLINE void tails_jammed(const tile *t, size_t panels, const scaling
   }
 }
 
-/* Of so many panels of columns, jammed, in the block at hand. */
-static SMC_OUTLINE void scale_jammed(const tile *t, int out, size_t panels, const pair *inverse) {
-  const size_t classes = k_block_classes(t);
-  for (size_t u = 0; u < panels; u += SMC_UNROLL) {
-    panel y = panel_of(t, out, u);
-    for (size_t i = 0; i < classes; ++i, y = ahead(y, 1)) {
-      vec e[SMC_UNROLL];
-      load_unrolled(dense(y), e, W, v_set1(0));
-      SMC_EACH(j, SMC_UNROLL) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
-      store_unrolled(dense(y), e, W, 0);
+/* The results of one class of SMC_UNROLL panels of columns, from panel u on. */
+SMC_INLINE void results_of_class(const tile *t, const panel x, const panel y, size_t u,
+                                 const wanted_results *of, int past, const smc_result how) {
+  vec a[SMC_UNROLL];
+  shift sh[SMC_UNROLL];
+  if (how != SMC_SCALED) prefetch_later_class(t, x);
+  load_jammed(x, a, SMC_UNROLL, SMC_UNROLL);
+  if (how == SMC_LOGARITHM) prefetch_later_results(y, past);
+  if (how == SMC_QUOTIENT) {
+    SMC_EACH(j, SMC_UNROLL) sh[j] = of->sums[u + (size_t)j].sh;
+  }
+  make_results(a, SMC_UNROLL, sh, &of->by[u], 1, of->scale, how, 0);
+  store_unrolled(dense(y), a, W, past);
+}
+
+/* The results of so many panels of columns: class after class, as they lie in memory; but of
+ * exponentials, which are in a cache, SMC_UNROLL panels after others.  (What is stored may be, for all
+ * that a compiler knows, a part of the tile: so that is looked at before.) */
+SMC_INLINE void results_jammed(const tile *t, int out, size_t panels, const wanted_results *all,
+                               const smc_result how) {
+  const wanted_results of = *all;
+  const size_t classes = k_block_classes(t), strip = how == SMC_SCALED ? SMC_UNROLL : panels;
+  const panel first_y = panel_of(t, out, 0), first_x = panel_of(t, SMC_X, 0);
+  const panel from = how == SMC_SCALED ? first_y : first_x;
+  const int past = how != SMC_SCALED && fills_lines(t, first_y, extent_of(t, 0));
+  for (size_t first = 0; first < panels; first += strip) {
+    panel x = beside(from, first), y = beside(first_y, first);
+    for (size_t i = 0; i < classes; ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+      for (size_t u = 0; u < strip; u += SMC_UNROLL) {
+        results_of_class(t, beside(x, u), beside(y, u), first + u, &of, past, how);
+      }
     }
   }
 }
 
-/* The same where e is computed once more: class after class, as they lie in memory. */
-static SMC_OUTLINE void quotients_jammed(const tile *t, int out, size_t panels,
-                                         const softmax_sums *s, const scaling *scale,
-                                         const pair *inverse) {
-  const size_t classes = k_block_classes(t);
-  const int past = fills_lines(t, panel_of(t, out, 0), extent_of(t, 0));
-  for (size_t i = 0; i < classes; ++i) {
-    for (size_t u = 0; u < panels; u += SMC_UNROLL) {
-      const panel x = ahead(panel_of(t, SMC_X, u), i), y = ahead(panel_of(t, out, u), i);
-      vec e[SMC_UNROLL];
-      shift sh[SMC_UNROLL];
-      prefetch_later_class(t, x);
-      load_jammed(x, e, SMC_UNROLL, SMC_UNROLL);
-      SMC_EACH(j, SMC_UNROLL) sh[j] = s[u + (size_t)j].sh;
-      exp_shifted(e, sh, 1, scale, SMC_UNROLL, 0);
-      SMC_EACH(j, SMC_UNROLL) e[j] = times_inverse(e[j], inverse[u + (size_t)j]);
-      store_unrolled(dense(y), e, W, past);
-    }
+/* How many panels' results were made jammed: none where arguments are more than x itself. */
+static SMC_OUTLINE size_t results_of_columns(const tile *t, int out, const wanted_results *of,
+                                             smc_result how) {
+  const size_t panels = panels_jammed(t);
+  if (panels == 0 || how == SMC_SCALED_LOGARITHM) return 0;
+  if (how == SMC_QUOTIENT && !are_plain(of->sums, panels, of->scale)) return 0;
+  switch (how) {
+  case SMC_SCALED: results_jammed(t, out, panels, of, SMC_SCALED); break;
+  case SMC_QUOTIENT: results_jammed(t, out, panels, of, SMC_QUOTIENT); break;
+  default: results_jammed(t, out, panels, of, SMC_LOGARITHM);
   }
-}
-
-/* How many panels' quotients were taken jammed. */
-static size_t divide_jammed(const tile *t, int out, const softmax_sums *s, const scaling *scale,
-                            const pair *inverse, int kept) {
-  const size_t u = panels_jammed(t);
-  if (u == 0 || !(kept || are_plain(s, u, scale))) return 0;
-  if (kept) {
-    scale_jammed(t, out, u, inverse);
-  } else {
-    quotients_jammed(t, out, u, s, scale, inverse);
-  }
-  return u;
-}
-
-/* Of so many panels of columns, jammed, in the block at hand: class after class, as they lie in memory. */
-static SMC_OUTLINE void logs_jammed(const tile *t, size_t panels, const pair *by,
-                                    const scaling *scale) {
-  const size_t classes = k_block_classes(t);
-  const int past = fills_lines(t, panel_of(t, SMC_Y, 0), extent_of(t, 0));
-  for (size_t i = 0; i < classes; ++i) {
-    for (size_t u = 0; u < panels; u += SMC_UNROLL) {
-      const panel x = ahead(panel_of(t, SMC_X, u), i), y = ahead(panel_of(t, SMC_Y, u), i);
-      vec a[SMC_UNROLL];
-      prefetch_later_class(t, x);
-      load_unrolled(dense(x), a, W, scale->vacant);
-      prefetch_later_results(y, past);
-      SMC_EACH(j, SMC_UNROLL) a[j] = log_of(a[j], by[u + (size_t)j], scale, 0);
-      store_unrolled(dense(y), a, W, past);
-    }
-  }
+  return panels;
 }
 
 #endif

@@ -5,7 +5,8 @@
 #ifndef SMC_FORWARD_LANE_BLOCKS_H
 #define SMC_FORWARD_LANE_BLOCKS_H
 
-#include "expsum.h"
+#include "maxima.h"
+#include "rows.h"
 
 /* The last vectors of rows that do not fill them are kept first, to be loaded whole from there. */
 SMC_INLINE vec max_of_lane_block(const tile *t, const extent n, const scaling *scale,
@@ -17,16 +18,15 @@ SMC_INLINE vec max_of_lane_block(const tile *t, const extent n, const scaling *s
   }
   for (size_t q = 0; q < SMC_QUARTERS; ++q) {
     panel x[SMC_UNROLL];
+    vec first[SMC_UNROLL];
     pair m[SMC_UNROLL];
     SMC_EACH(j, SMC_UNROLL) {
       const size_t u = q + (size_t)j * SMC_QUARTERS;
       x[j] = dense(panel_of(t, SMC_X, u));
-      m[j].hi = v_load(n.rest ? vector_at(kept, u * steps_of(n) + n.count) : x[j].p);
-      m[j].lo = v_set1(0);
+      first[j] = v_load(n.rest ? vector_at(kept, u * steps_of(n) + n.count) : x[j].p);
     }
-    for (size_t i = 0; i < n.count; ++i) {
-      SMC_EACH(j, SMC_UNROLL) m[j].hi = v_max(m[j].hi, v_load(vector_at(x[j], i)));
-    }
+    max_jammed(x, n.count, v_set1(1), first);
+    SMC_EACH(j, SMC_UNROLL) m[j] = (pair){first[j], v_set1(0)};
     quarters[q] = merged_quarters(m, SMC_BY_MAX);
   }
   return merged_lane_block(quarters, SMC_BY_MAX).hi;
@@ -81,19 +81,10 @@ static int softmax_of_lane_block(tile *t, const scaling *scale) {
   const int overstore =
       !SMC_FAST_MASKS && t->apart[SMC_Y] == (ptrdiff_t)(t->call->k * sizeof(real));
   for (size_t u = 0; u < W; ++u, kept = ahead(kept, steps_of(n))) {
-    const panel y = dense(panel_of(t, SMC_Y, u));
-    const pair factor = pair_of_panel(t, u, &inverse);
-    size_t i = 0;
-    for (; i < n.count; ++i) {
-      v_store(vector_at(y, i), times_inverse(v_load(vector_at(kept, i)), factor));
-    }
-    if (n.rest == 0) continue;
-    const vec last = times_inverse(v_load(vector_at(kept, i)), factor);
-    if (overstore && u + 1 < W) {
-      v_store(vector_at(y, i), last);
-    } else {
-      v_store_n(vector_at(y, i), last, n.rest);
-    }
+    const int over = overstore && n.rest > 0 && u + 1 < W;
+    const panel_results of = {.scale = scale, .by = pair_of_panel(t, u, &inverse)};
+    results_along(kept, dense(panel_of(t, SMC_Y, u)), over ? (extent){n.count + 1, W, 0} : n, &of,
+                  0, SMC_SCALED, 0);
   }
   return 1;
 }

@@ -1,9 +1,9 @@
-/* Pass 2 over one panel: the sum of its exponentials. */
+/* Passes 2 and 3 over one panel: the sum of its exponentials, and its results. */
 #ifndef SMC_FORWARD_ROWS_H
 #define SMC_FORWARD_ROWS_H
 
 #include "../prefetch.h"
-#include "expsum.h"
+#include "elements.h"
 
 /* The vectors that may hold what a tail leaves out. */
 typedef struct {
@@ -19,8 +19,10 @@ SMC_INLINE peak_range range_of_peak(const tile *t, size_t u, vec absent) {
   return (peak_range){(size_t)(ptrdiff_t)real_at(&last), SMC_UNROLL};
 }
 
-/* What the terms of a panel are, and what is fetched while they are summed. */
+/* What the terms of a panel are, the sums that they join, and what is fetched meanwhile. */
 typedef struct {
+  softmax_sums *sums;
+  int first; /* whether the k-block is the row's first */
   const shift *sh;
   const scaling *scale;
   int keep;         /* the exponentials, in y */
@@ -46,9 +48,9 @@ SMC_INLINE void terms_along(exp_sum *sum, const panel x, const panel y, size_t l
   add_terms(sum, e, count, 1, which, paired);
 }
 
-/* The sum of the exponentials of a panel. */
-SMC_INLINE exp_sum sum_along(panel x, panel y, const extent n, const panel_terms *of,
-                             const smc_sum which, int paired, const int general) {
+/* The exponentials of a panel in the k-block at hand join its sums. */
+SMC_INLINE void sum_along(panel x, panel y, const extent n, const panel_terms *of,
+                          const smc_sum which, int paired, const int general) {
   const size_t steps = steps_of(n);
   exp_sum sum;
   start_sums(&sum, 1);
@@ -67,16 +69,65 @@ SMC_INLINE exp_sum sum_along(panel x, panel y, const extent n, const panel_terms
     }
     end_sum_blocks(&sum, 1, which, begin == 0);
   }
-  return sum;
+  join_k_block(of->sums, &sum, of->first);
 }
 
 /* The same in an instance for vectors that lie side by side and one for all others. */
-SMC_INLINE exp_sum sum_of_panel(const panel x, const panel y, const extent n, const panel_terms *of,
-                                const smc_sum which, int paired) {
+SMC_INLINE void sum_of_panel(const panel x, const panel y, const extent n, const panel_terms *of,
+                             const smc_sum which, int paired) {
   if (is_dense(x, n) && is_dense(y, n)) {
-    return sum_along(dense(x), dense(y), whole(n), of, which, paired, 0);
+    sum_along(dense(x), dense(y), whole(n), of, which, paired, 0);
+  } else {
+    sum_along(x, y, n, of, which, paired, 0);
   }
-  return sum_along(x, y, n, of, which, paired, 0);
+}
+
+/* What the results of a panel are made of, and what is fetched meanwhile. */
+typedef struct {
+  const scaling *scale;
+  shift sh;
+  pair by;
+  prefetcher lines;
+} panel_results;
+
+/* The results y of a panel of x, or of exponentials: non-temporally if they go `past` the caches. */
+SMC_INLINE void results_along(panel x, panel y, const extent n, const panel_results *of, int past,
+                              const smc_result how, const int general) {
+  const vec vacant = of->scale->vacant;
+  vec a[SMC_UNROLL];
+  size_t i = 0;
+  for (; i + SMC_UNROLL <= n.count; i += SMC_UNROLL) {
+    load_unrolled(x, a, n.lanes, vacant);
+    make_results(a, SMC_UNROLL, &of->sh, &of->by, 0, of->scale, how, general);
+    store_unrolled(y, a, n.lanes, past);
+    if (how == SMC_QUOTIENT) prefetch_vectors(&of->lines, i, SMC_UNROLL);
+    x = ahead(x, SMC_UNROLL), y = ahead(y, SMC_UNROLL);
+  }
+  for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
+    const size_t lanes = lanes_at(n, i);
+    a[0] = load_lanes(x, lanes, vacant);
+    make_results(a, 1, &of->sh, &of->by, 0, of->scale, how, general);
+    store_lanes(y, a[0], lanes);
+  }
+}
+
+/* The results of a panel, those of a long one from the next line on by whole lines; in an instance for
+ * vectors that lie side by side and one for all others. */
+SMC_INLINE void results_from_line(const tile *t, panel x, panel y, extent n,
+                                  const panel_results *of, const smc_result how,
+                                  const int general) {
+  for (size_t head; (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
+    vec a = v_load(x.p);
+    make_results(&a, 1, &of->sh, &of->by, 0, of->scale, how, general);
+    store_lanes(y, a, head);
+    x.p += head, y.p += head;
+  }
+  const int past = fills_lines(t, y, n);
+  if (is_dense(x, n) && is_dense(y, n)) {
+    results_along(dense(x), dense(y), whole(n), of, past, how, general);
+  } else {
+    results_along(x, y, n, of, past, how, general);
+  }
 }
 
 #endif

@@ -39,7 +39,8 @@ static void single_row_sums(tile *t, const wanted_sums *wanted) {
   enter_k_block(t, 0);
   const panel x = panel_of(t, SMC_X, 0), kept = single_row_exps(t);
   const extent n = extent_of(t, 0);
-  const vec m = reduce_lanes((pair){max_of(dense(x), whole(n), scale), v_set1(0)}, SMC_BY_MAX).hi;
+  const vec m =
+      reduce_lanes((pair){max_along(dense(x), whole(n), scale, NULL, 0), v_set1(0)}, SMC_BY_MAX).hi;
   const shift sh = make_shift(m, scale);
   const int general = is_general(scale, &sh);
   for (size_t i = 0; i < steps_of(n); ++i) {
@@ -61,13 +62,11 @@ static void single_row_sums(tile *t, const wanted_sums *wanted) {
   if (wanted->which == SMC_TAIL) add_ties(s, scale);
 }
 
-/* Of a single row. */
-SMC_INLINE void single_row_quotients(const tile *t, const pair inverse) {
-  const panel y = panel_of(t, SMC_Y, 0), kept = single_row_exps(t);
-  const extent n = extent_of(t, 0);
-  for (size_t i = 0; i < steps_of(n); ++i) {
-    store_lanes(ahead(y, i), times_inverse(v_load(vector_at(kept, i)), inverse), lanes_at(n, i));
-  }
+/* The results of a single row, of its exponentials. */
+SMC_INLINE void single_row_quotients(const tile *t, const scaling *scale, const pair inverse) {
+  const panel_results of = {.scale = scale, .by = inverse};
+  results_along(single_row_exps(t), dense(panel_of(t, SMC_Y, 0)), extent_of(t, 0), &of, 0,
+                SMC_SCALED, 0);
 }
 
 #endif

@@ -16,27 +16,30 @@ SMC_INLINE int are_terms_paired(const tile *t, smc_sum which) {
 }
 
 /* The terms of panel u in the k-block at hand, which join its sums. */
-static void add_sum_of_panel(const tile *t, size_t u, const scaling *scale, smc_sum which, int keep,
-                             softmax_sums *s) {
+SMC_INLINE void add_sum_of_panel(const tile *t, size_t u, const scaling *scale, smc_sum which,
+                                 int keep, softmax_sums *s) {
   const panel x = panel_of(t, SMC_X, u), y = keep ? panel_of(t, t->op->inputs, u) : dense(x);
   const extent n = extent_of(t, u);
   const softmax_sums *row = &s[lane_block_of(t, u)];
   const shift sh = shift_of_panel(t, u, &row->sh);
-  const vec absent = of_panel(t, u, &row->absent);
   const int paired = are_terms_paired(t, which);
-  panel_terms of = {&sh, scale, keep, absent, {0, (size_t)-1}, {{NULL}, 0, 0}};
-  exp_sum sum;
+  panel_terms of = {.sums = &s[u],
+                    .first = t->begin == 0,
+                    .sh = &sh,
+                    .scale = scale,
+                    .keep = keep,
+                    .absent = of_panel(t, u, &row->absent),
+                    .range = {0, (size_t)-1}};
   if (is_general(scale, &sh)) {
-    sum = sum_along(x, y, n, &of, which, paired, 1);
+    sum_along(x, y, n, &of, which, paired, 1);
   } else if (which == SMC_TOTAL) {
     of.lines = prefetcher_of(t, u);
-    sum = sum_of_panel(x, y, n, &of, SMC_TOTAL, paired);
+    sum_of_panel(x, y, n, &of, SMC_TOTAL, paired);
   } else {
     of.lines = prefetcher_of(t, u);
-    of.range = range_of_peak(t, u, absent);
-    sum = sum_of_panel(x, y, n, &of, SMC_TAIL, 1);
+    of.range = range_of_peak(t, u, of.absent);
+    sum_of_panel(x, y, n, &of, SMC_TAIL, 1);
   }
-  join_k_block(&s[u], &sum, t->begin == 0);
 }
 
 /* The terms of the k-block at hand, lane by lane. */

@@ -2,7 +2,7 @@
 #ifndef SMC_LOSS_GRADIENT_H
 #define SMC_LOSS_GRADIENT_H
 
-#include "../forward/columns.h"
+#include "../forward/results.h"
 #include "target.h"
 
 /* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits to spare. */
@@ -55,7 +55,10 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
 }
 
 /* Where the target is spread.  The exponentials are in y, or computed once more. */
-static void spread_gradient(const tile *t, size_t u, const shift *sh, const slope *g, int kept) {
+static void spread_gradient(const tile *t, size_t u, const softmax_sums *s,
+                            const slope *of_lane_block, int kept) {
+  const shift sh = shift_of_panel(t, u, &s->sh);
+  const slope g = slope_of_panel(t, u, of_lane_block);
   const panel y = panel_of(t, SMC_GRAD, u), from = kept ? y : panel_of(t, SMC_X, u);
   const panel soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
@@ -63,8 +66,8 @@ static void spread_gradient(const tile *t, size_t u, const shift *sh, const slop
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
     vec a = load_lanes(ahead(from, i), lanes, kept ? v_set1(0) : scale.vacant), e = a;
-    if (!kept) exp_unrolled(&a, &e, sh, &scale, 1, 1);
-    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes), g), lanes);
+    if (!kept) exp_unrolled(&a, &e, &sh, &scale, 1, 1);
+    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes), &g), lanes);
   }
 }
 
@@ -80,23 +83,6 @@ SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowe
     const size_t lanes = lanes_at(n, i);
     const vec product = v_mul(load_lanes(at, lanes, v_set1(0)), lowered);
     store_lanes(at, v_select(ignored, v_set1(0), product), lanes);
-  }
-}
-
-/* Of the block at hand, as if no class were a label: factor A s, less what the spread part takes. */
-static void gradient_panel(const tile *t, size_t u, const softmax_sums *s,
-                           const slope *of_lane_block, int spread, int keep) {
-  const scaling scale = scaling_by(1, is_across(t));
-  const shift sh = shift_of_panel(t, u, &s->sh);
-  const slope g = slope_of_panel(t, u, of_lane_block);
-  const panel x = panel_of(t, SMC_X, u), y = panel_of(t, SMC_GRAD, u);
-  const extent n = extent_of(t, u);
-  if (spread) {
-    spread_gradient(t, u, &sh, &g, keep);
-  } else if (keep) {
-    scale_panel(t, y, n, g.per_exp);
-  } else {
-    quotient_panel(t, u, x, y, n, &sh, &scale, g.per_exp);
   }
 }
 
@@ -156,31 +142,37 @@ typedef struct {
 static void gradient_of_packed(tile *t, const gradient_from *of) {
   for (size_t u = 0; u < t->panels; ++u) {
     if (of->spread) {
-      gradient_panel(t, u, &of->sums[u], &of->slope[u], of->spread, of->kept);
+      spread_gradient(t, u, &of->sums[u], &of->slope[u], of->kept);
     }
     gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->spread);
     end_gradient(t, u, &of->targets[u], v_set1(1));
   }
 }
 
+/* The gradient as if no class were a label: factor A s, less what the spread part takes. */
+static void gradient_without_labels(tile *t, const gradient_from *of) {
+  const scaling scale = scaling_by(1, is_across(t));
+  for (size_t u = 0; of->spread && u < t->panels; ++u) {
+    const size_t g = lane_block_of(t, u);
+    spread_gradient(t, u, &of->sums[g], &of->slope[g], of->kept);
+  }
+  if (of->spread) return;
+  char *const free = t->free;
+  pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
+  for (size_t g = 0; g < lane_blocks_of(t); ++g) per_exp[g] = of->slope[g].per_exp;
+  results_of_tile(t, SMC_GRAD, &(wanted_results){&scale, of->sums, per_exp},
+                  of->kept ? SMC_SCALED : SMC_QUOTIENT);
+  t->free = free;
+}
+
 static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
-  const scaling scale = scaling_by(1, is_across(t));
   if (of->at_label && are_compared(t)) {
     gradient_of_packed(t, of);
     return;
   }
-  char *const free = t->free;
-  pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
-  size_t u = of->spread ? 0 : panels_jammed(t);
-  for (size_t g = 0; g < u; ++g) per_exp[g] = of->slope[g].per_exp;
-  if (u > 0) u = divide_jammed(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
-  t->free = free;
-  for (; u < t->panels; ++u) {
-    const size_t g = lane_block_of(t, u);
-    gradient_panel(t, u, &of->sums[g], &of->slope[g], of->spread, of->kept);
-  }
-  for (u = 0; u < t->panels; ++u) {
+  gradient_without_labels(t, of);
+  for (size_t u = 0; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
     const vec lowered = of->spread ? v_set1(1) : of_panel(t, u, &of->slope[g].lowered);
     end_gradient(t, u, &of->targets[g], lowered);
