@@ -1,19 +1,20 @@
-/* Passes 2 and 3 over columns, four panels jammed into one loop over the classes. */
+/* Passes 2 and 3 over columns: SMC_UNROLL panels jammed into one loop over the classes. */
 #ifndef SMC_FORWARD_COLUMNS_H
 #define SMC_FORWARD_COLUMNS_H
 
 #include "../prefetch.h"
 #include "elements.h"
 
-/* Whether no argument, in so many groups, is more than x itself. */
+/* Whether the argument of every exponential, in so many lane blocks, is x itself: neither scaled
+ * nor centered. */
 SMC_INLINE int are_plain(const softmax_sums *s, size_t lane_blocks, const scaling *scale) {
   int general = 0;
   for (size_t g = 0; g < lane_blocks; ++g) general |= is_general(scale, &s[g].sh);
   return !general;
 }
 
-/* So many classes of columns jammed: their exponentials join the sums, and go to y if they are kept.
- * (`classes` and `jam` are constants; classes x jam <= SMC_UNROLL.) */
+/* So many classes of columns jammed: their exponentials join the sums, and go to y if they are
+ * kept.  (`classes` and `jam` are constants; classes x jam <= SMC_UNROLL.) */
 SMC_INLINE void terms_jammed(exp_sum *sum, const panel x, const panel y, const softmax_sums *s,
                              const scaling *scale, int keep, const int classes, const int jam,
                              const smc_sum which) {
@@ -30,9 +31,9 @@ SMC_INLINE void terms_jammed(exp_sum *sum, const panel x, const panel y, const s
   SMC_EACH(j, jam) add_terms(&sum[j], &e[j], classes, jam, which, 1);
 }
 
-/* Four columns jammed, so that lines are read in the order in which they lie in memory, and no group
- * is left over whatever the number of classes; or two columns and two classes, as a tail takes two
- * terms to a sum at a time. */
+/* Four columns jammed, so that lines are read in the order in which they lie in memory, and no
+ * group is left over whatever the number of classes; or two columns and two classes, as a tail
+ * takes two terms to a sum at a time. */
 SMC_INLINE void sums_jammed(const tile *t, size_t u, const scaling *scale, int keep,
                             softmax_sums *s, const smc_sum which) {
   const int jam = which == SMC_TOTAL ? SMC_UNROLL : SMC_UNROLL / 2;
@@ -86,8 +87,8 @@ SMC_INLINE void results_of_class(const tile *t, const panel x, const panel y, si
 }
 
 /* The results of so many panels of columns: class after class, as they lie in memory; but of
- * exponentials, which are in a cache, SMC_UNROLL panels after others.  (What is stored may be, for all
- * that a compiler knows, a part of the tile: so that is looked at before.) */
+ * exponentials, which are in a cache, SMC_UNROLL panels after others.  (What is stored may be, for
+ * all that a compiler knows, a part of the tile: so that is looked at before.) */
 SMC_INLINE void results_jammed(const tile *t, int out, size_t panels, const wanted_results *all,
                                const smc_result how) {
   const wanted_results of = *all;

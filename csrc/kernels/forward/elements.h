@@ -18,8 +18,8 @@ typedef struct {
   const pair *by;           /* the inverse of each sum, or the maximum and log1p(S'/e_k) */
 } wanted_results;
 
-/* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  The first may be infinite, and then has no
- * rest. */
+/* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  The first may be infinite, and then has
+ * no rest. */
 SMC_INLINE vec log_of(vec a, const pair by, const scaling *scale, const int scaled) {
   const vec m = by.hi, log = by.lo;
   if (!scaled) return v_sub(v_sub(a, m), log);
@@ -31,8 +31,8 @@ SMC_INLINE vec log_of(vec a, const pair by, const scaling *scale, const int scal
   return v_select(finite, v_fma(d, scale->magnitude, rest), v_sub(product, log));
 }
 
-/* n vectors of x, or of kept exponentials, become results.  They have one shift and one `by`, or each
- * its own.  (n, each, how and general are constants.) */
+/* n vectors of x, or of kept exponentials, become results.  They have one shift and one `by`, or
+ * each its own.  (n, each, how and general are constants.) */
 SMC_INLINE void make_results(vec *a, const int n, const shift *sh, const pair *by, const int each,
                              const scaling *scale, const smc_result how, const int general) {
   if (how == SMC_QUOTIENT && general) {

@@ -4,12 +4,14 @@
  *   2. the sum of the exponentials, kept for the third pass where there is room;
  *   3. each element's result.
  *
- * softmax divides by the whole sum.  The other two need log(sum) = max + log1p(S'/e_k), where S' is
- * summed without one position k of the maximum: nothing cancels (SciPy issue 19521 shows what does).
+ * softmax divides by the whole sum.  The other two need log(sum) = max + log1p(S'/e_k), where S'
+ * is summed without one position k of the maximum: nothing cancels (SciPy issue 19521 shows what
+ * does).
  *
- * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax Algorithm",
- * 2020): sums are about the largest maximum so far and, when that rises, are multiplied by a power of two,
- * which is exact, as what is taken away from exponents is an integer.
+ * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax
+ * Algorithm", 2020): exponentials are those of differences from the largest maximum so far; when
+ * that rises, their sums are multiplied by a power of two, which is exact, as an integer is taken
+ * away from exponents.
  */
 #ifndef SMC_FORWARD_FORWARD_H
 #define SMC_FORWARD_FORWARD_H
@@ -20,8 +22,8 @@
 #include "single_row.h"
 #include "uniform.h"
 
-/* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
- * is known. */
+/* Passes 1 and 2.  keep: store the exponentials in the output, for which the maximum must be known
+ * before. */
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   const wanted_sums wanted = {scale, which, keep, s};
   if (is_single_row(t)) {
@@ -35,13 +37,14 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   if (!is_single_row(t) && !t->plan.online) sums_of_rows(t, &wanted);
 }
 
-/* log1p(S'/e_k) */
+/* log1p(S'/e_k), from the tail S' and the exponential e_k of the maximum. */
 SMC_INLINE pair log_of_sum(const softmax_sums *s, const scaling *scale) {
   pair e = exp_of_peak(s->m, &s->sh, scale);
   return log1p_of_pair(pair_quotient(s->sum, e, v_div(v_set1(1), e.hi)));
 }
 
-/* Those of packed rows are made of what is kept when they leave the buffer. */
+/* Pass 3 of softmax.  Packed rows, whose exponentials are kept, are divided when they leave the
+ * buffer. */
 static void softmax_results(tile *t, const void *results) {
   const wanted_results *of = results;
   if (is_packed(t) && !t->plan.online) {
@@ -51,6 +54,8 @@ static void softmax_results(tile *t, const void *results) {
   }
 }
 
+/* Pass 3 of log_softmax.  Packed rows leave the buffer by way of the subtraction, unless x is
+ * scaled. */
 static void log_softmax_results(tile *t, const void *results) {
   const wanted_results *of = results;
   if (is_packed(t) && !of->scale->active) {
@@ -60,7 +65,7 @@ static void log_softmax_results(tile *t, const void *results) {
   }
 }
 
-/* operands: x; y, of x's shape, unless only the logsumexp is wanted */
+/* softmax of a tile: operands x and y. */
 static void softmax_tile(tile *t) {
   if (t->call->scale == 0) {
     uniform_tile(t, pair_value(inverse_of(count_of(t->call->k))));
@@ -79,6 +84,7 @@ static void softmax_tile(tile *t) {
   for_results(t, softmax_results, &(wanted_results){&scale, s, inverse});
 }
 
+/* log_softmax of a tile: operands x and y. */
 static void log_softmax_tile(tile *t) {
   if (t->call->scale == 0) {
     const vec log = log1p_of_pair(count_of(t->call->k - 1)).hi;
@@ -96,12 +102,13 @@ static void log_softmax_tile(tile *t) {
   for_results(t, log_softmax_results, &(wanted_results){&scale, s, by});
 }
 
-/* log(sum) without the maximum, or what makes a result of an infinite one. */
+/* logsumexp less the maximum; where that is infinite, NaN if the row holds one, else 0. */
 SMC_INLINE pair excess_of(const softmax_sums *s, const scaling *scale, mask finite) {
   const pair log = log_of_sum(s, scale);
   return (pair){v_select(finite, log.hi, s->nan), log.lo};
 }
 
+/* logsumexp of a tile: operands x and a value for each row. */
 static void logsumexp_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   softmax_sums *s = reserve(t, t->panels * sizeof *s);
@@ -113,7 +120,7 @@ static void logsumexp_tile(tile *t) {
   }
 }
 
-/* The same as a pair: rounded, and what rounding took from it. */
+/* logsumexp of a tile as a pair: rounded, and what rounding took from it. */
 static void logsumexp_partial_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   const smc_view *m = &t->call->operands[1], *rest = &t->call->operands[2];

@@ -1,4 +1,4 @@
-/* Pass 1 of softmax and its like: the maximum of unit*x, lane by lane. */
+/* Pass 1: the maximum of unit*x, lane by lane. */
 #ifndef SMC_FORWARD_MAXIMA_H
 #define SMC_FORWARD_MAXIMA_H
 
@@ -43,6 +43,7 @@ SMC_INLINE vec max_along(panel x, const extent n, const scaling *scale, vec *pla
   return m[0];
 }
 
+/* max_along in an instance for vectors that lie side by side and one for all others. */
 SMC_INLINE vec max_of_panel(const panel x, const extent n, const scaling *scale) {
   if (is_dense(x, n)) return max_along(dense(x), whole(n), scale, NULL, 0);
   return max_along(x, n, scale, NULL, 0);
@@ -55,7 +56,8 @@ SMC_INLINE void max_jammed(const panel *x, size_t count, vec unit, vec *m) {
   }
 }
 
-/* Whether what a tail leaves out of a panel is worth finding before: of a row along that is not short. */
+/* Whether it pays to find the place of the maximum, for a tail that leaves it out: of a row along
+ * that is not short. */
 SMC_INLINE int is_place_sought(const tile *t, const extent n, const smc_sum which) {
   return which == SMC_TAIL && !is_across(t) && n.count >= SMC_SOUGHT_MIN;
 }
@@ -73,7 +75,8 @@ static SMC_OUTLINE void max_of_columns(const tile *t, size_t panels, const scali
   }
 }
 
-/* The maxima, in the block at hand, of each lane; and their places, if a tail will leave them out. */
+/* Raise m to the maxima of all panels in the k-block at hand; and find their places, if a tail will
+ * leave them out. */
 static void find_maxima(tile *t, const scaling *scale, vec *m, smc_sum which) {
   const size_t known = is_packed(t) && !scale->active ? t->known : 0;
   size_t u = panels_jammed(t);

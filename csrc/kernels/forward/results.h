@@ -34,7 +34,8 @@ static SMC_OUTLINE void results_of_panel(const tile *t, size_t u, int out, const
   }
 }
 
-/* The results of all panels in that operand: of columns jammed, as far as they are, then one by one. */
+/* The results of all panels in that operand: of columns jammed, as far as they are, then one by
+ * one. */
 static void results_of_tile(const tile *t, int out, const wanted_results *of, smc_result how) {
   for (size_t u = results_of_columns(t, out, of, how); u < t->panels; ++u) {
     results_of_panel(t, u, out, of, how);

@@ -5,13 +5,13 @@
 #include "../prefetch.h"
 #include "elements.h"
 
-/* The vectors that may hold what a tail leaves out. */
+/* The vectors of a panel that may hold what a tail leaves out. */
 typedef struct {
   size_t first, count;
 } peak_range;
 
-/* Of a panel whose maximum's place was found: so that not every vector has to be compared with what is absent.
- * Where there is none of it, an empty range. */
+/* The range of a panel whose maximum's place was found, so that not every vector has to be
+ * compared; all vectors of others, and none where the panel does not hold what is absent. */
 SMC_INLINE peak_range range_of_peak(const tile *t, size_t u, vec absent) {
   if (is_across(t) || u >= t->known) return (peak_range){0, (size_t)-1};
   const vec place = v_select(v_eq(t->maxima[u], absent), t->places[u], v_set1(-SMC_UNROLL));
@@ -23,7 +23,7 @@ SMC_INLINE peak_range range_of_peak(const tile *t, size_t u, vec absent) {
 typedef struct {
   softmax_sums *sums;
   int first; /* whether the k-block is the row's first */
-  const shift *sh;
+  shift sh;
   const scaling *scale;
   int keep;         /* the exponentials, in y */
   vec absent;       /* from a tail, */
@@ -38,7 +38,7 @@ SMC_INLINE void terms_along(exp_sum *sum, const panel x, const panel y, size_t l
                             int paired, const int general) {
   vec a[SMC_UNROLL], e[SMC_UNROLL];
   SMC_EACH(j, count) a[j] = load_lanes(ahead(x, (size_t)j), lanes, of->scale->vacant);
-  exp_unrolled(a, e, of->sh, of->scale, count, general);
+  exp_unrolled(a, e, &of->sh, of->scale, count, general);
   if (of->keep) {
     SMC_EACH(j, count) store_lanes(ahead(y, (size_t)j), e[j], lanes);
   }
@@ -49,8 +49,9 @@ SMC_INLINE void terms_along(exp_sum *sum, const panel x, const panel y, size_t l
 }
 
 /* The exponentials of a panel in the k-block at hand join its sums. */
-SMC_INLINE void sum_along(panel x, panel y, const extent n, const panel_terms *of,
+SMC_INLINE void sum_along(panel x, panel y, const extent n, const panel_terms *all,
                           const smc_sum which, int paired, const int general) {
+  const panel_terms own = *all, *const of = &own; /* so that it stays in registers */
   const size_t steps = steps_of(n);
   exp_sum sum;
   start_sums(&sum, 1);
@@ -72,7 +73,7 @@ SMC_INLINE void sum_along(panel x, panel y, const extent n, const panel_terms *o
   join_k_block(of->sums, &sum, of->first);
 }
 
-/* The same in an instance for vectors that lie side by side and one for all others. */
+/* sum_along in an instance for vectors that lie side by side and one for all others. */
 SMC_INLINE void sum_of_panel(const panel x, const panel y, const extent n, const panel_terms *of,
                              const smc_sum which, int paired) {
   if (is_dense(x, n) && is_dense(y, n)) {
@@ -90,7 +91,7 @@ typedef struct {
   prefetcher lines;
 } panel_results;
 
-/* The results y of a panel of x, or of exponentials: non-temporally if they go `past` the caches. */
+/* The results y of a panel of x, or of kept exponentials; past: stored non-temporally. */
 SMC_INLINE void results_along(panel x, panel y, const extent n, const panel_results *of, int past,
                               const smc_result how, const int general) {
   const vec vacant = of->scale->vacant;
@@ -111,8 +112,8 @@ SMC_INLINE void results_along(panel x, panel y, const extent n, const panel_resu
   }
 }
 
-/* The results of a panel, those of a long one from the next line on by whole lines; in an instance for
- * vectors that lie side by side and one for all others. */
+/* The results of a panel.  Those of a long one are aligned first, so that no store is into two
+ * lines.  There is an instance for vectors that lie side by side and one for all others. */
 SMC_INLINE void results_from_line(const tile *t, panel x, panel y, extent n,
                                   const panel_results *of, const smc_result how,
                                   const int general) {

@@ -1,10 +1,11 @@
-/* A short row that comes alone, the usual small call: it lies along, so that a vector has W of its classes. */
+/* A short row that comes alone, the usual small call: its maximum, exponentials and results are
+ * found along it, W classes to a vector; its sum class by class, for the bits of a packed row. */
 #ifndef SMC_FORWARD_SINGLE_ROW_H
 #define SMC_FORWARD_SINGLE_ROW_H
 
 #include "sums.h"
 
-/* Classes i to i + count - 1 of a single row, each in all lanes, to its sum. */
+/* Add the first `count` terms e, each in all lanes, to the sum of a single row. */
 SMC_INLINE void terms_in_order(exp_sum *sum, const real *x, const real *e, vec m,
                                const scaling *scale, const int count, const smc_sum which) {
   vec a[2], b[2];
@@ -30,10 +31,10 @@ SMC_INLINE exp_sum sum_in_order(const real *x, const real *e, size_t k, vec m, c
   return sum;
 }
 
-/* The exponentials of a single row: aligned, for what is stored is soon loaded. */
+/* Where the exponentials of a single row are kept: aligned, for what is stored is soon loaded. */
 SMC_INLINE panel single_row_exps(const tile *t) { return (panel){t->buffer[0], sizeof(vec)}; }
 
-/* Of a short row that comes alone: all that there is to know of it. */
+/* Passes 1 and 2 over a single row. */
 static void single_row_sums(tile *t, const wanted_sums *wanted) {
   const scaling *scale = wanted->scale;
   enter_k_block(t, 0);
@@ -62,7 +63,7 @@ static void single_row_sums(tile *t, const wanted_sums *wanted) {
   if (wanted->which == SMC_TAIL) add_ties(s, scale);
 }
 
-/* The results of a single row, of its exponentials. */
+/* Pass 3 over a single row. */
 SMC_INLINE void single_row_quotients(const tile *t, const scaling *scale, const pair inverse) {
   const panel_results of = {.scale = scale, .by = inverse};
   results_along(single_row_exps(t), dense(panel_of(t, SMC_Y, 0)), extent_of(t, 0), &of, 0,

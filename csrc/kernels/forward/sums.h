@@ -1,4 +1,5 @@
-/* Passes 1 and 2 over a tile: about maxima that are known, or online; of whole rows, or of row parts. */
+/* Passes 1 and 2 over a tile: about maxima that are known, or online; of whole rows, or of row
+ * parts */
 #ifndef SMC_FORWARD_SUMS_H
 #define SMC_FORWARD_SUMS_H
 
@@ -25,7 +26,7 @@ SMC_INLINE void add_sum_of_panel(const tile *t, size_t u, const scaling *scale, 
   const int paired = are_terms_paired(t, which);
   panel_terms of = {.sums = &s[u],
                     .first = t->begin == 0,
-                    .sh = &sh,
+                    .sh = sh,
                     .scale = scale,
                     .keep = keep,
                     .absent = of_panel(t, u, &row->absent),
@@ -51,7 +52,7 @@ static void add_sums(const tile *t, const scaling *scale, smc_sum which, int kee
   for (; u < t->panels; ++u) add_sum_of_panel(t, u, scale, which, keep, s);
 }
 
-/* Of all lanes. */
+/* The sums of each row, from those of its lanes; and to tails the ties of their maxima. */
 static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
   sum_by_row(t, &s->sum, sizeof *s);
   if (which == SMC_TOTAL) return;
@@ -59,6 +60,7 @@ static void finish_sums(const tile *t, const scaling *scale, smc_sum which, soft
   for (size_t g = 0; g < lane_blocks_of(t); ++g) add_ties(&s[g], scale);
 }
 
+/* What sums are wanted. */
 typedef struct {
   const scaling *scale;
   smc_sum which;
@@ -66,7 +68,7 @@ typedef struct {
   softmax_sums *sums; /* of each panel of the tile, or of each part of its row */
 } wanted_sums;
 
-/* Sums, lane by lane, about a maximum that is known. */
+/* Sums, lane by lane, about a maximum that is known: of a tile, or of one part of its row. */
 static void sums_about_maximum(tile *t, size_t part, const void *args) {
   const wanted_sums *wanted = args;
   softmax_sums *s = wanted->sums + part;
@@ -81,8 +83,8 @@ static void sums_about_maximum(tile *t, size_t part, const void *args) {
   }
 }
 
-/* The same about the largest maximum so far.  Along, a tile has one row, whose values are in all lanes:
- * panels are groups. */
+/* Sums, lane by lane, about the largest maximum so far: of a tile, or of one part of its row.
+ * (Along, a tile has one row, whose values are in all lanes: each panel is a lane block.) */
 static void sums_about_rising(tile *t, size_t part, const void *args) {
   const wanted_sums *wanted = args;
   softmax_sums *s = wanted->sums + part;
@@ -107,7 +109,7 @@ static void sums_about_rising(tile *t, size_t part, const void *args) {
   }
 }
 
-/* The sums of one part of a row, and the maximum they are about, which may be its own. */
+/* The sums of one part of a row, and the maximum they are about: the row's, or the part's own. */
 typedef struct {
   pair sum, peaks;
   vec m;
@@ -128,7 +130,7 @@ static void sums_of_part(tile *t, size_t part, const void *args) {
   wanted->parts[part] = (part_sums){s.sum, s.peaks, s.m};
 }
 
-/* All that is known of a part: of sums about the row's maximum, or about one that rose. */
+/* What is known of a part, whose sums are about the row's maximum, or about one that rose. */
 SMC_INLINE softmax_sums known_of_part(const part_sums *part, const scaling *scale, int rising) {
   softmax_sums s = sums_so_far(part->m, scale);
   if (!rising) s.sh = make_shift(part->m, scale);
@@ -136,6 +138,7 @@ SMC_INLINE softmax_sums known_of_part(const part_sums *part, const scaling *scal
   return s;
 }
 
+/* The sums of a row from those of its parts, which are merged in order. */
 static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sums *wanted) {
   const int rising = pass == sums_about_rising;
   softmax_sums *s = wanted->sums;
@@ -153,6 +156,7 @@ static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sum
   t->free = free;
 }
 
+/* The sums of each row of a tile by that pass, whether rows have parts or not. */
 SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) {
   if (t->plan.parts == 1) {
     pass(t, 0, wanted);
@@ -167,8 +171,8 @@ static void sums_of_rows(tile *t, const wanted_sums *wanted) {
   whole_sums(t, sums_about_maximum, wanted);
 }
 
-/* Sums about a maximum that is not known before.  Only where that of the row is so large that it has to be
- * subtracted, all are about it, and the row is read once more. */
+/* Passes 1 and 2 in one, about a maximum that may rise.  Only where that of a row is so large that
+ * it has to be subtracted, its sums are made once more, about it. */
 static void sums_online(tile *t, const wanted_sums *wanted) {
   softmax_sums *s = wanted->sums;
   int far = 0;

@@ -5,29 +5,34 @@
 #include "../forward/results.h"
 #include "target.h"
 
-/* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits to spare. */
+/* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits
+ * to spare. */
 #define f32_SMALL_MASS 0x1p-32f
 
 #define f64_SMALL_MASS 0x1p-256
 
-/* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
+/* The largest tail of a peak that is taken for the only one: below 1/2, which rounding could make
+ * of two that are the same. */
 #define SMC_TAIL_MAX ((real)0x1.ffffp-2)
 
-/* What the gradient of a group of rows is made of.  The factor is held in two, unit*factor, as it may be beyond the
- * range of floats where its product with a mass is not; both have half of its exponent, so that no product with the
- * first is either. */
+/* What the gradient of the rows of a lane block is made of.  The factor is held in two,
+ * unit*factor, as it may be beyond the range of floats where its product with a mass is not; both
+ * have half of its exponent, so that no product with the first is either. */
 typedef struct {
   vec unit, factor;
-  vec lowered; /* a power of two, by which exponentials are multiplied before: 1, or where A is so small that per_exp
-                 * would be no normal number, 2^-LIFT, for those that lose digits make no results */
+  vec lowered;  /* a power of two, by which exponentials are multiplied before: 1 or, where A is so
+                * small that per_exp would be no normal number, 2^-LIFT, for those that lose digits
+                * make no results */
   pair per_exp; /* factor A/(S lowered): the gradient's part for each unit of an exponential */
   vec tail;     /* S'/S, which is 1 - s_k at the peak */
   vec peak;     /* e_k, if by far the largest: no other exponential is the same; else infinity */
   vec at_peak;  /* factor (A - a_k) s_k */
 } slope;
 
+/* a times the factor of the gradient. */
 SMC_INLINE vec times_factor(vec a, const slope *g) { return v_mul(v_mul(a, g->unit), g->factor); }
 
+/* The two halves of the factor; all else is left for later. */
 static slope slope_by(double factor) {
   enum { LARGEST = SMC_C(BIAS) - 1 };
   int exponent = 0;
@@ -46,7 +51,8 @@ SMC_INLINE slope slope_of_panel(const tile *t, size_t u, const slope *g) {
                  of_panel(t, u, &g->at_peak)};
 }
 
-/* factor (A s - a), by its tail at a peak of more than half of the probability, as A s - a would double its error */
+/* factor (A s - a), by its tail at a peak of more than half of the probability, as A s - a would
+ * double its error */
 SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   vec part = times_factor(a, g), low = v_mul(e, g->lowered);
   vec plain = v_fma(low, g->per_exp.hi, v_sub(v_mul(low, g->per_exp.lo), part));
@@ -54,7 +60,8 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   return v_select(v_eq(e, g->peak), exact, plain);
 }
 
-/* Where the target is spread.  The exponentials are in y, or computed once more. */
+/* The gradient of a spread target; kept: exponentials are in it already, or else computed once
+ * more. */
 static void spread_gradient(const tile *t, size_t u, const softmax_sums *s,
                             const slope *of_lane_block, int kept) {
   const shift sh = shift_of_panel(t, u, &s->sh);
@@ -71,8 +78,9 @@ static void spread_gradient(const tile *t, size_t u, const softmax_sums *s,
   }
 }
 
-/* What is left to do, as is rare: a row that is ignored has no gradient; and products with exponentials that should
- * have been lowered before, are now.  (They are less than one, and so no more than results are large.) */
+/* End the gradient of a panel, where something is left to do, as is rare: a row that is ignored
+ * has none; and products with exponentials that should have been lowered before, are now.  (They
+ * are less than one, and so no more than results are large.) */
 SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowered) {
   const panel y = panel_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
@@ -86,7 +94,7 @@ SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowe
   }
 }
 
-/* What a label makes of its class. */
+/* The gradient at the label of each row. */
 static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, const slope *d,
                                           const targets *a) {
   const scaling scale = scaling_by(1, is_across(t));
@@ -97,7 +105,8 @@ static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, 
   return v_select(ignored, v_set1(0), at_label);
 }
 
-/* The one class of each row that a label makes different; in a panel of the whole row, else in memory. */
+/* Store the gradient at the label of each row: in its panel, if that holds the whole row, else in
+ * memory. */
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
   real lane[W];
@@ -116,7 +125,8 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
   }
 }
 
-/* The same where labels are compared; and of the others what is left to do, if it is. */
+/* The gradient of a packed panel whose labels are compared with each class: at the label and,
+ * unless the target is spread, beside it. */
 static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *s, const slope *d,
                                    const targets *a, int spread) {
   const vec at_label = gradient_of_labels(t, s, d, a), class = v_load(a->class);
@@ -130,6 +140,7 @@ static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *
   }
 }
 
+/* What the gradient of a tile is made of. */
 typedef struct {
   const softmax_sums *sums;
   const slope *slope;
@@ -139,6 +150,7 @@ typedef struct {
   int at_label; /* whether a block is the whole row, that of its label included */
 } gradient_from;
 
+/* The gradient of packed rows whose labels are compared. */
 static void gradient_of_packed(tile *t, const gradient_from *of) {
   for (size_t u = 0; u < t->panels; ++u) {
     if (of->spread) {
@@ -165,6 +177,7 @@ static void gradient_without_labels(tile *t, const gradient_from *of) {
   t->free = free;
 }
 
+/* The gradient of the k-block at hand. */
 static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
   if (of->at_label && are_compared(t)) {

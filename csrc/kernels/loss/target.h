@@ -5,8 +5,8 @@
 #include "labels.h"
 #include "../run.h"
 
-/* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off); 0 in
- * lanes beyond the end of a row. */
+/* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off);
+ * 0 in lanes beyond the end of a row. */
 SMC_INLINE vec distribution(const tile *t, const panel soft, size_t i, size_t lanes) {
   static real ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   real *w = (real *)t->call->targets->weight;
@@ -18,11 +18,13 @@ SMC_INLINE vec distribution(const tile *t, const panel soft, size_t i, size_t la
   return v_mul(a, load_lanes((panel){w ? w : ones, 0}, lanes, v_set1(0)));
 }
 
+/* The distribution that is the target of panel u; nowhere, with labels. */
 SMC_INLINE panel soft_panel(const tile *t, size_t u) {
   return has_labels(t) ? (panel){NULL, 0} : panel_of(t, SMC_SOFT, u);
 }
 
-/* Of the block at hand, lane by lane; two vectors join a sum at a time.  (Few hold a peak.) */
+/* Add the spread part of panel u in the k-block at hand, lane by lane; two vectors join a sum at a
+ * time.  (Few hold a peak.) */
 static void sum_distribution(const tile *t, size_t u, vec m, targets *a) {
   const panel x = panel_of(t, SMC_X, u), soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
@@ -47,13 +49,14 @@ static void sum_distribution(const tile *t, size_t u, vec m, targets *a) {
   a->others = others, a->distance = distance;
 }
 
+/* What dense targets are compared with, and where their masses go. */
 typedef struct {
   const softmax_sums *sums;
   targets *targets;
 } dense_masses;
 
-/* The masses at the peak and beside it, and the distance, of the spread part; before the exponentials may take
- * the place of the logits. */
+/* The masses at the peak and beside it, and the distance, of the spread part: before exponentials
+ * may take the place of the logits. */
 static void sum_distributions(tile *t, size_t part, const void *args) {
   const dense_masses *of = args;
   (void)part;
@@ -66,6 +69,7 @@ static void sum_distributions(tile *t, size_t part, const void *args) {
   }
 }
 
+/* The masses and the distance of each row. */
 static void masses_of_rows(tile *t, const softmax_sums *s, targets *a) {
   for_whole_rows(t, sum_distributions, &(dense_masses){s, a});
   sum_by_row(t, &a->others, sizeof *a);
@@ -73,7 +77,7 @@ static void masses_of_rows(tile *t, const softmax_sums *s, targets *a) {
   sum_by_row(t, &a->distance, sizeof *a);
 }
 
-/* The mass at the label, added to that of the spread part. */
+/* Add the mass at the label to that of the spread part. */
 SMC_INLINE void add_label(targets *a, vec m) {
   const vec zero = v_set1(0);
   mask peak = v_eq(a->x_label, m);
