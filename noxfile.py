@@ -296,7 +296,10 @@ def webassembly(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Make random calls for a minute, or `-- --minutes N`; others with `--seed S`."""
+    """Make random calls for a minute, or `-- --minutes N`; others with `--seed S`.
+
+    Of the same build, the plans are those that docs/kernels.md shows.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--seed", default="0")
@@ -311,6 +314,8 @@ def fuzz(session: nox.Session) -> None:
         session.run(*configure, "-B", str(scratch / form), tiny, silent=True)
         session.run("cmake", "--build", str(scratch / form), "--target", "fuzzed_kernels")
         libraries[form] = str(scratch / form / "libfuzzed_kernels.so")
+    session.run("cmake", "--build", str(scratch / "usual"), "--target", "plan_table")
+    session.run("python", "docs/drawings.py", "--plans", str(scratch / "usual" / "plan_table"))
     for what, form, share in FUZZED:
         seconds = 60 * arguments.minutes * share
         session.run(
@@ -318,6 +323,13 @@ def fuzz(session: nox.Session) -> None:
             *("--seconds", f"{seconds:.0f}", "--seed", arguments.seed),
             *("--budget", "6000") * (form == "tiny"),
         )
+
+
+@nox.session
+def stack(session: nox.Session) -> None:
+    """Bound the stack that kernels need, as GCC reports it; `-- --limit BYTES`."""
+    session.install("cmake", "ninja")
+    session.run("python", "tools/stack_usage.py", *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,7 @@
  * An operand is a view of n rows of k elements; strides are in bytes and may be anything, negative
  * or zero included, as long as every element is aligned for its type.  An output may be the very
  * memory of an input (same address, same strides), and otherwise overlaps none.  Kernels allocate
- * nothing, keep no state and never fail: whoever calls has judged the arguments.  k >= 1.  300 KiB
+ * nothing, keep no state and never fail: whoever calls has judged the arguments.  k >= 1.  64 KiB
  * of stack are enough.
  *
  * Rows are independent of each other: a caller with threads shares them out.  What a kernel alone
@@ -19,11 +19,12 @@
 
 typedef enum { SMC_F32, SMC_F64, SMC_F16, SMC_BF16, SMC_DTYPES } smc_dtype;
 
-/* over(context, parts, body, work) calls body(work, begin, end) on disjoint ranges that make up [0,
- * parts), any number of them at once, and returns when all are done.  Results do not depend on
- * it. */
+/* over(context, parts, body, work) calls body(work, begin, end) on disjoint ranges that make up
+ * [0, parts), any number of them at once, and returns 0 when all are done.  Results do not depend
+ * on it.  If it returns anything else, parts were left out: what the kernel makes of the row means
+ * nothing, and it begins no other. */
 typedef struct {
-  void (*over)(void *context, size_t parts, void (*body)(void *, size_t, size_t), void *work);
+  int (*over)(void *context, size_t parts, void (*body)(void *, size_t, size_t), void *work);
   void *context;
 } smc_parallel;
 

@@ -59,3 +59,26 @@ def test_digests_see_signs_of_zeros_and_no_kind_of_nan(bits):
     nan = np.full(3, np.nan, np.float32)
     other = (nan.view(np.uint32) ^ np.uint32(0x80000001)).view(np.float32)
     assert bits.digest(nan) == bits.digest(other) != bits.digest(zeros)
+
+
+# From the smallest caches of a phone to the largest of a server: L1, L2, L3.
+CACHES = (
+    (16 << 10, 256 << 10, 1 << 20),
+    (48 << 10, 2 << 20, 16 << 20),
+    (64 << 10, 4 << 20, 512 << 20),
+)
+
+
+@pytest.mark.usual
+@pytest.mark.skipif(not smcore.targets(), reason="needs the native backend")
+@pytest.mark.parametrize("caches", CACHES)
+def test_caches_change_no_bit(bits, found, caches):
+    core = importlib.import_module("smcore._core")
+    target = smcore.targets()[0]
+    core._set_caches(caches)
+    try:
+        assert core._caches() == caches
+        planned = bits.compute([target], quick=True)[target]
+    finally:
+        core._set_caches(None)
+    assert list(bits.differences(planned, found[target], quick=True)) == []

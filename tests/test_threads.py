@@ -305,6 +305,34 @@ assert count() == before + 4
     assert printed(START + code, {**bare, "OPENBLAS_NUM_THREADS": "1"}) == []
 
 
+@needs_native
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory cannot be counted here")
+def test_threads_have_stacks_of_their_own_size(bare):
+    """Whatever those of the system are: here 64 MiB."""
+    code = """
+import re
+def mapped():
+    return int(re.search(r"VmSize:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) >> 10
+x = x[:1000]
+before = mapped()
+smcore.softmax(x)
+assert 1 <= mapped() - before < 8, mapped() - before
+"""
+    limited = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, resource.RLIM_INFINITY))
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", limited, START + code],
+        env={**bare, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=HANGING,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 BUSY = """
 stop = False
 def work():

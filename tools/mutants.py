@@ -53,7 +53,7 @@ TESTS = {
         "streaming",
     ),
     "usual": ("bits", "ways", "memory", "accuracy"),
-    "threads": ("threads", "concurrency"),
+    "threads": ("threads", "concurrency", "signals"),
 }
 # What of them tells about races, where each operation takes many times as long.
 RACES = ("tests/test_threads.py", "-k", "many_python or fork or in_flight or threads_start")

@@ -1,4 +1,5 @@
-/* What is done to packed results when they leave the buffer, as they are in registers then: it saves a pass over the buffer. */
+/* What is done to packed results when they leave the buffer, as they are in registers then: it
+ * saves a pass over the buffer. */
 #ifndef SMC_EPILOGUE_H
 #define SMC_EPILOGUE_H
 
@@ -6,7 +7,8 @@
 
 typedef enum { SMC_NOTHING_LEFT, SMC_TIMES, SMC_LESS } smc_ending;
 
-/* What is left to do when results leave the buffer, where they are loaded once more anyway. */
+/* An epilogue: what is left to do when results leave the buffer, where they are loaded once more
+ * anyway. */
 typedef struct {
   smc_ending how;
   const pair *of; /* each panel: y*of, or y - of.hi - of.lo */
@@ -16,7 +18,7 @@ SMC_INLINE epilogue epilogue_of_panel(const epilogue by, size_t u) {
   return (epilogue){by.how, by.of ? by.of + u : NULL};
 }
 
-/* Done to n vectors; to all of a panel. */
+/* Apply it to n vectors. */
 SMC_INLINE void apply_epilogue(vec *y, const int n, const epilogue *by) {
   if (by->how == SMC_TIMES) {
     SMC_EACH(j, n) y[j] = times_inverse(y[j], *by->of);

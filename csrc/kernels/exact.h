@@ -31,8 +31,8 @@ SMC_INLINE pair pair_add(pair a, pair b) {
   return (pair){s.hi, v_add(s.lo, v_add(a.lo, b.lo))};
 }
 
-/* a + b; first: a is nothing yet.  For as many terms as there may be: lo stays a rounding error of hi, so that its own
- * do not add up.  (Of a sum that is finite, or comes to nothing.) */
+/* a + b; first: a is nothing yet.  For as many terms as there may be: lo stays a rounding error of
+ * hi, so that its own do not add up.  (Of a sum that is finite, or comes to nothing.) */
 SMC_INLINE pair running_sum(pair a, pair b, int first) {
   if (first) return b;
   const pair s = pair_add(a, b);
@@ -52,8 +52,8 @@ SMC_INLINE pair pair_times_power(pair a, vec power_of_two) {
 
 SMC_INLINE vec pair_value(pair a) { return v_add(a.hi, a.lo); }
 
-/* a/b with its rounding error, where inverse is 1/b.hi rounded: the remainder a - q*b makes good for the
- * roundings of that and of q. */
+/* a/b with its rounding error, where inverse is 1/b.hi rounded: the remainder a - q*b makes good
+ * for the roundings of that and of q. */
 SMC_INLINE pair pair_quotient(pair a, pair b, vec inverse) {
   vec q = v_mul(a.hi, inverse), p = v_mul(q, b.hi);
   vec rest = v_sub(v_sub(a.hi, p), v_mul_err(q, b.hi, p));

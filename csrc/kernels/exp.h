@@ -1,30 +1,32 @@
 /* exp(x - max) without rounding x - max.
  *
- * With exp(x) = 2^n (1 + p), or 2^(n/8) (1 + p) where the target can look up 2^(j/8), the maximum is
- * taken away as an integer N = rint(max log2(e)) from n, in the exponent, where nothing rounds.  Only a row whose maximum exceeds SHIFT_LIMIT has that maximum
- * subtracted first: x - max is then exact if x is within a factor of two of it (Sterbenz), and
- * otherwise at most -SHIFT_LIMIT/2, where exp underflows to zero.
+ * With exp(x) = 2^n (1 + p), or 2^(n/8) (1 + p) where the target can look up 2^(j/8), the maximum
+ * is taken away as an integer N = rint(max log2(e)) from n, in the exponent, where nothing rounds.
+ * Only a row whose maximum exceeds SHIFT_LIMIT has that maximum subtracted first: x - max is then
+ * exact if x is within a factor of two of it (Sterbenz), and otherwise at most -SHIFT_LIMIT/2,
+ * where exp underflows to zero.
  *
- * All exponentials of a row come out 2^LIFT times too large, which no sum or quotient minds: 2^n is then
- * a normal number for every term that matters, and no subnormal is rounded before the result is.
+ * All exponentials of a row come out 2^LIFT times too large, which no sum or quotient minds: 2^n is
+ * then a normal number for every term that matters, and no subnormal is rounded before the result
+ * is.
  *
- * The table holds C 2^(j/8), C being such that its eight entries are all next to a float: they add some
- * 0.03 units in the last place to the error, not the 0.5 of a rounding (an idea like that of S. Gal, "An
- * accurate elementary mathematical library for the IEEE floating point standard", 1991).  Exponentials
- * of one row share the factor C as they share 2^LIFT.
+ * The table holds C 2^(j/8), C being such that its eight entries are all next to a float: they add
+ * some 0.03 units in the last place to the error, not the 0.5 of a rounding (an idea like that of
+ * S. Gal, "An accurate elementary mathematical library for the IEEE floating point standard",
+ * 1991).  Exponentials of one row share the factor C as they share 2^LIFT.
  *
- * Error of 2^n (1 + p), in units in the last place: 0.5 for the last addition, up to 0.25 for p, and
- * the polynomial's; by the table little more than the 0.5 (docs/accuracy.md).
- */
+ * Error of 2^n (1 + p), in units in the last place: 0.5 for the last addition, up to 0.25 for p,
+ * and the polynomial's; by the table little more than the 0.5 (docs/accuracy.md). */
 #ifndef SMC_EXP_H
 #define SMC_EXP_H
 
 #include "coefficients.h"
 #include "exact.h"
 
-/* An argument EXP_UNDERFLOW below the maximum gives a term too small to count in a sum or be a result, and
- * still 2^n normal.  Over the whole range exp is 0 below -EXP_VANISH, where v_ldexp still can say so, and
- * infinite above EXP_OVERFLOW.  (Some math.h have macros of the shorter names.) */
+/* An argument EXP_UNDERFLOW below the maximum gives a term too small to count in a sum or be a
+ * result, and still 2^n normal.  Over the whole range exp is 0 below -EXP_VANISH, where v_ldexp
+ * still can say so, and infinite above EXP_OVERFLOW.  (Some math.h have macros of the shorter
+ * names.) */
 #define f32_BIAS 127
 #define f32_LIFT 64
 #define f32_LIFTED 0x1p64f
@@ -60,17 +62,19 @@
 #define LN2_LO SMC_C(LN2_SHORT_LO)
 #endif
 
-/* The argument is scale*x, scale = unit grow^2 (magnitude + rest), any number but 0.  The unit has its sign, so that
- * the maximum is always the largest.  Powers of two, which round nothing, bring the rest of a scale near 1 into the
- * range of floats: one that shrinks is in the unit, by which x is multiplied first, so that no difference overflows
- * where its product does not; what is left of one that grows is `grow`, by which a difference is multiplied twice. */
+/* The argument is scale*x, scale = unit grow^2 (magnitude + rest), any number but 0.  The unit has
+ * its sign, so that the maximum is always the largest.  Powers of two, which round nothing, bring
+ * the rest of a scale near 1 into the range of floats: one that shrinks is in the unit, by which x
+ * is multiplied first, so that no difference overflows where its product does not; what is left of
+ * one that grows is `grow`, by which a difference is multiplied twice. */
 typedef struct {
   int active; /* scale is not 1 */
   int grows;  /* nor is grow */
   vec unit, grow, magnitude, rest;
   vec reach; /* what is below it, of a difference multiplied by grow, is no term that counts */
-  vec vacant; /* what stands for x in a lane without data: nothing beside a row's maximum, along; across,
-               * where it would be the maximum, a harmless number */
+  /* What stands for x in a lane without data: nothing beside a row's maximum, along; across, where
+   * it would be the maximum, a harmless number. */
+  vec vacant;
 } scaling;
 
 typedef struct {
@@ -80,8 +84,8 @@ typedef struct {
   vec origin; /* ROUNDER + OCTAVE (BIAS + LIFT - N): n is rounded, and found, relative to it */
 } shift;
 
-/* Of a scale of at least 2^LARGE no argument is finite but 0; and of one of less than 2^(LEAST + SMALL) none changes a
- * result but that of -inf, for which the reach is a float. */
+/* Split a scale.  Of one of at least 2^LARGE no argument is finite but 0; one of less than 2^(LEAST
+ * + SMALL) changes no result but that of -inf, for which the reach is a float. */
 SMC_INLINE scaling scaling_by(double factor, int across) {
   enum { LEAST = 1 - SMC_C(BIAS), MOST = SMC_C(BIAS) - 1 };
   enum { SMALL = LEAST + 16, LARGE = 2 * SMC_C(BIAS) + 30 };
@@ -112,11 +116,12 @@ SMC_INLINE vec polynomial(const real *coefficients, int count, vec x) {
   return y;
 }
 
-/* A group of n <= SMC_UNROLL vectors, n a constant, goes through exp together, operation by operation:
- * the chain of one is some 60 cycles long, and a processor looks too short a way ahead to fill them. */
+/* A group of n <= SMC_UNROLL vectors, n a constant, goes through exp together, operation by
+ * operation: the chain of one is some 60 cycles long, and a processor looks too short a way ahead
+ * to fill them. */
 
-/* exp(hi + lo) = 2^((k - origin)/octave) (1 + p), |lo| a rounding error of hi; k and p take the places
- * of hi and lo.  r is exact; with a table it is so small that lo may be rounded into it. */
+/* exp(hi + lo) = 2^((k - origin)/octave) (1 + p), |lo| a rounding error of hi; k and p take the
+ * places of hi and lo.  r is exact; with a table it is so small that lo may be rounded into it. */
 SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origin, const int octave,
                            const int n) {
   static const real whole[] = SMC_C(EXP_1), eighth[] = EXP_BY_STEPS;
@@ -149,7 +154,7 @@ SMC_INLINE void reduce_exp(vec *hi, vec *lo, const int with_lo, const vec *origi
   SMC_EACH(j, n) hi[j] = k[j];
 }
 
-/* 2^(k/OCTAVE), for the k that reduce_exp leaves; times C if there is a table. */
+/* Compute 2^(k/OCTAVE), for the k that reduce_exp leaves; times C if there is a table. */
 SMC_INLINE vec power_of_step(vec k) {
 #if SMC_C(OCTAVE) == 1
   return v_power(k);
@@ -159,7 +164,7 @@ SMC_INLINE vec power_of_step(vec k) {
 #endif
 }
 
-/* About that scaled maximum, which is not large. */
+/* Make the shift about a scaled maximum that is not large. */
 SMC_INLINE shift shift_about(vec peak) {
   vec exponent = v_round(v_mul(peak, v_set1((real)SMC_LOG2E)));
   vec origin = v_fnma(v_set1(SMC_C(OCTAVE)), exponent,
@@ -172,7 +177,7 @@ SMC_INLINE vec grown(vec difference, const scaling *scale) {
   return v_mul(v_mul(difference, scale->grow), scale->grow);
 }
 
-/* A large one need only be seen to be large. */
+/* Scale the maximum; a large one need only be seen to be large. */
 SMC_INLINE vec scaled_maximum(vec max, const scaling *scale) {
   if (!scale->active) return max;
   const vec zero = v_set1(0), low = v_max(scale->reach, grown(max, scale));
@@ -187,14 +192,14 @@ SMC_INLINE shift make_shift(vec max, const scaling *scale) {
   return s;
 }
 
-/* Whether arguments are more than x itself, in some lane. */
+/* Whether arguments are more than x itself, in some lane: scaled, or shifted by a center. */
 SMC_INLINE int is_general(const scaling *scale, const shift *s) {
   return scale->active || v_count(v_lt(v_set1(0), v_abs(s->center))) != 0;
 }
 
-/* What exp is taken of, for x - center: its product with the scale, and the error of that product.  No difference
- * overflows: below a positive center x is raised, while from a negative one only -infinity, of which nothing comes, is so
- * far. */
+/* Scale x - center, what exp is taken of; with the rounding error of the product.  No difference
+ * overflows: below a positive center x is raised, while from a negative one only -infinity, of
+ * which nothing comes, is so far. */
 SMC_INLINE pair scaled_argument(vec x, vec center, const scaling *scale) {
   const vec zero = v_set1(0), lowest = v_sub(v_max(zero, center), v_set1(SMC_C(MAX)));
   const vec least = v_select(v_lt(zero, center), lowest, v_set1((real)-INFINITY));
@@ -204,8 +209,8 @@ SMC_INLINE pair scaled_argument(vec x, vec center, const scaling *scale) {
   return (pair){product, v_fma(distance, scale->rest, error)};
 }
 
-/* x becomes 2^LIFT exp(x - max); in general scaled and centered, else as it is.  All have one shift, or each
- * has its own. */
+/* x becomes 2^LIFT exp(x - max); in general scaled and centered, else as it is.  All have one
+ * shift, or each has its own. */
 SMC_INLINE void exp_shifted(vec *x, const shift *s, const int each, const scaling *scale,
                             const int n, const int general) {
   vec lo[SMC_UNROLL], origin[SMC_UNROLL];
@@ -224,7 +229,7 @@ SMC_INLINE void exp_shifted(vec *x, const shift *s, const int each, const scalin
   SMC_EACH(j, n) x[j] = v_fma(lo[j], x[j], x[j]);
 }
 
-/* The same at the maximum, with the rounding error of its last operation. */
+/* Compute exp_shifted at the maximum, with the rounding error of its last operation. */
 SMC_INLINE pair exp_of_peak(vec max, const shift *s, const scaling *scale) {
   pair a = {s->peak, v_set1(0)};
   if (is_general(scale, s)) a = scaled_argument(max, s->center, scale);
@@ -233,15 +238,15 @@ SMC_INLINE pair exp_of_peak(vec max, const shift *s, const scaling *scale) {
   return (pair){e, v_fma(a.lo, power, v_sub(power, e))};
 }
 
-/* The same where nothing is shifted: exp(hi + lo) = 2^n (1 + p); the pair is n and p. */
+/* Compute exp(hi + lo) = 2^n (1 + p), nothing shifted; the pair is n and p. */
 SMC_INLINE pair split_exp(vec hi, vec lo) {
   const vec origin = v_set1(SMC_C(ROUNDER));
   reduce_exp(&hi, &lo, 1, &origin, 1, 1);
   return (pair){v_sub(hi, origin), lo};
 }
 
-/* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves, if it must
- * be. */
+/* exp(hi + lo) over the whole range, 0 and infinity at its ends; the exponent is applied in halves,
+ * if it must be. */
 SMC_INLINE vec exp_full(vec hi, vec lo) {
   mask low = v_lt(hi, v_set1(-SMC_C(EXP_VANISH))), high = v_lt(v_set1(SMC_C(EXP_OVERFLOW)), hi);
   lo = v_select(v_or(low, high), v_set1(0), lo);

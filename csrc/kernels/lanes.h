@@ -1,4 +1,5 @@
-/* Reductions across the lanes of a vector, of one row or of several rows at once, and the numbers of lanes. */
+/* Reductions across the lanes of a vector, of one row or of several rows at once, and the numbers
+ * of lanes. */
 #ifndef SMC_LANES_H
 #define SMC_LANES_H
 
@@ -28,7 +29,7 @@ SMC_INLINE pair joined(pair a, pair b, const smc_reduction by) {
   }
 }
 
-/* The value of the row in every lane. */
+/* Reduce the lanes of a vector: the value is in every lane. */
 SMC_INLINE pair reduce_lanes(pair a, const smc_reduction by) {
   SMC_UNROLLED for (size_t d = W / 2; d; d /= 2) {
     a = joined(a, (pair){v_xor_lanes(a.hi, (int)d), v_xor_lanes(a.lo, (int)d)}, by);
@@ -36,8 +37,8 @@ SMC_INLINE pair reduce_lanes(pair a, const smc_reduction by) {
   return a;
 }
 
-/* Two rows come to share a vector, `upper` being the lanes of the second: each lane joins what it would,
- * were its row alone. */
+/* Two rows come to share a vector, `upper` being the lanes of the second: each lane joins what it
+ * would, were its row alone. */
 SMC_INLINE pair merged(pair a, pair b, mask upper, const int d, const smc_reduction by) {
   pair own = {v_select(upper, b.hi, a.hi), v_select(upper, b.lo, a.lo)};
   pair other = {v_xor_lanes(v_select(upper, a.hi, b.hi), d),
@@ -56,7 +57,8 @@ SMC_INLINE mask upper_lanes(const size_t bit) {
   return v_lt(v_set1(0), v_load(has[bit == 8 ? 3 : bit / 2]));
 }
 
-/* The values of some rows, one to a lane, from vectors that lie `apart` bytes from each other. */
+/* Reduce vectors of some rows, `apart` bytes from each other, to one vector with the value of row r
+ * in lane r. */
 SMC_INLINE void reduce_lane_block(char *first, size_t rows, size_t apart, const smc_reduction by) {
   const int last = by == SMC_BY_PAIR_ADD; /* vector of an entry */
   SMC_UNROLLED for (size_t d = W / 2; d; d /= 2) {
@@ -73,7 +75,7 @@ SMC_INLINE void reduce_lane_block(char *first, size_t rows, size_t apart, const 
   }
 }
 
-/* The same for SMC_UNROLL rows in registers: the lanes of row u, merged into quarter u of a vector. */
+/* Merge the lanes of SMC_UNROLL rows in registers: those of row u into quarter u of a vector. */
 SMC_INLINE pair merged_quarters(const pair *rows, const smc_reduction by) {
   const mask half = upper_lanes(W / 2), quarter = upper_lanes(W / 4);
   const pair a = merged(rows[0], rows[2], half, W / 2, by);
@@ -81,7 +83,7 @@ SMC_INLINE pair merged_quarters(const pair *rows, const smc_reduction by) {
   return merged(a, b, quarter, W / 4, by);
 }
 
-/* The sums, or the maxima, of their lanes. */
+/* Reduce the lanes of SMC_UNROLL vectors: the value of vector u is in quarter u. */
 SMC_INLINE vec reduced_quarters(const vec v[SMC_UNROLL], const smc_reduction by) {
   pair rows[SMC_UNROLL];
   SMC_EACH(u, SMC_UNROLL) rows[u] = (pair){v[u], v[u]};
@@ -96,8 +98,9 @@ SMC_INLINE vec add_up_rows(const vec v[SMC_UNROLL]) { return reduced_quarters(v,
 
 SMC_INLINE vec max_of_rows(const vec v[SMC_UNROLL]) { return reduced_quarters(v, SMC_BY_MAX); }
 
-/* Four rows go side by side, so that none has the processor wait for its ends, and are merged into a vector
- * while the next four are computed.  Rows W/4 apart, so that each ends in the lane of its number. */
+/* Four rows go side by side, so that none has the processor wait for its ends, and are merged into
+ * a vector while the next four are computed.  Rows W/4 apart, so that each ends in the lane of its
+ * number. */
 enum { SMC_QUARTERS = (W + SMC_UNROLL - 1) / SMC_UNROLL };
 
 SMC_INLINE pair merged_lane_block(pair *quarters, const smc_reduction by) {
@@ -108,12 +111,13 @@ SMC_INLINE pair merged_lane_block(pair *quarters, const smc_reduction by) {
   return quarters[0];
 }
 
-/* One row's, as soon as it is complete, while the next row is read: where rows are groups. */
+/* Sum the lanes of one row as soon as it is complete, while the next row is read: where a tile has
+ * few rows. */
 SMC_INLINE pair sum_of_lanes(pair sum) { return normalized(reduce_lanes(sum, SMC_BY_PAIR_ADD)); }
 
 #if SMC_FAST_MASKS
-/* Of rows of k classes that share a vector, side by side, the lane of the next class of each; of the last one, that
- * of the first. */
+/* For rows of k classes that share a vector, side by side, number the lane of the next class of
+ * each; for the last class, that of the first. */
 SMC_INLINE vec next_lanes(size_t k) {
   const vec lane = lane_numbers(), last = v_set1((real)(k - 1)), length = v_set1((real)k);
   const vec middle = v_sub(lane, v_set1((real)(k - 1) / 2));

@@ -1,15 +1,14 @@
-/* The logsumexp of two parts of a row from theirs, each a pair m + s: a + log1p(exp(b - a)), a being the
- * larger.  b - a and the sum with a are taken with their rounding errors, so that what is left is an ulp or
- * two of log1p, which is at most log 2.
- */
+/* The logsumexp of two parts of a row from theirs, each a pair m + s: a + log1p(exp(b - a)), a
+ * being the larger.  b - a and the sum with a are taken with their rounding errors, so that what is
+ * left is an ulp or two of log1p, which is at most log 2. */
 #ifndef SMC_MERGE_H
 #define SMC_MERGE_H
 
 #include "log1p.h"
 #include "row_values.h"
 
-/* Of p and q.  Where they are infinitely far from each other it is the larger of them, as it is; beside
- * an infinite result there is no rest; NaN is NaN. */
+/* Merge p and q.  Where they are infinitely far from each other it is the larger of them, as it is;
+ * beside an infinite result there is no rest; NaN is NaN. */
 SMC_INLINE pair merged_pair(pair p, pair q) {
   const vec zero = v_set1(0), infinity = v_set1((real)INFINITY);
   pair d = two_sum(q.hi, v_sub(zero, p.hi)); /* q - p */
@@ -32,7 +31,7 @@ SMC_INLINE pair merged_pair(pair p, pair q) {
   return m;
 }
 
-/* n of them: p's m and s, q's, those of the result. */
+/* Merge n pairs.  Operands: m and s of p, of q, and of the result. */
 static void merge_pairs(const smc_view *pairs, size_t n) {
   for (size_t i = 0; i < n; i += W) {
     const size_t some = n - i < W ? n - i : W;

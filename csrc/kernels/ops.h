@@ -9,8 +9,9 @@
 #include "vjp/logsumexp.h"
 #include "vjp/vjp.h"
 
-/* Of a panel: what is known of its sums, and while they are made the maxima and sums of a k-block; or what its results are made
- * of. */
+/* Bytes that passes reserve of each panel: what is known of its sums, and while they are made the
+ * maxima and sums of a k-block, or afterwards what results are made of; the peak, the sums and what
+ * products are made of. */
 #define SMC_FORWARD_PANEL (sizeof(softmax_sums) + sizeof(pair) + sizeof(vec))
 #define SMC_PRODUCT_PANEL (sizeof(panel_peak) + sizeof(panel_sums) + sizeof(product_sums))
 
@@ -111,7 +112,7 @@ static void op_log_softmax_jacobian(const smc_call *c) { log_softmax_jacobians(c
 
 static void op_softmax_layer_jacobian(const smc_call *c) { layer_jacobians(c); }
 
-/* Of an operation without traits, which has no tiles, nothing is said. */
+/* Fill in the plan of an operation that has tiles. */
 static void op_plan(smc_op op, const smc_call *call, const smc_caches *caches, smc_plan *plan) {
   if (traits_of[op].panels > 0) *plan = plan_of(call, &traits_of[op], caches);
 }

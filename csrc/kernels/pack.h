@@ -1,4 +1,5 @@
-/* Rows of an array to panels in a buffer, and back: along (a row as it is), or across (W rows, one in each lane). */
+/* Rows of an array to panels in a buffer, and back: along (a row as it is), or across (W rows, one
+ * in each lane). */
 #ifndef SMC_PACK_H
 #define SMC_PACK_H
 
@@ -21,7 +22,7 @@ static void unpack_along(smc_view to, size_t row, size_t rows, size_t begin, siz
   }
 }
 
-/* Line after line, whatever the distance from class to class. */
+/* Pack columns, line after line, whatever the distance from class to class. */
 static void pack_columns(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                          real *to, size_t apart) {
   for (size_t c = 0; c < classes; ++c, to += W) {
@@ -50,8 +51,8 @@ static void unpack_columns(smc_view to, size_t row, size_t rows, size_t begin, s
 }
 
 #if SMC_FAST_MASKS
-/* W rows of two or three classes, side by side: as many vectors, whose lanes are permuted.  Element i is of row
- * i / classes.  The maxima. */
+/* Pack W rows of two or three classes, side by side: as many vectors, whose lanes are permuted.
+ * Element i is of row i / classes.  Return the maxima. */
 SMC_INLINE vec load_narrow(const char *p, const int classes, real *to) {
   vec v[SMC_NARROW_MAX], m = v_set1((real)-INFINITY);
   SMC_EACH(j, classes) v[j] = e_load(p + (size_t)j * W * sizeof(elem));
@@ -88,9 +89,9 @@ SMC_INLINE void store_narrow(char *p, const int classes, const real *from, const
 }
 #endif
 
-/* Any number of rows up to W, any strides.  A single row is in every lane; a few classes, or some apart
- * from each other, are taken one element after the other; dense rows go by way of a buffer in which they
- * are of the type computed in.  Missing numbers are 0. */
+/* Pack any number of rows up to W, of any strides, across.  A single row is in every lane; a few
+ * classes, or some apart from each other, are taken one element after the other; dense rows go by
+ * way of a square in which they are of the type computed in.  Missing numbers are 0. */
 static void load_rows(const char *p, ptrdiff_t row, ptrdiff_t col, size_t rows, size_t classes,
                       real *to) {
   if (rows == 1) {
@@ -149,12 +150,12 @@ SMC_INLINE int are_narrow(const smc_view v, size_t classes) {
          v.row == (ptrdiff_t)(classes * sizeof(elem));
 }
 
-/* Whether rows can be loaded and stored whole. */
+/* Whether rows can be loaded and stored by whole quads of classes, without conversion. */
 SMC_INLINE int are_whole(const smc_view v, size_t classes) {
   return sizeof(elem) == sizeof(real) && v.col == sizeof(elem) && classes >= 4;
 }
 
-/* How many of the first panels' maxima are known now. */
+/* Pack rows across; return how many of the first panels' maxima are known now. */
 static size_t pack_across(smc_view from, size_t row, size_t rows, size_t begin, size_t classes,
                           real *to, size_t apart, vec *maxima) {
   const int whole_rows = are_narrow(from, classes) || are_whole(from, classes);

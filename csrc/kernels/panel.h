@@ -1,5 +1,6 @@
-/* A panel: a sequence of vectors at one distance from each other, in memory or in a buffer.  Passes over rows are written
- * in terms of panels, and know neither the strides of an array nor its dtype. */
+/* A panel: a sequence of vectors at one distance from each other, in memory or in a buffer.  Passes
+ * over rows are written in terms of panels, and know neither the strides of an array nor its dtype.
+ */
 #ifndef SMC_PANEL_H
 #define SMC_PANEL_H
 
@@ -23,8 +24,9 @@ SMC_INLINE real *vector_at(const panel s, size_t i) {
   return (real *)((char *)s.p + (ptrdiff_t)i * s.step);
 }
 
-/* Whether whole vectors lie side by side; then said in a way that the compiler sees: that is worth an
- * instance of its own.  (Columns as far apart as a vector is long may be fewer than it has lanes.) */
+/* Whether whole vectors lie side by side; `dense` and `whole` then say so in a way that the
+ * compiler sees, which is worth an instance of its own.  (Columns as far apart as a vector is long
+ * may be fewer than it has lanes.) */
 SMC_INLINE int is_dense(const panel s, const extent n) {
   return W > 1 && s.step == (ptrdiff_t)sizeof(vec) && n.lanes == W;
 }
@@ -33,16 +35,16 @@ SMC_INLINE panel dense(const panel s) { return (panel){s.p, sizeof(vec)}; }
 
 SMC_INLINE extent whole(const extent n) { return (extent){n.count, W, n.rest}; }
 
-/* What is left of a row without some lanes. */
+/* Count what is left of a row without some lanes. */
 SMC_INLINE extent without(const extent n, size_t lanes) {
   const size_t left = n.count * W + n.rest - lanes;
   return (extent){left / W, W, (uint32_t)(left % W)};
 }
 
-/* The panel from there on. */
+/* The panel from vector i on. */
 SMC_INLINE panel ahead(const panel s, size_t i) { return (panel){vector_at(s, i), s.step}; }
 
-/* The panel of columns so many places further on. */
+/* The panel of columns u places further on. */
 SMC_INLINE panel beside(const panel s, size_t u) { return (panel){s.p + u * W, s.step}; }
 
 SMC_INLINE size_t steps_of(const extent n) { return n.count + (n.rest > 0); }
@@ -63,12 +65,12 @@ SMC_INLINE void store_lanes(const panel s, vec a, size_t lanes) {
   }
 }
 
-/* The first SMC_UNROLL. */
+/* Load the first SMC_UNROLL vectors. */
 SMC_INLINE void load_unrolled(const panel s, vec *a, size_t lanes, vec fill) {
   SMC_EACH(j, SMC_UNROLL) a[j] = load_lanes(ahead(s, (size_t)j), lanes, fill);
 }
 
-/* Of so many columns `jammed` the first n vectors, class after class.  (Both are constants.) */
+/* Load the first n vectors of `jam` columns, class after class.  (Both are constants.) */
 SMC_INLINE void load_jammed(const panel s, vec *a, const int n, const int jam) {
   SMC_EACH(j, n) a[j] = v_load(vector_at(beside(s, (size_t)(j % jam)), (size_t)(j / jam)));
 }
@@ -77,8 +79,8 @@ SMC_INLINE void store_jammed(const panel s, const vec *a, const int n, const int
   SMC_EACH(j, n) v_store(vector_at(beside(s, (size_t)(j % jam)), (size_t)(j / jam)), a[j]);
 }
 
-/* What a panel is made of: numbers of the type computed in, or elements as they are stored, which are converted in
- * registers.  (Where one type is both, the two are the same.) */
+/* What a panel is made of: numbers of the type computed in, or elements as they are stored, which
+ * are converted in registers.  (Where one type is both, the two are the same.) */
 typedef enum { SMC_COMPUTED, SMC_STORED } smc_format;
 
 /* The first vector of a panel.  (`of` is a constant.) */

@@ -1,16 +1,17 @@
-/* The plan of a call (smcore_plan.h): a pure function of its sizes, strides and addresses, of what its operation is like, and
- * of the machine's caches.
+/* The plan of a call (smcore_plan.h): a pure function of its sizes, strides and addresses, of what
+ * its operation is like, and of the machine's caches.
  *
- * What decides a bit of a result (the layout, the k-block, the row part, whether sums are online) follows from the length and
- * the strides of a row and from the constants of tuning.h; the caches decide the rest. */
+ * What decides a bit of a result (the layout, the k-block, the row part, whether sums are online)
+ * follows from the length and the strides of a row and from the constants of tuning.h; the caches
+ * decide the rest. */
 #ifndef SMC_PLAN_H
 #define SMC_PLAN_H
 
 #include "tile.h"
 
-/* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages: in a few sets of the
- * first-level cache, where they drive out each other; and what is loaded then looks like what was just stored somewhere else,
- * for which the processor waits. */
+/* Whether numbers so many bytes apart lie at nearly the same place of their pages, or half pages:
+ * in a few sets of the first-level cache, where they drive out each other; and what is loaded then
+ * looks like what was just stored somewhere else, for which the processor waits. */
 SMC_INLINE int are_pages_apart(ptrdiff_t bytes) {
   const size_t beyond = (size_t)bytes % (SMC_PAGE / 2);
   return beyond < SMC_LINE || beyond > SMC_PAGE / 2 - SMC_LINE;
@@ -45,8 +46,9 @@ static shape shape_of(const smc_call *call, const traits *op, const smc_caches *
   return s;
 }
 
-/* Whether columns whole pages apart are better copied: unless all passes go through them jammed, and they fit the first-level
- * cache or are taken a k-block at a time; or products do, of more than a few classes. */
+/* Whether columns whole pages apart are better copied: unless all passes go through them jammed,
+ * and they fit the first-level cache or are taken a k-block at a time; or products do, of more than
+ * a few classes. */
 SMC_INLINE int are_copied(const shape *s) {
   const size_t k = s->call->k, most = SMC_STAGE_NUMBERS / (SMC_COPIED_PANELS * W);
   if (!are_pages_apart(s->call->operands[0].col) || k < SMC_COPIED_MIN || k > most) return 0;
@@ -73,15 +75,18 @@ static smc_layout layout_of(const shape *s) {
     return rows_lie_so && s->op->single_row && s->call->n == 1 ? SMC_SINGLE_ROW : SMC_PACKED_ROWS;
   }
   if (!rows_lie_so) return SMC_STAGED_ROWS;
-  /* From memory only if a lane block, and what is kept of it, leave room in the first-level cache. */
+  /* From memory only if a lane block, and what is kept of it, leave room in the first-level cache.
+   */
   const int is_near = !s->is_far || W * k * sizeof(real) < near_l1_bytes(s->caches) / 2;
   return s->op->lane_blocks && are_few_vectors(k) && is_near ? SMC_LANE_BLOCKS : SMC_ROWS;
 }
 
-/* ---- columns -------------------------------------------------------------------------------------------- */
+/* ---- columns
+ * -------------------------------------------------------------------------------------------- */
 
-/* Classes of columns that a pass takes at a time, so that it finds the rest of a line again; or, where lines are whole pages
- * apart, all that the next pass finds.  (Online it looks for none in the first-level cache.) */
+/* Classes of columns that a pass takes at a time, so that it finds the rest of a line again; or,
+ * where lines are whole pages apart, all that the next pass finds.  (Online it looks for none in
+ * the first-level cache.) */
 SMC_INLINE size_t column_block(const shape *s, int online) {
   const ptrdiff_t apart = s->call->operands[0].col;
   const size_t sets = apart % SMC_PAGE ? 2 : 1;
@@ -90,12 +95,14 @@ SMC_INLINE size_t column_block(const shape *s, int online) {
   return lines / s->operands / SMC_UNROLL * SMC_UNROLL;
 }
 
-/* A tile has as many columns as stay in the second-level cache, but is a strip no narrower than the processor reads well.  If
- * not even a few lines of each class would stay, and they come from memory, it is as wide as can be; and worked on online,
- * where to compute exponentials once more takes less time than to fetch them: sooner where no cache holds the whole, or lines
- * are pages apart.  (Of the whole array, by what lies between two classes: a result does not depend on how many of the columns
- * come together.)  While one strip is computed with, the next is prefetched, or if it is wide, the next k-block; but not lines
- * whole pages apart, which drive out each other before their time. */
+/* A tile has as many columns as stay in the second-level cache, but is a strip no narrower than the
+ * processor reads well.  If not even a few lines of each class would stay, and they come from
+ * memory, it is as wide as can be; and worked on online, where to compute exponentials once more
+ * takes less time than to fetch them: sooner where no cache holds the whole, or lines are pages
+ * apart.  (Of the whole array, by what lies between two classes: a result does not depend on how
+ * many of the columns come together.)  While one strip is computed with, the next is prefetched, or
+ * if it is wide, the next k-block; but not lines whole pages apart, which drive out each other
+ * before their time. */
 static void plan_columns(smc_plan *p, const shape *s) {
   const ptrdiff_t apart = s->call->operands[0].col;
   const size_t stream = s->operands * s->call->k; /* elements side by side of one class */
@@ -123,19 +130,22 @@ static void plan_columns(smc_plan *p, const shape *s) {
   }
 }
 
-/* Products go jammed through a class of all columns before the next; or of few columns, some steps of the sums at a time. */
+/* Products go jammed through a class of all columns before the next; or of few columns, some steps
+ * of the sums at a time. */
 static void plan_product_columns(smc_plan *p, const shape *s) {
   const size_t block = SMC_SUM_STEPS * (s->call->n < SMC_UNROLL * W ? SMC_UNROLL : 1);
   if (s->call->k > block) p->k_block = block;
   p->panels = SMC_MAX_PANELS;
 }
 
-/* ---- rows ----------------------------------------------------------------------------------------------- */
+/* ---- rows
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static size_t at_most(size_t a, size_t most) { return a < most ? a : most; }
 
-/* Panels in buffers, across.  Packed rows from memory look like no stream if a panel is read a quarter of a line at a time from
- * many lines. */
+/* Panels in buffers, across.  Packed rows from memory look like no stream if a panel is read a
+ * quarter of a line at a time from many lines. */
 static void plan_packed(smc_plan *p, const shape *s) {
   const smc_call *c = s->call;
   const size_t bytes = c->n * c->k * sizeof(elem), panel_bytes = c->k * W * sizeof(elem);
@@ -178,8 +188,9 @@ static void plan_rows(smc_plan *p, const shape *s) {
   p->panels = p->layout == SMC_LANE_BLOCKS ? W : (s->is_far ? far : near) / s->row;
 }
 
-/* Online, or where rows come from memory; or where passes that compute little, as results are stored once or there are none,
- * would wait for a cache beyond the second: of long rows, where the stream is worth looking up. */
+/* Online, or where rows come from memory; or where passes that compute little, as results are
+ * stored once or there are none, would wait for a cache beyond the second: of long rows, where the
+ * stream is worth looking up. */
 static void plan_prefetch_along(smc_plan *p, const shape *s) {
   const int waits =
       s->op->once && s->row >= SMC_LONG_BYTES && s->call->n * s->row > 2 * kept_bytes(s->caches);
@@ -199,11 +210,12 @@ static void plan_parts(smc_plan *p, size_t k) {
   p->parts = (k + p->part - 1) / p->part;
 }
 
-/* ---- stores --------------------------------------------------------------------------------------------- */
+/* ---- stores
+ * --------------------------------------------------------------------------------------------- */
 
-/* Results that no cache will hold, and that replace no input, whose lines would be there when they are stored: those stored
- * once go to memory as they come, where they fill lines; those that passes read again, by way of a write combiner, if they lie
- * along and are longer than a few lines. */
+/* Results that no cache will hold, and that replace no input, whose lines would be there when they
+ * are stored: those stored once go to memory as they come, where they fill lines; those that passes
+ * read again, by way of a write combiner, if they lie along and are longer than a few lines. */
 static smc_stores stores_of(const smc_plan *p, const shape *s) {
   const smc_call *c = s->call;
   const smc_view *out = &c->operands[s->op->panels - 1];
@@ -222,8 +234,8 @@ static smc_stores stores_of(const smc_plan *p, const shape *s) {
   return combines ? SMC_COMBINED : SMC_CACHED;
 }
 
-/* Rows before the first whose results of each class start a line: where lines are as far apart as columns, panels that start
- * there, too, are read and written a line at a time. */
+/* Rows before the first whose results of each class start a line: where lines are as far apart as
+ * columns, panels that start there, too, are read and written a line at a time. */
 static size_t lead_of(const smc_plan *p, const shape *s) {
   size_t beyond = 0;
   if (W == 1 || p->layout != SMC_COLUMNS) return 0;
@@ -240,7 +252,8 @@ static size_t within(size_t least, size_t a, size_t most) {
   return a < least ? least : at_most(a, most);
 }
 
-/* Panels whose values have room in the workspace: of columns a multiple of those that are jammed. */
+/* Panels whose values have room in the workspace: of columns a multiple of those that are jammed.
+ */
 static size_t most_panels(const smc_plan *p, const shape *s) {
   const int inputs = s->op->inputs > 1 && s->call->operands[1].data ? 2 : 1;
   const size_t buffers = (size_t)inputs * SMC_BUFFER_BYTES + 2 * SMC_MAX_ROWS * sizeof(vec);

@@ -1,18 +1,20 @@
-/* What comes next is asked for while a pass computes, where what a tile reads is too short a stream for the processor to see. */
+/* What comes next is asked for while a pass computes, where what a tile reads is too short a stream
+ * for the processor to see. */
 #ifndef SMC_PREFETCH_H
 #define SMC_PREFETCH_H
 
 #include "tile.h"
 
-/* Memory that a pass over rows or columns prefetches meanwhile, as what a tile reads is too short a stream for the
- * processor to see: of inputs, the panel after it; and what its results will be written to. */
+/* Memory that a pass prefetches meanwhile: of inputs, the panel after the one it reads; of results,
+ * where they will be written. */
 typedef struct {
   const char *first[SMC_MAX_PANEL_OPERANDS]; /* or NULL, where there is nothing to fetch */
   size_t step;                               /* bytes from one vector to the next, as stored */
   size_t apart;                              /* from one line to the next */
 } prefetcher;
 
-/* Of panel u.  (Of columns, the first panel of those that share lines prefetches them.) */
+/* Aim at what goes with panel u.  (Of columns, the first panel of those that share lines prefetches
+ * them.) */
 static SMC_OUTLINE void aim_prefetcher(const tile *t, size_t u, prefetcher *a) {
   const smc_call *b = t->call;
   const ptrdiff_t col = b->operands[0].col;
@@ -42,7 +44,7 @@ SMC_INLINE prefetcher prefetcher_of(const tile *t, size_t u) {
   return a;
 }
 
-/* While so many vectors from vector i on are computed with. */
+/* Prefetch while so many vectors from vector i on are computed with. */
 SMC_INLINE void prefetch_vectors(const prefetcher *a, size_t i, size_t vectors) {
   if (W == 1 || !a->first[0]) return;
   for (size_t at = i * a->step, end = at + vectors * a->step; at < end; at += a->apart) {
@@ -52,7 +54,7 @@ SMC_INLINE void prefetch_vectors(const prefetcher *a, size_t i, size_t vectors) 
   }
 }
 
-/* While class i of columns jammed is computed with. */
+/* Prefetch while class i of `jam` columns is computed with. */
 SMC_INLINE void prefetch_jammed(const prefetcher *a, size_t i, const int jam) {
   if (!a->first[0]) return;
   SMC_UNROLLED for (size_t at = 0; at < (size_t)jam * sizeof(vec); at += SMC_LINE) {
@@ -62,8 +64,8 @@ SMC_INLINE void prefetch_jammed(const prefetcher *a, size_t i, const int jam) {
   }
 }
 
-/* Columns jammed that are gone through class after class, once more: so many classes further on, as few lines
- * of a page are too short a stream for the processor. */
+/* Prefetch a later class of jammed columns that are gone through class after class, once more: so
+ * many classes further on, as few lines of a page are too short a stream for the processor. */
 SMC_INLINE void prefetch_later_class(const tile *t, const panel x) {
   if (t->plan.prefetch != SMC_PREFETCH_BLOCK) return;
   const char *later = (const char *)vector_at(x, SMC_LATER_CLASSES);
@@ -72,7 +74,7 @@ SMC_INLINE void prefetch_later_class(const tile *t, const panel x) {
   }
 }
 
-/* Their results, that are stored once. */
+/* Prefetch where the results of a later class go, if they are stored in the caches. */
 SMC_INLINE void prefetch_later_results(const panel y, int past) {
   const char *later = (const char *)vector_at(y, SMC_LATER_CLASSES);
   if (past) return;
@@ -81,7 +83,7 @@ SMC_INLINE void prefetch_later_results(const panel y, int past) {
   }
 }
 
-/* All that go with panel u, of so many vectors. */
+/* Prefetch all that goes with panel u, of so many vectors. */
 static SMC_OUTLINE void prefetch_all(const tile *t, size_t u, size_t vectors) {
   const prefetcher a = prefetcher_of(t, u);
   prefetch_vectors(&a, 0, vectors);
@@ -91,10 +93,11 @@ SMC_INLINE void prefetch_panel(const tile *t, size_t u, size_t vectors) {
   if (is_prefetched(t)) prefetch_all(t, u, vectors);
 }
 
-/* The processor sees no stream in rows of some lines that are transposed, a quarter of a line at a time: all
- * their lines are touched before, in order.  Nor does it in columns of which a tile has a few lines in each
- * of many places: it is told what this tile will write, and the next one read.  (To touch is to read: only what
- * lies forward and side by side, as nothing else is known to be there.) */
+/* Touch a tile before it is read.  The processor sees no stream in rows of some lines that are
+ * transposed, a quarter of a line at a time: all their lines are read before, in order.  Nor does
+ * it in columns of which a tile has a few lines in each of many places: what this tile will write,
+ * and the next one read, is prefetched.  (Only what lies forward and side by side is touched, as
+ * nothing else is known to be there.) */
 static void touch_tile(const tile *t) {
   const smc_call *b = t->call;
   const ptrdiff_t size = (ptrdiff_t)sizeof(elem);

@@ -1,12 +1,12 @@
-/* What there is one of for each row: from what each lane of a panel holds to one value for each row, and from arrays of
- * such values to lanes and back. */
+/* What there is one of for each row: from what each lane of a panel holds to one value for each
+ * row, and from arrays of such values to lanes and back. */
 #ifndef SMC_ROW_VALUES_H
 #define SMC_ROW_VALUES_H
 
 #include "tile.h"
 
-/* Vectors of each panel, `apart` bytes from each other, become those of each group; a pair is two of
- * them. */
+/* Reduce vectors of each panel, `apart` bytes from each other, to those of each lane block; a pair
+ * is two of them. */
 SMC_INLINE void reduce_panels(const tile *t, vec *values, size_t apart, const smc_reduction by) {
   const int last = by == SMC_BY_PAIR_ADD;
   for (size_t g = 0; !is_across(t) && g < lane_blocks_of(t); ++g) {
@@ -38,12 +38,12 @@ static void sum_by_row(const tile *t, pair *sum, size_t apart) {
   }
 }
 
-/* A number for each row of a group. */
+/* Load a number for each row of a lane block. */
 SMC_INLINE vec by_lane(const tile *t, const real *lane) {
   return t->plan.lane_rows == 1 ? v_set1(lane[0]) : v_load(lane);
 }
 
-/* n <= W values of one for each row, from row i on; beyond them, zeros. */
+/* Load n <= W values, one for each row, from row i on; beyond them, zeros. */
 SMC_INLINE vec load_values(const smc_view *from, size_t i, size_t n) {
   const char *p = (const char *)from->data + (ptrdiff_t)i * from->row;
   if (n == W && sizeof(elem) == sizeof(real) && from->row == sizeof(real)) return v_load(p);
@@ -64,7 +64,7 @@ SMC_INLINE void store_values(vec a, const smc_view *to, size_t i, size_t n) {
   put_elements(p, to->row, n, lane);
 }
 
-/* Those of group g. */
+/* Load the values of lane block g. */
 SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
   const vec a = load_values(from, lane_block_row(t, g), lane_block_rows(t, g));
   return by_lane(t, (const real *)&a);
@@ -74,7 +74,7 @@ SMC_INLINE void store_by_row(const tile *t, size_t g, vec a, const smc_view *to)
   store_values(a, to, lane_block_row(t, g), lane_block_rows(t, g));
 }
 
-/* Those of group g, of the type computed in. */
+/* Store values of the type computed in, those of lane block g. */
 SMC_INLINE void store_results(const tile *t, size_t g, vec value, void *to, ptrdiff_t step) {
   real lane[W];
   const size_t first = lane_block_row(t, g), rows = lane_block_rows(t, g);

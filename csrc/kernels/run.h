@@ -5,7 +5,8 @@
 #include "plan.h"
 #include "prefetch.h"
 
-/* Of operands in buffers: each input has its own, outputs have that of operand 0.  Other rows are kept in one, if at all. */
+/* Reserve the buffers of operands: each input has its own, outputs have that of operand 0.  (A
+ * single row and lane blocks keep their exponentials in it.) */
 SMC_INLINE void reserve_buffers(tile *t) {
   real *second = NULL;
   real *first = reserve(t, SMC_BUFFER_BYTES);
@@ -49,17 +50,17 @@ static void do_parts(void *work, size_t begin, size_t end) {
   fence_results(all->row);
 }
 
-static SMC_OUTLINE void run_parts_in_parallel(const tile *t, part_pass *pass, const void *args) {
+static SMC_OUTLINE void run_parts_in_parallel(tile *t, part_pass *pass, const void *args) {
   const smc_parallel *parallel = t->call->parallel;
   parts_of_row all = {t, pass, args};
   if (parallel) {
-    parallel->over(parallel->context, t->plan.parts, do_parts, &all);
+    t->stopped |= parallel->over(parallel->context, t->plan.parts, do_parts, &all) != 0;
   } else {
     do_parts(&all, 0, t->plan.parts);
   }
 }
 
-/* All parts of the tile's rows, in any order. */
+/* Run a pass over all parts of the tile's rows, in any order. */
 SMC_INLINE void for_parts(tile *t, part_pass *pass, const void *args) {
   if (t->plan.parts == 1) {
     pass(t, 0, args);
@@ -77,7 +78,8 @@ static SMC_OUTLINE void whole_rows_in_buffers(tile *t, part_pass *pass, const vo
   pass(&own, 0, args);
 }
 
-/* A pass over rows in the order of their classes, whether they have parts or not.  (A tile of parts has no buffers.) */
+/* Run a pass over rows in the order of their classes, whether they have parts or not.  (A tile of
+ * parts has no buffers.) */
 SMC_INLINE void for_whole_rows(tile *t, part_pass *pass, const void *args) {
   if (t->plan.parts > 1 && is_staged(t)) {
     whole_rows_in_buffers(t, pass, args);
@@ -86,7 +88,7 @@ SMC_INLINE void for_whole_rows(tile *t, part_pass *pass, const void *args) {
   }
 }
 
-/* The last pass: the outputs of the block at hand. */
+/* A last pass: it writes the outputs of the k-block at hand. */
 typedef void block_pass(tile *t, const void *args);
 
 typedef struct {
@@ -108,7 +110,7 @@ static void for_results(tile *t, block_pass *pass, const void *args) {
   for_parts(t, results_of_part, &(results_of_blocks){pass, args});
 }
 
-/* The operation, tile by tile, with so much memory. */
+/* Run an operation tile by tile in a workspace. */
 static void do_tiles(tile *t, tile_function *operation, char *workspace, size_t bytes) {
   const size_t n = t->call->n, rows = t->plan.panels * (is_across(t) ? W : 1);
   smc_call with_combiner = *t->call;
@@ -128,7 +130,7 @@ static void do_tiles(tile *t, tile_function *operation, char *workspace, size_t 
     t->call = &with_combiner;
   }
   char *const free = t->free;
-  for (t->row = 0; t->row < n; t->row += t->rows) {
+  for (t->row = 0; t->row < n && !t->stopped; t->row += t->rows) {
     const size_t most = t->row == 0 && t->plan.lead > 0 ? t->plan.lead : rows;
     t->rows = at_most(n - t->row, most);
     t->panels = is_across(t) ? (t->rows + W - 1) / W : t->rows;
@@ -142,7 +144,8 @@ static void do_tiles(tile *t, tile_function *operation, char *workspace, size_t 
   fence_results(t);
 }
 
-/* Of operands in buffers; where they lie; of rows in parts, whose buffers are those of each part. */
+/* Each kind of tile has a workspace of its size: in buffers; where rows lie; in parts, whose
+ * buffers are on the stack of whoever runs a part. */
 static SMC_OUTLINE void tiles_in_buffers(tile *t, tile_function *operation) {
   SMC_ALIGN(64) char workspace[SMC_BUFFERED_BYTES];
   do_tiles(t, operation, workspace, sizeof workspace);

@@ -4,7 +4,7 @@
 
 #include "panel.h"
 
-/* The first vector, non-temporally. */
+/* Store a vector non-temporally. */
 SMC_INLINE void store_nontemporal(const panel s, vec a) {
 #if SMC_NONTEMPORAL
   v_store_nontemporal(s.p, a);
@@ -21,7 +21,7 @@ SMC_INLINE void store_unrolled(const panel s, const vec *a, size_t lanes, int pa
   }
 }
 
-/* Whoever has stored results non-temporally, before others may read them. */
+/* To be called by whoever has stored results non-temporally, before others may read them. */
 SMC_INLINE void fence_nontemporal(int past) {
 #if SMC_NONTEMPORAL
   if (past) smc_fence();
@@ -30,18 +30,21 @@ SMC_INLINE void fence_nontemporal(int past) {
 #endif
 }
 
-/* From vectors of half a line it gains as often as it loses. */
+/* Whether a target has the write combiner: with vectors of half a line it gains as often as it
+ * loses. */
 SMC_INLINE int can_combine(void) { return SMC_NONTEMPORAL && sizeof(vec) == SMC_LINE; }
 
-/* Results of rows that no cache will hold, and whose ends fill no lines: they are collected in a buffer, and stored
- * non-temporally from there.  `held` bytes of it are in use, of which the first `before` are others'. */
+/* A write combiner: results of rows that no cache will hold, and whose ends fill no lines, are
+ * collected in a buffer, and stored non-temporally from there.  `held` bytes of it are in use, of
+ * which the first `before` are others'. */
 typedef struct {
   char *line; /* in memory, where the first byte of the buffer goes */
   size_t before, held;
   SMC_ALIGN(64) char bytes[SMC_STAGE_BYTES + SMC_LINE];
 } combiner;
 
-/* Whether those of so many rows at a time are, side by side in memory. */
+/* Whether results of so many rows at a time go through the write combiner: side by side in memory,
+ * more than the caches hold. */
 SMC_INLINE int are_combined(smc_view y, size_t n, size_t k, size_t rows, const smc_caches *caches) {
   const size_t size = sizeof(elem);
   return can_combine() && y.col == (ptrdiff_t)size && y.row == (ptrdiff_t)(k * size) &&
@@ -53,12 +56,12 @@ SMC_INLINE void combiner_start(combiner *c, smc_view y) {
   c->line = (char *)y.data - c->held;
 }
 
-/* Where the next row goes, for whoever calls it that row of the operand. */
+/* The place of the next row in the buffer, as a view of which it is that row. */
 SMC_INLINE smc_view combiner_place(combiner *c, smc_view y, size_t row) {
   return (smc_view){c->bytes + c->held - (ptrdiff_t)row * y.row, y.row, y.col};
 }
 
-/* So many bytes more are there. */
+/* Take so many bytes more, and store the lines that are full; the last time, the rest. */
 static SMC_OUTLINE void combiner_flush(combiner *c, size_t bytes, int last) {
   const size_t end = c->held + bytes;
   size_t at = 0;

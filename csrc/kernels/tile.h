@@ -1,26 +1,28 @@
-/* From an operation on n rows to passes over vectors of the type computed in.
+/* A tile: as many rows of a call as stay near between its passes, as panels.
  *
- * A *panel* is a sequence of vectors: either one row, ALONG which the lanes run, so that a reduction
- * ends across the lanes; or W rows, one to a lane (ACROSS), where it does not.  Short rows are packed
- * ACROSS, for no lane is idle then and no reduction across lanes needed, on which they would spend
- * their time; rows that lie side by side in memory (an axis other than the last) are across by nature.
+ * A *panel* is a sequence of vectors: either one row, *along* which the lanes run, so that a
+ * reduction ends across the lanes; or W rows, one to a lane (*across*), where it does not.  Short
+ * rows are packed across: no lane is idle then, and no reduction across lanes is needed, on which
+ * they would spend their time.  Rows that lie side by side in memory (an axis other than the last)
+ * are across by nature.
  *
- * A *tile* is as many panels as stay near between passes.  Its passes take one panel after the
- * other, so that the processor goes on with the next while a reduction waits for its latency.  What there is
- * one of for each row, its maximum or its sum, is held for a *lane block* of W rows in one vector, whichever way
- * their panels run: along, the partial results of W panels are reduced together.
+ * Passes take one panel of a tile after the other, so that the processor goes on with the next
+ * while a reduction waits for its latency.  What there is one of for each row, its maximum or its
+ * sum, is held for a *lane block* of W rows in one vector, whichever way their panels run: along,
+ * the partial results of W panels are reduced together.
  *
- * What lies in memory as such vectors, in the type computed in, is a panel there.  All else is *staged*:
- * copied to a buffer on the stack, converted and in order, and back.  Rows that are long, or far from
- * each other's elements, are taken a *block* of classes at a time; where the exponentials of a row cannot
- * be kept from one pass to the next it is worked on *online*, with a maximum that may still rise.  A row so
- * long that several threads may share it is taken in *parts*, each a tile of its own for a pass.  A short
- * row that comes *alone* lies along, but its sums are in the order of those of packed rows: its bits are the
- * same, and a vector has W of its classes instead of one.
+ * What lies in memory as vectors of the type computed in is a panel there.  All else is *packed* or
+ * *staged*: copied to a buffer in the workspace, converted and in order, and back.  Rows that are
+ * long, or whose elements are far from each other, go through a pass a *k-block* of classes at a
+ * time.  Where the exponentials of a row cannot be kept from one pass to the next it is worked on
+ * *online*, with a maximum that may still rise.  A row so long that several threads may share it is
+ * cut into *row parts*, each a tile of its own for a pass.  A *single row*, if short, lies along,
+ * but its sums are in the order of packed rows: its bits are theirs, and a vector has W of its
+ * classes instead of one.
  *
- * Whether lanes run along a row or across rows, and where blocks and parts end, depends on the length and the
- * strides of a row alone, never on its place in the batch; so the bits of its result do not.
- */
+ * Whether lanes run along a row or across rows, and where k-blocks and row parts end, depends on
+ * the length and the strides of a row alone, never on its place in the batch; so the bits of its
+ * result do not. */
 #ifndef SMC_TILE_H
 #define SMC_TILE_H
 
@@ -31,41 +33,43 @@
 
 enum { SMC_MAX_PANEL_OPERANDS = 3 }; /* with an element for each class */
 
-/* Where part of a vector is loaded as fast as all of it, light passes do not pack rows; these are so short that they
- * need no compensated sums either.  (Where it is not stored as fast, for the types computed in alone.) */
+/* Whether a row is short: on a target that loads part of a vector as fast as all of it, light
+ * passes do not pack such rows, and their sums need no compensation.  (A target that only loads so
+ * fast, and does not store, takes rows of the type computed in alone.) */
 SMC_INLINE int is_short(size_t k) {
   const int in_parts = SMC_FAST_MASKS || (SMC_FAST_MASKED_LOADS && sizeof(elem) == sizeof(real));
   return in_parts && k <= SMC_SHORT_VECTORS * W;
 }
 
-/* Rows of a few vectors, too long to be packed, are worked on W at a time for softmax, if vectors are long: so few
- * vectors, that their sums are of one accumulator, and not of pairs. */
+/* Whether a row is a few vectors, too long to be packed, and softmax takes W such rows as one: so
+ * few vectors that their sums are of one accumulator, and not of pairs. */
 SMC_INLINE int are_few_vectors(size_t k) {
   return W >= SMC_MANY_LANES && k > SMC_PACKED_MAX && k <= SMC_UNPAIRED_MAX &&
          k <= SMC_SUM_STEPS * W;
 }
 
-/* Whether rows are so short that their products are sums over all pairs of classes, wherever they lie: a rotation and
- * its term for each class but one, of as many rows as a vector holds, take less than to find a peak. */
+/* Whether rows are so short that their products are sums over all pairs of classes, wherever they
+ * lie: a rotation and its term for each class but one, of as many rows as a vector holds, take less
+ * time than to find a peak. */
 SMC_INLINE int are_paired(size_t k) {
   return SMC_FAST_MASKS && k >= 2 && k <= W && k - 1 <= SMC_PAIRED_TERMS * (W / k);
 }
 
 /* What an operation is like, for the plan of a call. */
 typedef struct {
-  int panels,
-      inputs; /* operands with an element for each class, the first ones; those of them that are read */
-  int light;      /* passes take no longer than fetching what they work on */
-  int single_row; /* passes know what to do with a single row */
-  int short_along; /* short rows are not packed, if part of a vector is loaded as fast as all of it */
-  int once; /* results, if there are any, are stored when they are final, and not read again */
-  int lane_blocks;    /* passes know what to do with W rows that lie in memory */
+  int panels;         /* operands with an element for each class: the first ones; */
+  int inputs;         /* those of them that are read */
   size_t panel_bytes; /* that passes reserve for each panel of a tile, at most */
+  int light;          /* passes take no longer than fetching what they work on */
+  int single_row;     /* passes know what to do with a single row */
+  int short_along;    /* short rows are not packed, if parts of vectors are loaded fast */
+  int once;           /* results, if any, are stored when they are final, and not read again */
+  int lane_blocks;    /* passes know what to do with W rows that lie in memory */
   int prefetches;     /* passes over rows prefetch what comes next; those over columns do */
 } traits;
 
-/* An operand without data takes no part.  An output may be the very memory of an input; in buffers, it shares that of operand
- * 0. */
+/* A tile of a call.  An operand without data takes no part.  An output may be the very memory of an
+ * input; in buffers, it shares that of operand 0. */
 typedef struct {
   const smc_call *call;
   const traits *op;
@@ -74,6 +78,7 @@ typedef struct {
   size_t panels;    /* rows, or vectors of W rows */
   size_t before;    /* classes of the row before the part at hand */
   size_t begin;     /* the first class of the k-block at hand, from there */
+  int stopped;      /* parts of the row were left out */
   panel first[SMC_MAX_PANEL_OPERANDS];
   ptrdiff_t apart[SMC_MAX_PANEL_OPERANDS]; /* bytes from one panel to the next */
   real *buffer[SMC_MAX_PANEL_OPERANDS];
@@ -90,17 +95,20 @@ typedef void tile_function(tile *t);
 enum { SMC_STAGE_NUMBERS = SMC_STAGE_BYTES / sizeof(real) };
 enum { SMC_STAGE = SMC_STAGE_NUMBERS + 4 * W };
 
-/* Bytes on the stack of whoever goes through the tiles: the buffers of packed and staged rows, and what passes reserve of each
- * panel; of as many panels of columns as there may be; of the parts of a row; and of one part, while another waits. */
+/* Bytes of a workspace, which is on the stack of run.h: for rows in buffers, two of them and what
+ * passes reserve of each panel; for rows where they lie, what passes reserve of as many panels of
+ * columns as there may be; for a row in parts, what they reserve of each part; and for one part,
+ * whose row's workspace is on the stack, too. */
 enum {
   SMC_BUFFER_BYTES = SMC_STAGE * sizeof(real),
   SMC_BUFFERED_BYTES = 54 << 10,
   SMC_IN_PLACE_BYTES = 57 << 10,
-  SMC_IN_PARTS_BYTES = 24 << 10,
-  SMC_PART_BYTES = 2 * SMC_BUFFER_BYTES + 1024
+  SMC_IN_PARTS_BYTES = 23 << 10,
+  SMC_PART_BYTES = 2 * SMC_BUFFER_BYTES + 256
 };
 
-/* Memory for a pass, or for a tile: to be released by setting `free` back to where it was. */
+/* Take memory of the workspace, for a pass or for a tile; whoever sets `free` back to where it was
+ * releases it. */
 SMC_INLINE void *reserve(tile *t, size_t bytes) {
   void *p = t->free;
   t->free += (bytes + SMC_LINE - 1) / SMC_LINE * SMC_LINE;
@@ -110,13 +118,14 @@ SMC_INLINE void *reserve(tile *t, size_t bytes) {
   return p;
 }
 
-/* (Never, where a vector has one lane: said in a way that the compiler sees.) */
+/* Whether panels are across.  (Never, where a vector has one lane: written so that the compiler
+ * sees it.) */
 SMC_INLINE int are_across(smc_layout layout) {
   return W > 1 &&
          (layout == SMC_COLUMNS || layout == SMC_PACKED_ROWS || layout == SMC_COPIED_COLUMNS);
 }
 
-/* Always, where elements are converted. */
+/* Whether panels are in buffers: always, where elements are converted. */
 SMC_INLINE int are_in_buffers(smc_layout layout) {
   return sizeof(elem) != sizeof(real) || layout == SMC_PACKED_ROWS || layout == SMC_STAGED_ROWS ||
          layout == SMC_COPIED_COLUMNS;
@@ -125,13 +134,13 @@ SMC_INLINE int are_in_buffers(smc_layout layout) {
 SMC_INLINE int is_across(const tile *t) { return are_across(t->plan.layout); }
 SMC_INLINE int is_staged(const tile *t) { return are_in_buffers(t->plan.layout); }
 
-/* Panels of rows that lie side by side in memory.  (Where a vector has one lane, each is a row along, whose step is the
- * distance between classes.) */
+/* Whether panels are columns, where they lie.  (Where a vector has one lane, each is a row along,
+ * whose step is the distance between classes.) */
 SMC_INLINE int is_columns(const tile *t) {
   return sizeof(elem) == sizeof(real) && t->plan.layout == SMC_COLUMNS;
 }
 
-/* Panels in a buffer. */
+/* Whether panels are across, in buffers. */
 SMC_INLINE int is_packed(const tile *t) { return is_across(t) && is_staged(t); }
 
 SMC_INLINE int is_single_row(const tile *t) { return W > 1 && t->plan.layout == SMC_SINGLE_ROW; }
@@ -166,8 +175,9 @@ SMC_INLINE size_t k_block_classes(const tile *t) {
   return left < t->plan.k_block ? left : t->plan.k_block;
 }
 
-/* Rows in groups of W, one to a lane: whatever there is one of for each row (its maximum, its sum) is
- * computed so, across and along.  But where a tile has few rows each is a group, in all lanes. */
+/* Count the lane blocks of a tile: W rows, one to a lane, for which whatever there is one of for
+ * each row (its maximum, its sum) is computed together.  But where a tile has few rows each is a
+ * lane block, with its value in all lanes. */
 SMC_INLINE size_t lane_blocks_of(const tile *t) {
   return t->plan.lane_rows == 1 ? t->rows : (t->rows + W - 1) / W;
 }
@@ -184,29 +194,30 @@ SMC_INLINE size_t lane_block_rows(const tile *t, size_t g) {
 /* The first of them. */
 SMC_INLINE size_t lane_block_row(const tile *t, size_t g) { return t->row + g * t->plan.lane_rows; }
 
-/* What a pass over panel u needs of a value by row, that of its group. */
+/* Give a pass over panel u the value of its rows, from the vector of their lane block. */
 SMC_INLINE vec of_panel(const tile *t, size_t u, const vec *value) {
   if (is_across(t) || t->plan.lane_rows == 1) return *value;
   return v_set1(real_at((const char *)value + u % W * sizeof(real)));
 }
 
-/* Of panel u in the block at hand. */
+/* Count the vectors of panel u in the k-block at hand. */
 SMC_INLINE extent extent_of(const tile *t, size_t u) {
   const size_t classes = k_block_classes(t);
   if (!is_across(t)) return (extent){classes / W, W, classes % W};
   return (extent){classes, is_staged(t) ? W : (uint32_t)lane_block_rows(t, u), 0};
 }
 
-/* The first panels of a tile of columns, SMC_UNROLL at a time, which are whole: they go through the passes of
- * softmax and its like jammed. */
+/* Count the panels of a tile of columns that go through the passes of softmax and its like jammed:
+ * the first ones, SMC_UNROLL at a time, that are whole. */
 SMC_INLINE size_t panels_jammed(const tile *t) {
   if (W == 1 || !is_columns(t)) return 0;
   return t->rows / W / SMC_UNROLL * SMC_UNROLL;
 }
 
-/* The lanes of a dense panel along a row before the next multiple of a vector's size, if what follows is
- * long: from there on no store is into two cache lines, which takes longer.  If results are stored past the
- * caches, before the next line.  For passes that treat all lanes alike. */
+/* Count the lanes of a dense panel along before the next multiple of a vector's size, if what
+ * follows is long: from there on no store is into two cache lines, which takes longer.  Where
+ * results are stored non-temporally, count those before the next line.  (For passes that treat all
+ * lanes alike.) */
 SMC_INLINE size_t lanes_to_line(const tile *t, const panel s, const extent n) {
   const size_t beyond = (uintptr_t)s.p / sizeof(real) % W;
   if (sizeof(vec) < SMC_LINE / 2 || is_across(t) || n.count < SMC_MANY) return 0;
@@ -214,13 +225,15 @@ SMC_INLINE size_t lanes_to_line(const tile *t, const panel s, const extent n) {
   return W - beyond;
 }
 
-/* Whether groups of a panel of results fill lines, that are stored non-temporally. */
+/* Whether vectors of a panel of results, SMC_UNROLL at a time, fill lines that are stored
+ * non-temporally. */
 SMC_INLINE int fills_lines(const tile *t, const panel s, const extent n) {
   const size_t step = is_across(t) ? (size_t)s.step : SMC_LINE;
   return is_nontemporal(t) && n.lanes == W && ((uintptr_t)s.p | step) % SMC_LINE == 0;
 }
 
-/* The block that begins with that class: its inputs are in the panels, operand 0 last, so that its maxima stay. */
+/* Enter the k-block that begins with that class: its inputs are in the panels, operand 0 last, so
+ * that its maxima stay. */
 static void enter_k_block(tile *t, size_t begin) {
   const smc_call *b = t->call;
   if (t->begin == begin) return;
@@ -248,7 +261,7 @@ static void enter_k_block(tile *t, size_t begin) {
   }
 }
 
-/* Its outputs are in memory. */
+/* Leave the k-block: its outputs are in memory. */
 static void leave_k_block(tile *t) {
   const smc_call *b = t->call;
   for (int i = t->op->inputs; is_staged(t) && i < t->op->panels; ++i) {

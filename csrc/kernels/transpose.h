@@ -1,4 +1,5 @@
-/* W rows to W lanes and back.  On the way in the maxima of the rows are found; on the way out the epilogue is applied. */
+/* W rows to W lanes and back.  On the way in the maxima of the rows are found; on the way out the
+ * epilogue is applied. */
 #ifndef SMC_TRANSPOSE_H
 #define SMC_TRANSPOSE_H
 
@@ -7,8 +8,8 @@
 
 enum { SMC_SQUARE_MAX = 64 }; /* columns that are transposed by way of a buffer together */
 
-/* W rows of at least four classes: eight or four classes at a time, the last four perhaps once more.  Their
- * maxima. */
+/* W rows of at least four classes: eight or four classes at a time, the last four perhaps once
+ * more.  Their maxima. */
 SMC_INLINE vec load_whole(const char *p, ptrdiff_t row, size_t classes, real *to) {
   vec m = v_set1((real)-INFINITY);
   size_t c = 0;
@@ -30,7 +31,7 @@ SMC_INLINE vec load_whole(const char *p, ptrdiff_t row, size_t classes, real *to
   return m;
 }
 
-/* The same the other way; `from` stays as it is. */
+/* Unpack W rows; `from` stays as it is. */
 SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *from,
                             const epilogue *by) {
   size_t c = 0;
@@ -51,12 +52,13 @@ SMC_INLINE void store_whole(char *p, ptrdiff_t row, size_t classes, const real *
   }
 }
 
-/* Rows that were, or will be, converted, or are fewer: room for W of them. */
+/* Room for W rows that were, or will be, converted, or are fewer. */
 typedef struct {
   real rows[W][SMC_SQUARE_MAX];
 } square;
 
-/* Classes of the next square, of so many that are left: four at least, of which there are as many. */
+/* Count the classes of the next square, of so many that are left: four at least, of which there are
+ * as many. */
 SMC_INLINE size_t square_classes(size_t left) {
   if (left <= SMC_SQUARE_MAX) return left;
   return left < SMC_SQUARE_MAX + 4 ? SMC_SQUARE_MAX - 4 : SMC_SQUARE_MAX;

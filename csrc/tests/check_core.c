@@ -381,10 +381,11 @@ static void check_edges(const smc_kernels *kernels, array *x) {
 }
 
 /* The parts of a row, the last one first. */
-static void backwards(void *context, size_t parts, void (*body)(void *, size_t, size_t),
-                      void *work) {
+static int backwards(void *context, size_t parts, void (*body)(void *, size_t, size_t),
+                     void *work) {
   (void)context;
   while (parts-- > 0) body(work, parts, parts + 1);
+  return 0;
 }
 
 static smc_view row_of(const array *x, size_t i) {

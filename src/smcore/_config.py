@@ -143,6 +143,10 @@ def set_num_threads(n: SupportsIndex) -> AbstractContextManager[int]:
     made while another has them computes alone. The NumPy backend computes with one thread, whatever
     `n` is.
 
+    A signal, as of Ctrl-C, is heard between pieces of a long call of the main thread. What its
+    handler raises ends the call; `out` then holds results in some rows, while others are as they
+    were, or were being computed and hold anything.
+
     Examples
     --------
     >>> import smcore

@@ -9,6 +9,7 @@ asked for, go to the kernel with no Python-level work at all.
 
 import functools
 import os
+import threading
 import types
 
 cimport cython

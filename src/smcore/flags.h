@@ -1,8 +1,7 @@
-/* The flag that the processor sets when a result underflows.
+/* The flags that the processor sets when a result is not what arithmetic says.
  *
- * Exponentials that come to nothing set it, and so do lanes without data.  The C library's
- * functions take as long as a call for ten numbers on x86-64, where they look after the x87 unit,
- * too.
+ * Exponentials that come to nothing underflow, and so do lanes without data.  On x86-64 the C
+ * library's functions look after the x87 unit, too, and take as long as a call for ten numbers.
  */
 #ifndef SMCORE_FLAGS_H
 #define SMCORE_FLAGS_H
@@ -10,17 +9,20 @@
 #if defined(__SSE2__) || defined(_M_X64)
 #include <xmmintrin.h>
 
-static inline int smc_has_underflowed(void) { return (_mm_getcsr() & _MM_EXCEPT_UNDERFLOW) != 0; }
+enum { SMC_UNDERFLOW = _MM_EXCEPT_UNDERFLOW, SMC_ALL_FLAGS = _MM_EXCEPT_MASK };
 
-static inline void smc_forget_underflow(void) {
-  _mm_setcsr(_mm_getcsr() & ~(unsigned)_MM_EXCEPT_UNDERFLOW);
-}
+/* Those that are set, and to clear some. */
+static inline unsigned smc_flags(void) { return _mm_getcsr() & SMC_ALL_FLAGS; }
+
+static inline void smc_clear_flags(unsigned flags) { _mm_setcsr(_mm_getcsr() & ~flags); }
 #else
 #include <fenv.h>
 
-static inline int smc_has_underflowed(void) { return fetestexcept(FE_UNDERFLOW) != 0; }
+enum { SMC_UNDERFLOW = FE_UNDERFLOW, SMC_ALL_FLAGS = FE_ALL_EXCEPT };
 
-static inline void smc_forget_underflow(void) { feclearexcept(FE_UNDERFLOW); }
+static inline unsigned smc_flags(void) { return (unsigned)fetestexcept(SMC_ALL_FLAGS); }
+
+static inline void smc_clear_flags(unsigned flags) { feclearexcept((int)flags); }
 #endif
 
 #endif

@@ -1,12 +1,11 @@
-/* Cross-entropy and its gradient in one pass over a tile: sum_c a_c (logsumexp(x) - x_c), where
- * the target a is one-hot with smoothing or a whole distribution (smc_targets).
+/* Cross-entropy and its gradient in one pass over a tile: sum_c a_c (logsumexp(x) - x_c), where the
+ * target a is one-hot with smoothing or a whole distribution (smc_targets).
  *
  * With the tail S' of forward.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that
  * are never negative.  The gradient A s - a, A = sum a, cancels where the target is at the peak;
- * there it is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and
- * JAX issue 40386 show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022)
- * has the gradient 2 z lse s: in both forms it joins A, as mass that lies away from the peak.
- */
+ * there it is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX
+ * issue 40386 show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022) has
+ * the gradient 2 z lse s: in both forms it joins A, as mass that lies away from the peak. */
 #ifndef SMC_LOSS_CROSS_ENTROPY_H
 #define SMC_LOSS_CROSS_ENTROPY_H
 
@@ -14,8 +13,8 @@
 #include "../log1p.h"
 #include "gradient.h"
 
-/* Store the loss of the rows of lane block g, and find what their gradient will need, of which the
- * factor is known. */
+/* Store the losses of lane block g, and make what their gradient will need, of which the factor is
+ * known. */
 static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
                            slope *d) {
   const smc_view *of_loss = &t->call->operands[SMC_LOSS], *of_lse = &t->call->operands[SMC_LSE];
@@ -54,10 +53,8 @@ static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const
   d->at_peak = v_mul(times_factor(pair_value(others), d), v_sub(one, d->tail));
 }
 
-/* The targets of all rows, of which only what labels say is known yet.  (Logits of labels are read
- * from panels, if these hold whole rows.) */
-static targets *targets_of_rows(tile *t) {
-  targets *a = reserve(t, t->panels * sizeof *a);
+/* What is known of the targets before the logits are looked at; and sums of nothing. */
+static void begin_targets(tile *t, targets *a) {
   if (has_single_k_block(t)) enter_k_block(t, 0);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     a[g].present = v_set1(1);
@@ -66,28 +63,29 @@ static targets *targets_of_rows(tile *t) {
   }
   for (size_t g = 0; has_labels(t) && g < lane_blocks_of(t); ++g) look_up_labels(t, g, &a[g]);
   for (size_t u = 0; u < t->panels; ++u) a[u].others = a[u].peak = a[u].distance = pair_of(0);
-  return a;
 }
 
 /* The losses of a tile, and its gradient if that is wanted. */
 static void cross_entropy_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
-  const int spread = !has_labels(t) || t->call->targets->off != 0;
+  const int dense_target = !has_labels(t) || t->call->targets->off != 0;
   const int grad = t->call->operands[SMC_GRAD].data != NULL;
   softmax_sums *s = reserve(t, t->panels * sizeof *s);
   const int keep =
       grad && !t->plan.online && !is_over_target(t); /* the exponentials, in the gradient */
   const wanted_sums wanted = {&scale, SMC_TAIL, keep, s};
-  targets *a = targets_of_rows(t);
+  targets *a = reserve(t, t->panels * sizeof *a);
   slope *d = reserve(t, t->panels * sizeof *d);
   const slope with_factor = slope_by(t->call->targets->factor);
+
+  begin_targets(t, a);
   if (t->plan.online) {
     sums_online(t, &wanted);
   } else {
     maxima_of_rows(t, &wanted);
   }
   find_nans(t, s);
-  if (spread) masses_of_rows(t, s, a);
+  if (dense_target) masses_of_rows(t, s, a);
   if (!t->plan.online) sums_of_rows(t, &wanted);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     if (!has_labels(t)) a[g].x_label = s[g].m;
@@ -97,7 +95,7 @@ static void cross_entropy_tile(tile *t) {
   }
   if (!grad) return;
   const int at_label = has_labels(t) && has_single_k_block(t);
-  for_results(t, gradient_of_block, &(gradient_from){s, d, a, spread, keep, at_label});
+  for_results(t, gradient_of_block, &(gradient_from){s, d, a, dense_target, keep, at_label});
   for (size_t g = 0; has_labels(t) && !at_label && g < lane_blocks_of(t); ++g) {
     gradient_at_labels(t, g, &s[g], &d[g], &a[g]);
   }

@@ -60,10 +60,10 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   return v_select(v_eq(e, g->peak), exact, plain);
 }
 
-/* The gradient of a spread target; kept: exponentials are in it already, or else computed once
+/* The gradient of a dense target; kept: exponentials are in it already, or else computed once
  * more. */
-static void spread_gradient(const tile *t, size_t u, const softmax_sums *s,
-                            const slope *of_lane_block, int kept) {
+static void dense_gradient(const tile *t, size_t u, const softmax_sums *s,
+                           const slope *of_lane_block, int kept) {
   const shift sh = shift_of_panel(t, u, &s->sh);
   const slope g = slope_of_panel(t, u, of_lane_block);
   const panel y = panel_of(t, SMC_GRAD, u), from = kept ? y : panel_of(t, SMC_X, u);
@@ -126,16 +126,16 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
 }
 
 /* The gradient of a packed panel whose labels are compared with each class: at the label and,
- * unless the target is spread, beside it. */
+ * unless the target is dense, beside it. */
 static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *s, const slope *d,
-                                   const targets *a, int spread) {
+                                   const targets *a, int dense_target) {
   const vec at_label = gradient_of_labels(t, s, d, a), class = v_load(a->class);
   const pair per_exp = d->per_exp;
   panel y = panel_of(t, SMC_GRAD, u);
   vec number = v_set1(0);
   for (size_t c = t->call->k; c > 0; --c, y = ahead(y, 1), number = v_add(number, v_set1(1))) {
     const vec e = v_load(y.p);
-    const vec other = spread ? e : times_inverse(v_mul(e, d->lowered), per_exp);
+    const vec other = dense_target ? e : times_inverse(v_mul(e, d->lowered), per_exp);
     v_store(y.p, v_select(v_eq(class, number), at_label, other));
   }
 }
@@ -145,30 +145,30 @@ typedef struct {
   const softmax_sums *sums;
   const slope *slope;
   const targets *targets;
-  int spread;   /* the target, over the classes */
-  int kept;     /* the exponentials, in the gradient */
-  int at_label; /* whether a block is the whole row, that of its label included */
+  int dense_target; /* the target, over the classes */
+  int kept;         /* the exponentials, in the gradient */
+  int at_label;     /* whether a block is the whole row, that of its label included */
 } gradient_from;
 
 /* The gradient of packed rows whose labels are compared. */
 static void gradient_of_packed(tile *t, const gradient_from *of) {
   for (size_t u = 0; u < t->panels; ++u) {
-    if (of->spread) {
-      spread_gradient(t, u, &of->sums[u], &of->slope[u], of->kept);
+    if (of->dense_target) {
+      dense_gradient(t, u, &of->sums[u], &of->slope[u], of->kept);
     }
-    gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->spread);
+    gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->dense_target);
     end_gradient(t, u, &of->targets[u], v_set1(1));
   }
 }
 
-/* The gradient as if no class were a label: factor A s, less what the spread part takes. */
+/* The gradient as if no class were a label: factor A s, less what the dense part takes. */
 static void gradient_without_labels(tile *t, const gradient_from *of) {
   const scaling scale = scaling_by(1, is_across(t));
-  for (size_t u = 0; of->spread && u < t->panels; ++u) {
+  for (size_t u = 0; of->dense_target && u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
-    spread_gradient(t, u, &of->sums[g], &of->slope[g], of->kept);
+    dense_gradient(t, u, &of->sums[g], &of->slope[g], of->kept);
   }
-  if (of->spread) return;
+  if (of->dense_target) return;
   char *const free = t->free;
   pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) per_exp[g] = of->slope[g].per_exp;
@@ -187,7 +187,7 @@ static void gradient_of_block(tile *t, const void *extra) {
   gradient_without_labels(t, of);
   for (size_t u = 0; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
-    const vec lowered = of->spread ? v_set1(1) : of_panel(t, u, &of->slope[g].lowered);
+    const vec lowered = of->dense_target ? v_set1(1) : of_panel(t, u, &of->slope[g].lowered);
     end_gradient(t, u, &of->targets[g], lowered);
   }
   for (size_t g = 0; of->at_label && g < lane_blocks_of(t); ++g) {

@@ -10,14 +10,13 @@ enum { SMC_SOFT = 1, SMC_GRAD, SMC_LABELS, SMC_LOSS, SMC_LSE }; /* operands, bes
 /* Whether the target is given by labels; else it is dense, a distribution. */
 SMC_INLINE int has_labels(const tile *t) { return t->call->operands[SMC_LABELS].data != NULL; }
 
-/* The target of the rows of a lane block: a = a spread part + `at_label` at the row's label, whose
- * logit is x_label.  Until they are reduced, the pairs of entry u are those of panel u, lane by
- * lane. */
+/* What a lane block has of the target: a = a dense part + `at_label` at the row's label, whose
+ * logit is x_label.  Until the pairs are reduced, entry u has those of panel u, lane by lane. */
 typedef struct {
   vec at_label, base_at_label, x_label;
   vec present;       /* 0 if the row is ignored, else 1 */
   pair others, peak; /* the mass of a away from the maximum, and at it */
-  pair distance;     /* sum of the spread part times (max - x) */
+  pair distance;     /* sum of the dense part times (max - x) */
   size_t label[W];   /* of each row; 0 if it is ignored */
   real class[W];     /* the same, rounded; negative if it is ignored */
 } targets;
@@ -34,11 +33,11 @@ SMC_INLINE smc_view rows_of_lane_block(const tile *t, int operand, size_t g) {
   return (smc_view){s.p, t->apart[operand], W > 1 ? (ptrdiff_t)sizeof(real) : s.step};
 }
 
-/* Whether labels are compared with each class: what is stored or loaded by lane, and as a vector
- * soon after, is waited for. */
+/* Whether labels are compared with each class, as in packed rows: what is stored or loaded by lane,
+ * and as a vector soon after, is waited for. */
 SMC_INLINE int are_compared(const tile *t) { return is_packed(t) && t->call->k <= SMC_SUM_STEPS; }
 
-/* The logit of each row's label, by comparing that with each class. */
+/* Find the logit of each row's label by comparing it with each class. */
 SMC_INLINE vec compared_logits(panel x, size_t k, vec class) {
   vec logit = v_set1(0), number = v_set1(0);
   for (size_t c = 0; c < k; ++c, x = ahead(x, 1), number = v_add(number, v_set1(1))) {
@@ -47,8 +46,8 @@ SMC_INLINE vec compared_logits(panel x, size_t k, vec class) {
   return logit;
 }
 
-/* Read the label of each row.  Labels have been judged, but another thread may have written over
- * them since: none may lead outside of the row. */
+/* Read the label of each row.  Whoever calls has judged them, but another thread may have written
+ * over them since: none may lead outside of the row. */
 static void read_labels(const tile *t, size_t g, targets *a) {
   const smc_view *labels = &t->call->operands[SMC_LABELS];
   const size_t rows = lane_block_rows(t, g), k = t->call->k;
@@ -62,7 +61,7 @@ static void read_labels(const tile *t, size_t g, targets *a) {
   }
 }
 
-/* The logit of each row's label, by loading one after the other. */
+/* Load the logit of each row's label, one after the other. */
 static vec gathered_logits(const tile *t, size_t g, const targets *a) {
   const smc_view x = rows_of_lane_block(t, SMC_X, g);
   const size_t rows = lane_block_rows(t, g);

@@ -5,8 +5,8 @@
 #include "labels.h"
 #include "../run.h"
 
-/* The spread part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c + off);
- * 0 in lanes beyond the end of a row. */
+/* Compute the dense part of a in vector i: w_c off or, without labels (with soft), w_c (on soft_c +
+ * off); 0 in lanes beyond the end of a row. */
 SMC_INLINE vec distribution(const tile *t, const panel soft, size_t i, size_t lanes) {
   static real ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   real *w = (real *)t->call->targets->weight;
@@ -23,8 +23,8 @@ SMC_INLINE panel soft_panel(const tile *t, size_t u) {
   return has_labels(t) ? (panel){NULL, 0} : panel_of(t, SMC_SOFT, u);
 }
 
-/* Add the spread part of panel u in the k-block at hand, lane by lane; two vectors join a sum at a
- * time.  (Few hold a peak.) */
+/* Sum the dense part of the k-block at hand, lane by lane; two vectors join a sum at a time.  (Few
+ * hold a peak.) */
 static void sum_distribution(const tile *t, size_t u, vec m, targets *a) {
   const panel x = panel_of(t, SMC_X, u), soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
@@ -55,8 +55,8 @@ typedef struct {
   targets *targets;
 } dense_masses;
 
-/* The masses at the peak and beside it, and the distance, of the spread part: before exponentials
- * may take the place of the logits. */
+/* Sum the masses at the peak and beside it, and the distance, of the dense part of whole rows;
+ * before the exponentials may take the place of the logits. */
 static void sum_distributions(tile *t, size_t part, const void *args) {
   const dense_masses *of = args;
   (void)part;
@@ -77,7 +77,7 @@ static void masses_of_rows(tile *t, const softmax_sums *s, targets *a) {
   sum_by_row(t, &a->distance, sizeof *a);
 }
 
-/* Add the mass at the label to that of the spread part. */
+/* Add the mass at the label to that of the dense part. */
 SMC_INLINE void add_label(targets *a, vec m) {
   const vec zero = v_set1(0);
   mask peak = v_eq(a->x_label, m);

@@ -29,16 +29,16 @@ cdef inline void prepare(loop *self, smc_kernel kernel, int count, double work) 
     self.j, self.scale = 0, 1
 
 
-cdef void run_rows(loop *self, smc_kernel kernel, int count) noexcept:
+cdef int run_rows(loop *self, smc_kernel kernel, int count) except -1:
     """An operation that takes as long as exponentials do."""
     prepare(self, kernel, count, self.k)
-    run_divisible(self)
+    return run_divisible(self)
 
 
-cdef void run_scaled(loop *self, smc_kernel kernel, double scale) noexcept:
+cdef int run_scaled(loop *self, smc_kernel kernel, double scale) except -1:
     prepare(self, kernel, 2, self.k)
     self.scale = scale
-    run_divisible(self)
+    return run_divisible(self)
 
 
 cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -47,7 +47,7 @@ cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n)
     cdef const char *scale
     cdef size_t end = row + n, first = row
     cdef smc_call call
-    while first < end:
+    while first < end and not is_stopped(self):
         scale = scales.data + <ptrdiff_t>block * scales.block + <ptrdiff_t>first * scales.row
         row = first + 1
         while row < end and not memcmp(
@@ -60,38 +60,38 @@ cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n)
         first = row
 
 
-cdef void run_scaled_rows(loop *self, smc_kernel kernel) noexcept:
+cdef int run_scaled_rows(loop *self, smc_kernel kernel) except -1:
     """Operands: x, out; and scales, which the kernel does not look at."""
     prepare(self, kernel, 2, self.k)
     self.part = scaled_rows_part
-    run_divisible(self)
+    return run_divisible(self)
 
 
-cdef void run_product(loop *self, smc_kernel kernel) noexcept:
+cdef int run_product(loop *self, smc_kernel kernel) except -1:
     prepare(self, kernel, 3, self.k / 2.0)
     if self.operands[2].col == sizeof(uint16_t):
-        run(self)  # a row of 16-bit floats is one piece: it is converted in registers
+        return run(self)  # a row of 16-bit floats is one piece: it is converted in registers
     else:
-        run_divisible(self)
+        return run_divisible(self)
 
 
-cdef void run_jacobian(loop *self, smc_kernel kernel) noexcept:
+cdef int run_jacobian(loop *self, smc_kernel kernel) except -1:
     prepare(self, kernel, 2, <double>self.k * self.k / 4)
-    run(self)
+    return run(self)
 
 
-cdef void run_layer(loop *self, smc_kernel kernel, Py_ssize_t j) noexcept:
+cdef int run_layer(loop *self, smc_kernel kernel, Py_ssize_t j) except -1:
     prepare(self, kernel, 3, <double>self.k * self.k * j / 4)
     self.j = j
-    run(self)
+    return run(self)
 
 
-cdef void run_merge(loop *self, smc_kernel kernel, Py_ssize_t n) noexcept:
+cdef int run_merge(loop *self, smc_kernel kernel, Py_ssize_t n) except -1:
     """Operands: p_m, p_s, q_m, q_s, m, s: n numbers each, one after the other."""
     self.blocks, self.rows, self.k = 1, n, 1
     prepare(self, kernel, 6, 0)
     self.work = 8
-    run(self)
+    return run(self)
 
 
 # Elements of some rows that a second pass still finds near by.
@@ -128,8 +128,8 @@ cdef void scaled_product_part(const loop *self, size_t block, size_t row, size_t
         row += count
 
 
-cdef void run_scaled_product(loop *self, smc_kernel kernel, double factor) noexcept:
+cdef int run_scaled_product(loop *self, smc_kernel kernel, double factor) except -1:
     """Operands: s, v, out, all plain, and labels, data NULL without; a row of no class gives 0."""
     prepare(self, kernel, 4, self.k / 2.0)
     self.part, self.scale = scaled_product_part, factor
-    run(self)
+    return run(self)

@@ -5,8 +5,8 @@ cdef extern from "smcore_kernels.h" nogil:
         SMC_F32, SMC_F64, SMC_F16, SMC_BF16
 
     ctypedef struct smc_parallel:
-        void (*over)(void *, size_t, void (*)(void *, size_t, size_t) noexcept nogil,
-                     void *) noexcept nogil
+        int (*over)(void *, size_t, void (*)(void *, size_t, size_t) noexcept nogil,
+                    void *) noexcept nogil
         void *context
 
     ctypedef struct smc_view:
@@ -68,18 +68,35 @@ cdef extern from "pool.h" nogil:
     int smc_pool_reset()
     void smc_set_num_threads(size_t count)
     size_t smc_get_num_threads()
-    void smc_parallel_for(
+
+    ctypedef struct smc_watch:
+        int (*look)() noexcept nogil
+        size_t grain
+        double since
+        double rest
+        int stopped
+
+    int SMC_FORKED
+    int smc_parallel_for(
         size_t items,
-        size_t share,
+        double work,
         size_t grain,
         void (*body)(void *, size_t, size_t) noexcept nogil,
         void *context,
+        smc_watch *watch,
     )
 
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept  # who calls it passes on the error
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
+
 cdef extern from "flags.h" nogil:
-    int smc_has_underflowed()
-    void smc_forget_underflow()
+    unsigned SMC_UNDERFLOW
+    unsigned SMC_ALL_FLAGS
+    unsigned smc_flags()
+    void smc_clear_flags(unsigned flags)
 
 
 cdef extern from "numpy/arrayobject.h":

@@ -85,12 +85,14 @@ cdef object short_layer_jacobian(PyObject **given):
     return out
 
 
-cdef void through_softmax(const layer *self, cnp.ndarray s, cnp.ndarray g, cnp.ndarray out):
+cdef int through_softmax(
+    const layer *self, cnp.ndarray s, cnp.ndarray g, cnp.ndarray out
+) except -1:
     cdef loop work
     take_plain(&work, 0, s)
     take_plain(&work, 1, g)
     take_plain(&work, 2, out)
-    run_product(&work, self.kernels.softmax_vjp)
+    return run_product(&work, self.kernels.softmax_vjp)
 
 
 cdef object layer_gradients(const layer *self, cnp.ndarray x, cnp.ndarray W, cnp.ndarray dz):

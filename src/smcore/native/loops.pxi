@@ -19,6 +19,7 @@ cdef struct loop:
     double scale
     smc_targets targets
     const smc_parallel *parallel  # over the parts of a row, or NULL
+    smc_watch watch  # of signals
 
 
 cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexcept nogil:
@@ -28,23 +29,30 @@ cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexc
 
 
 cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
-    """Rows begin to end of the A * B, block by block.
+    """Rows begin to end of the A * B, block by block, up to the one that was stopped.
 
-    An underflow is no error of the caller, in whose ufunc this may be: its flag stays as it was.
+    An underflow is no error of the caller, in whose ufunc this may be: its flag stays as it was. So
+    do all, where parts of a row were left out and results are made of nothing.
     """
     cdef const loop *self = <const loop *>context
     cdef size_t row, n, rows = self.rows
-    cdef bint had_underflowed = smc_has_underflowed()
+    cdef unsigned before = smc_flags(), raised
     if self.blocks == 1:
         self.part(self, 0, begin, end - begin)
         begin = end
-    while begin < end:
+    while begin < end and not is_stopped(self):
         row = begin % rows
         n = min(rows - row, end - begin)
         self.part(self, begin // rows, row, n)
         begin += n
-    if not had_underflowed and smc_has_underflowed():
-        smc_forget_underflow()
+    raised = smc_flags() & ~before & (SMC_ALL_FLAGS if is_stopped(self) else SMC_UNDERFLOW)
+    if raised:
+        smc_clear_flags(raised)
+
+
+cdef inline bint is_stopped(const loop *self) noexcept nogil:
+    """Whether a row was, whose parts are shared out. (Of rows that are, each is finished.)"""
+    return self.parallel != NULL and self.watch.stopped
 
 
 cdef size_t grain(const loop *self) noexcept nogil:
@@ -52,8 +60,41 @@ cdef size_t grain(const loop *self) noexcept nogil:
 
     Columns side by side are then whole cache lines, too.
     """
+    return 64 if self.k <= 512 or are_columns(self) else 4 if self.k <= 8192 else 1
+
+
+cdef inline bint are_columns(const loop *self) noexcept nogil:
     cdef const operand *x = &self.operands[0]
-    return 64 if self.k <= 512 or fabs(x.row) < fabs(x.col) else 4 if self.k <= 8192 else 1
+    return fabs(x.row) < fabs(x.col)
+
+
+# Columns that kernels go through together: 64 vectors of 16.
+cdef enum:
+    STRIP = 1024
+
+
+cdef int look() noexcept nogil:
+    """Run the handlers of signals that came; not 0 if one raised an error."""
+    with gil:
+        return PyErr_CheckSignals()
+
+
+cdef inline smc_watch *watch_of(loop *self) noexcept nogil:
+    """Python runs handlers in its main thread alone: others need not look."""
+    return &self.watch if PyThread_get_thread_ident() == main_thread else NULL
+
+
+cdef inline int settle(const loop *self) except -1:
+    """Pass on what stopped a loop."""
+    if self.watch.stopped:
+        return stop(self.watch.stopped)
+    return 0
+
+
+cdef int stop(int reason) except -1:
+    if reason == SMC_FORKED:
+        raise RuntimeError("a signal's handler forked: the call goes on in the parent alone")
+    return -1  # the error is set
 
 
 # Less work than this, in elements, is over before another thread could have had the GIL.
@@ -61,24 +102,29 @@ cdef enum:
     RELEASE_GIL_FROM = 8192
 
 
-cdef void run(loop *self) noexcept:
+cdef int run(loop *self) except -1:
     cdef Py_ssize_t count = self.blocks * self.rows
     cdef double work = count * self.work
     self.parallel = NULL
     if work < RELEASE_GIL_FROM and work < worth_a_thread:
         walk(self, 0, count)
-        return
-    cdef size_t share = 1 + <size_t>(worth_a_thread / self.work)
+        return 0
+    self.watch = smc_watch(look, STRIP if are_columns(self) else grain(self), 0, 0, 0)
     with nogil:
-        smc_parallel_for(count, share, grain(self), walk, self)
+        smc_parallel_for(
+            count, self.work / worth_a_thread, grain(self), walk, self, watch_of(self))
+    return settle(self)
 
 
-cdef void over(
+cdef int over(
     void *context, size_t parts, void (*body)(void *, size_t, size_t) noexcept nogil, void *work
 ) noexcept nogil:
-    """Share out the parts of a row."""
-    cdef const loop *self = <const loop *>context
-    smc_parallel_for(parts, 1 + <size_t>(parts * worth_a_thread / self.work), 1, body, work)
+    """Share out the parts of a row; of one that was stopped, none."""
+    cdef loop *self = <loop *>context
+    if not self.watch.stopped:
+        smc_parallel_for(
+            parts, self.work / (parts * worth_a_thread), 1, body, work, watch_of(self))
+    return self.watch.stopped
 
 
 # So few rows for each thread are not spread: one may have a row more to do than the others.
@@ -86,14 +132,14 @@ cdef enum:
     FEW = 4
 
 
-cdef void run_divisible(loop *self) noexcept:
+cdef int run_divisible(loop *self) except -1:
     """The loop of a kernel that can share out one row: of a few long ones, each is in parts."""
     cdef Py_ssize_t count = self.blocks * self.rows
     cdef smc_parallel parallel
     if self.work < 2 * worth_a_thread or count >= FEW * <Py_ssize_t>smc_get_num_threads():
-        run(self)
-        return
+        return run(self)
     parallel.over, parallel.context = over, self
-    self.parallel = &parallel
+    self.parallel, self.watch = &parallel, smc_watch(look, 1, 0, 0, 0)
     with nogil:
         walk(self, 0, count)
+    return settle(self)

@@ -26,7 +26,7 @@ def compiler():
     return smc_compiler().decode()
 
 
-def caches():
+def _caches():
     """The bytes of the data caches of the first, second and last level that kernels plan for."""
     cdef const smc_caches *here = smc_get_caches()
     return here.l1, here.l2, here.l3

@@ -20,7 +20,13 @@ def _set_worth_a_thread(work):
     return former
 
 
+# The thread whose calls look for signals: see loops.pxi.
+cdef unsigned long main_thread = threading.main_thread().ident
+
+
 def _after_fork_in_child():
+    global main_thread
+    main_thread = PyThread_get_thread_ident()
     if smc_pool_reset() < 0:
         raise MemoryError
 
