@@ -207,10 +207,15 @@ def fuzz(shop: Shop, mutant: Mutant, form: str) -> None:
     )
 
 
+def file_of(name: str) -> str:
+    """Return the file of tests of that name."""
+    return f"tests/test_{name}.py"
+
+
 def tests(shop: Shop, mutant: Mutant, form: str) -> None:
     """Run the tests in Python, of its target."""
     environment = shop.install(mutant, form)
-    files = [f"tests/test_{name}.py" for name in TESTS[form]]
+    files = [file_of(name) for name in TESTS[form]]
     marks = "not heavy and not usual" if form == "tiny" else "not heavy"
     chosen = ("-m", marks, "-k", "not numpy and not scalar" if mutant.target != "scalar" else "")
     pytest(*files, *chosen, env={**environment, "SMCORE_TARGET": mutant.target})
@@ -297,15 +302,19 @@ def listed() -> list[Mutant]:
 
 
 def misfits() -> list[str]:
-    """Return what keeps mutants from being put into the sources, or two from being told apart."""
+    """Return what keeps mutants from being put into the sources, or caught by what is named."""
     mutants = listed()
-    nets = {name for name, *_ in (*OF_KERNELS, *OF_THREADS)}
-    unknown = [f"{m.fault!r}: no net {m.net!r}" for m in mutants if m.net and m.net not in nets]
-    names = [(m.file, m.fault) for m in mutants]
-    twice = [
-        f"{file}: {fault!r} twice" for file, fault in set(names) if names.count((file, fault)) > 1
+    nets = {"", *(name for name, *_ in (*OF_KERNELS, *OF_THREADS))}
+    files = {file_of(name) for names in TESTS.values() for name in names}
+    return [
+        *(misfit for mutant in mutants if (misfit := mutant.misfit())),
+        *(
+            f"{mutant.fault!r}: no net {mutant.net!r}"
+            for mutant in mutants
+            if mutant.net not in nets
+        ),
+        *(f"{file} is not there" for file in sorted(files) if not (ROOT / file).is_file()),
     ]
-    return [misfit for m in mutants if (misfit := m.misfit())] + unknown + twice
 
 
 def without_fault(mutants: list[Mutant]) -> list[Mutant]:
