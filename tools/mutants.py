@@ -145,7 +145,7 @@ class Shop:
         for program, own in PROGRAMS.items():
             parts = [path for path in objects if path.name in own]
             shared = ("-shared",) if program.endswith(".so") else ()
-            run("cc", *shared, *kernels, *parts, "-lm", "-o", directory / program)
+            must("cc", *shared, *kernels, *parts, "-lm", "-o", directory / program)
         return directory
 
     def prepared(self, target: str, form: str) -> Path:
@@ -155,7 +155,7 @@ class Shop:
             return directory
         options = [*self.without(target), f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"]
         defined = [f"-D{option}" for option in options]
-        run("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
+        must("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
         build(directory, "check_core", "fuzzed_kernels")
         return directory
 
@@ -181,9 +181,14 @@ class Shop:
 
 
 def build(directory: Path, *targets: str) -> None:
-    """Compile, or end: a mutant that does not compile shows nothing."""
+    """Compile."""
+    must("cmake", "--build", directory, "--target", *targets)
+
+
+def must(*command: str | Path) -> None:
+    """Run, or end: a mutant that does not compile, or link, shows nothing."""
     try:
-        run("cmake", "--build", directory, "--target", *targets)
+        run(*command)
     except Caught as error:
         raise SystemExit(f"it does not compile\n{error}") from None
 
