@@ -1,7 +1,7 @@
 /* Cross-entropy and its gradient in one pass over a tile: sum_c a_c (logsumexp(x) - x_c), where the
  * target a is one-hot with smoothing or a whole distribution (smc_targets).
  *
- * With the tail S' of softmax.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that
+ * With the tail S' of forward.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that
  * are never negative.  The gradient A s - a, A = sum a, cancels where the target is at the peak;
  * there it is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX
  * issue 40386 show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022) has
