@@ -168,16 +168,21 @@ class Shop:
         site = self.directory / f"site-{name}"
         shutil.rmtree(site, ignore_errors=True)
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
-        try:
-            run(
-                *(*pip, "--no-build-isolation", "--target", site, self.tree),
-                f"-Cbuild-dir={self.directory}/package-{name}",
-                *(f"-Ccmake.define.{option}" for option in options),
-                env={"SMCORE_BUILD": "c"},
-            )
-        except Caught as error:
-            raise SystemExit(f"{mutant.file}: {mutant.fault}: no package\n{error}") from None
-        return {"PYTHONPATH": str(site), "SMCORE_BACKEND": "native", "PYTHONSAFEPATH": "1"}
+        must(
+            *(*pip, "--no-build-isolation", "--target", site, self.tree),
+            f"-Cbuild-dir={self.directory}/package-{name}",
+            *(f"-Ccmake.define.{option}" for option in options),
+            env={"SMCORE_BUILD": "c"},
+        )
+        found = {"PYTHONPATH": str(site), "SMCORE_BACKEND": "native", "PYTHONSAFEPATH": "1"}
+        # One that is installed editable comes first.
+        must(
+            sys.executable,
+            "-c",
+            f"import smcore; assert {str(site)!r} in smcore.__file__",
+            env=found,
+        )
+        return found
 
 
 def build(directory: Path, *targets: str) -> None:
@@ -185,12 +190,12 @@ def build(directory: Path, *targets: str) -> None:
     must("cmake", "--build", directory, "--target", *targets)
 
 
-def must(*command: str | Path) -> None:
-    """Run, or end: a mutant that does not compile, or link, shows nothing."""
+def must(*command: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run, or end: a mutant that was not built, and linked, shows nothing."""
     try:
-        run(*command)
+        run(*command, env=env)
     except Caught as error:
-        raise SystemExit(f"it does not compile\n{error}") from None
+        raise SystemExit(f"{command[0]}: {error}") from None
 
 
 # ---- What may catch a mutant -------------------------------------------------------------------
