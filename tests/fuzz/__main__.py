@@ -35,6 +35,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     from fuzz import exact, kernels
+    from fuzz.call import Wrong
     from fuzz.runner import Runner
 
     command = (
@@ -64,7 +65,7 @@ def main() -> int:
     fuzzer.announce = True
     try:
         fuzzer.run(arguments.case)
-    except kernels.Wrong as error:
+    except Wrong as error:
         print(f"  {error}")
         return 1
     return 0

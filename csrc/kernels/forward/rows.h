@@ -94,7 +94,8 @@ typedef struct {
 /* The results y of a panel of x, or of kept exponentials; past: stored non-temporally. */
 SMC_INLINE void results_along(panel x, panel y, const extent n, const panel_results *of, int past,
                               const smc_result how, const int general) {
-  const vec vacant = of->scale->vacant;
+  /* A lane without data holds no exponential, so that its product raises no flag. */
+  const vec vacant = how == SMC_SCALED ? v_set1(0) : of->scale->vacant;
   vec a[SMC_UNROLL];
   size_t i = 0;
   for (; i + SMC_UNROLL <= n.count; i += SMC_UNROLL) {
