@@ -1,7 +1,7 @@
 """The cases of bits.py: operations, how their arguments vary, and arrays that reach every path.
 
-The sizes follow the plans in csrc/kernels: tile.h, product_passes.h and jacobian.h say what is
-chosen by length, stride and size.
+The sizes follow the plans in csrc/kernels: plan.h, tuning.h, vjp/ and jacobian/ say what is chosen
+by length, stride and size.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ THREADS, ROUNDS = 8, 50
 
 
 def every_result(sm, x, labels):
-    """What the short ways for small calls and the general one return for shared input."""
+    """What the fast path and the functions behind it return for shared input."""
     s = sm.softmax(x)
     loss, gradient = sm.cross_entropy_with_grad(x, labels)
     return [

@@ -1,4 +1,4 @@
-"""The documentation names what there is: links, drawings, and the words of the kernels."""
+"""What names the sources names what there is: links, drawings, words of the kernels, mutants."""
 
 import re
 import runpy
@@ -71,3 +71,8 @@ def test_words_are_those_of_the_code(page):
             assert any(f"/{name}".endswith(f"/{quoted}") for name in files), quoted
         elif re.fullmatch(r"[A-Za-z]\w*[a-zA-Z0-9]", quoted):
             assert quoted in words, quoted
+
+
+def test_mutants_fit_the_sources():
+    """Each fault of tools/mutants.toml has its place, and but one."""
+    assert runpy.run_path(str(ROOT / "tools/mutants.py"))["misfits"]() == []

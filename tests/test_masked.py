@@ -30,7 +30,7 @@ def refused(call, name, *arguments, **keywords):
 @every(OPERATIONS)
 @pytest.mark.parametrize("kind", MASKS)
 def test_every_operand(sm, native_dtype, rng, operation, kind):
-    """On the short ways too; nothing is written then."""
+    """On the fast path too; nothing is written then."""
     operands = operation.draw(rng, native_dtype)
     wanted = operation.buffer(operation(sm, operands))
     for name, a in operands.items():

@@ -138,7 +138,7 @@ def test_matrices_that_numpy_cannot_allocate(sm, monkeypatch):
 
     monkeypatch.setattr(np, "empty", fail)
     with pytest.raises(MemoryError, match="SoftmaxJacobian"):
-        sm.softmax_jacobian(np.ones((2, 6))[:, ::2])  # not plain, as a short way wants it
+        sm.softmax_jacobian(np.ones((2, 6))[:, ::2])  # not plain, as the fast path wants it
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere RLIMIT_AS is not kept to, or is not")

@@ -2,6 +2,7 @@
 
     python tools/mutants.py                      # all of tools/mutants.toml
     python tools/mutants.py --only tile.h        # those whose file or fault has that in it
+    python tools/mutants.py --check              # whether all fit the sources; builds nothing
 
 A mutant is built in a copy, for one target. Then what is known to catch it follows, and the rest,
 until something fails, crashes or hangs. Exit status 1: one survived that the list does not call
@@ -29,7 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".toml")
-POOL = "src/smcore/pool.c"
+KERNELS = "csrc/"  # what else mutants are in has to do with threads
 COPIED = ("csrc", "src", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE")
 STORED = ("f32", "f64", "f16", "bf16")  # dtypes
 TARGETS = ("scalar", "sse2", "avx2", "avx512")
@@ -61,24 +62,33 @@ RACES = ("tests/test_threads.py", "-k", "many_python or fork or in_flight or thr
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: in that file `old` becomes `new`, where it is there for the n-th time, or once."""
+    """A fault: in that file `old`, which is there once, becomes `new`."""
 
     file: str
     fault: str
     old: str
     new: str
     net: str = ""  # what is to catch it
-    nth: int = 0
     target: str = "avx2"
     equivalent: str = ""  # why nothing can
 
+    @property
+    def is_of_kernels(self) -> bool:
+        """Whether what catches it are the tests of kernels; else they are those of threads."""
+        return self.file.startswith(KERNELS)
+
+    def misfit(self) -> str:
+        """Return what keeps it from being put into the sources, or nothing."""
+        place = ROOT / self.file
+        if not place.is_file():
+            return f"{self.file} is not there, for {self.fault!r}"
+        if (found := place.read_text(encoding="utf-8").count(self.old)) != 1:
+            return f"{self.file}: {found} times, for {self.fault!r}: {self.old!r}"
+        return ""
+
     def text(self) -> str:
         """Return the file with the fault."""
-        pieces = (ROOT / self.file).read_text().split(self.old)
-        found, place = len(pieces) - 1, max(self.nth, 1)
-        if not (found == 1 if self.nth == 0 else found >= self.nth):
-            raise LookupError(f"{self.file}: {found} times, for {self.fault!r}:\n{self.old}")
-        return self.old.join(pieces[:place]) + self.new + self.old.join(pieces[place:])
+        return (ROOT / self.file).read_text(encoding="utf-8").replace(self.old, self.new)
 
 
 class Caught(Exception):
@@ -135,7 +145,7 @@ class Shop:
         for program, own in PROGRAMS.items():
             parts = [path for path in objects if path.name in own]
             shared = ("-shared",) if program.endswith(".so") else ()
-            run("cc", *shared, *kernels, *parts, "-lm", "-o", directory / program)
+            must("cc", *shared, *kernels, *parts, "-lm", "-o", directory / program)
         return directory
 
     def prepared(self, target: str, form: str) -> Path:
@@ -145,7 +155,7 @@ class Shop:
             return directory
         options = [*self.without(target), f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"]
         defined = [f"-D{option}" for option in options]
-        run("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
+        must("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
         build(directory, "check_core", "fuzzed_kernels")
         return directory
 
@@ -158,24 +168,34 @@ class Shop:
         site = self.directory / f"site-{name}"
         shutil.rmtree(site, ignore_errors=True)
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
-        try:
-            run(
-                *(*pip, "--no-build-isolation", "--target", site, self.tree),
-                f"-Cbuild-dir={self.directory}/package-{name}",
-                *(f"-Ccmake.define.{option}" for option in options),
-                env={"SMCORE_BUILD": "c"},
-            )
-        except Caught as error:
-            raise SystemExit(f"{mutant.file}: {mutant.fault}: no package\n{error}") from None
-        return {"PYTHONPATH": str(site), "SMCORE_BACKEND": "native", "PYTHONSAFEPATH": "1"}
+        must(
+            *(*pip, "--no-build-isolation", "--target", site, self.tree),
+            f"-Cbuild-dir={self.directory}/package-{name}",
+            *(f"-Ccmake.define.{option}" for option in options),
+            env={"SMCORE_BUILD": "c"},
+        )
+        found = {"PYTHONPATH": str(site), "SMCORE_BACKEND": "native", "PYTHONSAFEPATH": "1"}
+        # One that is installed editable comes first.
+        must(
+            sys.executable,
+            "-c",
+            f"import smcore; assert {str(site)!r} in smcore.__file__",
+            env=found,
+        )
+        return found
 
 
 def build(directory: Path, *targets: str) -> None:
-    """Compile, or end: a mutant that does not compile shows nothing."""
+    """Compile."""
+    must("cmake", "--build", directory, "--target", *targets)
+
+
+def must(*command: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run, or end: a mutant that was not built, and linked, shows nothing."""
     try:
-        run("cmake", "--build", directory, "--target", *targets)
+        run(*command, env=env)
     except Caught as error:
-        raise SystemExit(f"it does not compile\n{error}") from None
+        raise SystemExit(f"{command[0]}: {error}") from None
 
 
 # ---- What may catch a mutant -------------------------------------------------------------------
@@ -197,10 +217,15 @@ def fuzz(shop: Shop, mutant: Mutant, form: str) -> None:
     )
 
 
+def file_of(name: str) -> str:
+    """Return the file of tests of that name."""
+    return f"tests/test_{name}.py"
+
+
 def tests(shop: Shop, mutant: Mutant, form: str) -> None:
     """Run the tests in Python, of its target."""
     environment = shop.install(mutant, form)
-    files = [f"tests/test_{name}.py" for name in TESTS[form]]
+    files = [file_of(name) for name in TESTS[form]]
     marks = "not heavy and not usual" if form == "tiny" else "not heavy"
     chosen = ("-m", marks, "-k", "not numpy and not scalar" if mutant.target != "scalar" else "")
     pytest(*files, *chosen, env={**environment, "SMCORE_TARGET": mutant.target})
@@ -239,7 +264,7 @@ OF_KERNELS: tuple[Net, ...] = (
     ("tests, tiny", tests, "tiny"),
     ("tests", tests, "usual"),
 )
-OF_POOL: tuple[Net, ...] = (
+OF_THREADS: tuple[Net, ...] = (
     ("threads", tests, "threads"),
     ("races", races, "races"),
 )
@@ -247,7 +272,7 @@ OF_POOL: tuple[Net, ...] = (
 
 def nets_of(mutant: Mutant) -> tuple[Net, ...]:
     """Return what may catch it: what is known to, then the fastest first."""
-    nets = OF_POOL if mutant.file == POOL else OF_KERNELS
+    nets = OF_KERNELS if mutant.is_of_kernels else OF_THREADS
     return tuple(sorted(nets, key=lambda net: net[0] != mutant.net))
 
 
@@ -266,7 +291,7 @@ def try_mutant(shop: Shop, mutant: Mutant) -> tuple[str, float]:
     """Put it into the copy, and take it out again."""
     start = time.monotonic()
     place = shop.tree / mutant.file
-    if mutant.file != POOL:
+    if mutant.is_of_kernels:
         for form in ("tiny", "usual"):
             shop.prepared(mutant.target, form)
     place.write_text(mutant.text())
@@ -280,20 +305,32 @@ def try_mutant(shop: Shop, mutant: Mutant) -> tuple[str, float]:
 # ---- The list ----------------------------------------------------------------------------------
 
 
-def chosen(pattern: str) -> list[Mutant]:
-    """Return the mutants with that pattern; each must fit the sources."""
+def listed() -> list[Mutant]:
+    """Return all mutants."""
     with LIST.open("rb") as file:
-        mutants = [Mutant(**entry) for entry in tomllib.load(file)["mutant"]]
-    mutants = [m for m in mutants if pattern in f"{m.file}: {m.fault}"]
-    for mutant in mutants:
-        mutant.text()
-    return mutants
+        return [Mutant(**entry) for entry in tomllib.load(file)["mutant"]]
+
+
+def misfits() -> list[str]:
+    """Return what keeps mutants from being put into the sources, or caught by what is named."""
+    mutants = listed()
+    nets = {"", *(name for name, *_ in (*OF_KERNELS, *OF_THREADS))}
+    files = {file_of(name) for names in TESTS.values() for name in names}
+    return [
+        *(misfit for mutant in mutants if (misfit := mutant.misfit())),
+        *(
+            f"{mutant.fault!r}: no net {mutant.net!r}"
+            for mutant in mutants
+            if mutant.net not in nets
+        ),
+        *(f"{file} is not there" for file in sorted(files) if not (ROOT / file).is_file()),
+    ]
 
 
 def without_fault(mutants: list[Mutant]) -> list[Mutant]:
-    """For each target, and for the pool, a mutant that is none: nothing may catch it."""
-    kinds = {(m.target, m.file == POOL): m for m in mutants}.values()
-    return [Mutant(m.file, "no fault", m.old, m.old, "", m.nth, m.target, "none") for m in kinds]
+    """For each target, and for threads, a mutant that is none: nothing may catch it."""
+    kinds = {(m.target, m.is_of_kernels): m for m in mutants}.values()
+    return [Mutant(m.file, "no fault", m.old, m.old, "", m.target, "none") for m in kinds]
 
 
 def report(mutant: Mutant, caught: str, seconds: float) -> bool:
@@ -316,8 +353,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10, help="of random calls")
     parser.add_argument("--scratch", type=Path, help="where to build; otherwise a temporary folder")
     parser.add_argument("--sound", action="store_true", help="the sources as they are, too")
+    parser.add_argument("--check", action="store_true", help="whether all fit the sources; no more")
     arguments = parser.parse_args()
-    mutants = chosen(arguments.only)
+    if found := misfits():
+        print(*found, sep="\n")
+        return 1
+    if arguments.check:
+        return 0
+    mutants = [m for m in listed() if arguments.only in f"{m.file}: {m.fault}"]
     if arguments.sound:
         mutants = without_fault(mutants) + mutants
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:

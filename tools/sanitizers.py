@@ -26,8 +26,8 @@ ALIVE = {"address": "__asan_report_load8", "thread": "__tsan_read8"}  # what the
 
 # Every kernel, on every target, in each dtype that it has: some 24 000 tests.
 KERNEL_TESTS = (
-    *("concurrency", "edges", "forward", "hessians", "layer", "losses", "masked", "memory"),
-    *("out_of_memory", "products", "short_ways", "streaming", "threads", "where"),
+    *("concurrency", "edges", "fast_path", "forward", "hessians", "layer", "losses", "masked"),
+    *("memory", "out_of_memory", "products", "streaming", "threads", "where"),
 )
 THREAD_TESTS = ("concurrency", "threads")
 COUNTED = "tests/test_threads.py::test_threads_start_when_they_are_needed"  # TSan has one, too

@@ -39,7 +39,7 @@
 #else
 #define SMC_INLINE static inline __attribute__((always_inline, unused))
 #define SMC_OUTLINE __attribute__((noinline, unused))
-#define SMC_PREFETCH(p) __builtin_prefetch(p, 0, 2)      /* into the second-level cache */
+#define SMC_PREFETCH(p) __builtin_prefetch(p, 0, 2) /* into the second-level cache */
 #define SMC_PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1, 3)
 #ifdef __clang__
 #define SMC_UNROLLED _Pragma("clang loop unroll(full)")

@@ -1,4 +1,4 @@
-"""What all public functions share: a short way, where the backend knows one, and help by name.
+"""What all public functions share: a fast path, where the backend knows one, and help by name.
 
 Whoever comes from another library may call an argument by its name there. Python refuses that; the
 error then says what it is called here. Nothing is looked up before a call has failed.
@@ -59,7 +59,7 @@ _ELSEWHERE = {
 def public(function: Function) -> Function:
     """Return `function` as it is offered to users.
 
-    A backend that has a short way for it asks `_remedy` itself, so that ordinary calls gain nothing
+    A backend that has a fast path for it asks `_remedy` itself, so that ordinary calls gain nothing
     on their way.
     """
     found = core.fast_path(function)

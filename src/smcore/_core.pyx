@@ -2,9 +2,9 @@
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic, auto_pickle=False
 """The native backend: rows of typed memoryviews, walked without the GIL by the C kernels.
 
-The functions take what `_reference` takes, checked by `_arrays`.  `fast_path` puts a short way
-before some of the public functions: arrays that lie in C order, with nothing out of the ordinary
-asked for, go to the kernel with no Python-level work at all.
+The functions take what `_reference` takes, checked by `_arrays`.  Some of the public functions have
+a fast path: arrays that lie in C order, with nothing out of the ordinary asked for, go to the
+kernel with no Python-level work at all.  A table says what each argument must be.
 """
 
 import functools
@@ -40,14 +40,13 @@ include "native/loops.pxi"
 include "native/families.pxi"
 include "native/backend.pxi"
 
-# Short ways for small calls of the public functions.
-include "native/fastcall.pxi"
+# The fast path: roles of arguments, a judge of all, what is done then, and the table.
+include "native/roles.pxi"
 include "native/arrays.pxi"
-include "native/forward.pxi"
-include "native/products.pxi"
-include "native/streaming.pxi"
-include "native/jacobians.pxi"
+include "native/judge.pxi"
+include "native/bodies.pxi"
 include "native/losses.pxi"
 include "native/matmul.pxi"
 include "native/layer.pxi"
-include "native/short_ways.pxi"
+include "native/fastcall.pxi"
+include "native/fastpath.pxi"

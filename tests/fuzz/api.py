@@ -297,7 +297,7 @@ class Call:
     def _race(self) -> None:
         """Another thread writes over the labels: whatever comes out, nothing foreign is read."""
         n, k = 3000, 5
-        real = self.draw.choice((np.float32, np.float64))  # others take no short way
+        real = self.draw.choice((np.float32, np.float64))  # others are not on the fast path
         x = self.rng.standard_normal((n, k)).astype(real)
         labels, weight = np.zeros(n, np.int64), np.ones(k, real)
         wild = self.draw.choice((2**40, -(2**40), 2**62, k, -1))

@@ -4,31 +4,26 @@
  *   2. the sum of the exponentials, kept for the third pass where there is room;
  *   3. each element's result.
  *
- * softmax divides by the whole sum.  The other two need log(sum) = max + log1p(S'/e_k), where S' is
- * summed without one position k of the maximum: nothing cancels (SciPy issue 19521 shows what does).
+ * softmax divides by the whole sum.  The other two need log(sum) = max + log1p(S'/e_k), where S'
+ * is summed without one position k of the maximum: nothing cancels (SciPy issue 19521 shows what
+ * does).
  *
- * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax Algorithm",
- * 2020): sums are about the largest maximum so far and, when that rises, are multiplied by a power of two,
- * which is exact, as what is taken away from exponents is an integer.
+ * A row of many blocks is read twice (M. Dukhan and A. Ablavatski, "The Two-Pass Softmax
+ * Algorithm", 2020): exponentials are those of differences from the largest maximum so far; when
+ * that rises, their sums are multiplied by a power of two, which is exact, as an integer is taken
+ * away from exponents.
  */
 #ifndef SMC_FORWARD_FORWARD_H
 #define SMC_FORWARD_FORWARD_H
 
 #include "../log1p.h"
 #include "lane_blocks.h"
+#include "results.h"
 #include "single_row.h"
 #include "uniform.h"
 
-/* What results are made of. */
-typedef struct {
-  const scaling *scale;
-  const softmax_sums *sums;
-  const pair *by; /* the inverse of each sum, or the maximum and log1p(S'/e_k) */
-  int kept;       /* the exponentials, in the output */
-} results_of;
-
-/* Passes 1 and 2.  The exponentials go to the output, if they are to be kept, which needs a maximum that
- * is known. */
+/* Passes 1 and 2.  keep: store the exponentials in the output, for which the maximum must be known
+ * before. */
 static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, softmax_sums *s) {
   const wanted_sums wanted = {scale, which, keep, s};
   if (is_single_row(t)) {
@@ -42,68 +37,54 @@ static void sums_of_exp(tile *t, const scaling *scale, smc_sum which, int keep, 
   if (!is_single_row(t) && !t->plan.online) sums_of_rows(t, &wanted);
 }
 
-/* log1p(S'/e_k) */
+/* log1p(S'/e_k), from the tail S' and the exponential e_k of the maximum. */
 SMC_INLINE pair log_of_sum(const softmax_sums *s, const scaling *scale) {
   pair e = exp_of_peak(s->m, &s->sh, scale);
   return log1p_of_pair(pair_quotient(s->sum, e, v_div(v_set1(1), e.hi)));
 }
 
-static void softmax_results(tile *t, const void *args) {
-  const results_of *of = args;
-  if (is_packed(t) && of->kept) {
+/* Pass 3 of softmax.  Packed rows, whose exponentials are kept, are divided when they leave the
+ * buffer. */
+static void softmax_results(tile *t, const void *results) {
+  const wanted_results *of = results;
+  if (is_packed(t) && !t->plan.online) {
     t->epilogue = (epilogue){SMC_TIMES, of->by};
-    return;
-  }
-  size_t u = divide_jammed(t, SMC_Y, of->sums, of->scale, of->by, of->kept);
-  for (; u < t->panels; ++u) {
-    const panel x = panel_of(t, SMC_X, u), y = panel_of(t, SMC_Y, u);
-    const extent n = extent_of(t, u);
-    const size_t g = lane_block_of(t, u);
-    const pair factor = pair_of_panel(t, u, &of->by[g]);
-    if (of->kept) {
-      scale_panel(t, y, n, factor);
-    } else {
-      const shift sh = shift_of_panel(t, u, &of->sums[g].sh);
-      quotient_panel(t, u, x, y, n, &sh, of->scale, factor);
-    }
+  } else {
+    results_of_tile(t, SMC_Y, of, t->plan.online ? SMC_QUOTIENT : SMC_SCALED);
   }
 }
 
-static void log_softmax_results(tile *t, const void *args) {
-  const results_of *of = args;
+/* Pass 3 of log_softmax.  Packed rows leave the buffer by way of the subtraction, unless x is
+ * scaled. */
+static void log_softmax_results(tile *t, const void *results) {
+  const wanted_results *of = results;
   if (is_packed(t) && !of->scale->active) {
     t->epilogue = (epilogue){SMC_LESS, of->by};
-    return;
-  }
-  size_t u = of->scale->active ? 0 : panels_jammed(t);
-  if (u > 0) logs_jammed(t, u, of->by, of->scale);
-  for (; u < t->panels; ++u) {
-    const pair by = pair_of_panel(t, u, &of->by[lane_block_of(t, u)]);
-    if (t->plan.online) prefetch_panel(t, u, steps_of(extent_of(t, u)));
-    log_panel(t, panel_of(t, SMC_X, u), panel_of(t, SMC_Y, u), extent_of(t, u), by, of->scale);
+  } else {
+    results_of_tile(t, SMC_Y, of, of->scale->active ? SMC_SCALED_LOGARITHM : SMC_LOGARITHM);
   }
 }
 
-/* operands: x; y, of x's shape, unless only the logsumexp is wanted */
+/* softmax of a tile: operands x and y. */
 static void softmax_tile(tile *t) {
   if (t->call->scale == 0) {
     uniform_tile(t, pair_value(inverse_of(count_of(t->call->k))));
     return;
   }
   const scaling scale = scaling_by(t->call->scale, is_across(t));
-  const int keep = !t->plan.online;
   if (is_lane_block(t) && softmax_of_lane_block(t, &scale)) return;
   softmax_sums *s = reserve(t, t->panels * sizeof *s);
-  sums_of_exp(t, &scale, SMC_TOTAL, keep, s);
+  sums_of_exp(t, &scale, SMC_TOTAL, !t->plan.online, s);
   if (is_single_row(t)) {
-    single_row_quotients(t, inverse_of(s[0].sum));
+    single_row_quotients(t, &scale, inverse_of(s[0].sum));
     return;
   }
   pair *inverse = reserve(t, t->panels * sizeof *inverse);
   for (size_t g = 0; g < lane_blocks_of(t); ++g) inverse[g] = inverse_of(s[g].sum);
-  for_results(t, softmax_results, &(results_of){&scale, s, .by = inverse, .kept = keep});
+  for_results(t, softmax_results, &(wanted_results){&scale, s, inverse});
 }
 
+/* log_softmax of a tile: operands x and y. */
 static void log_softmax_tile(tile *t) {
   if (t->call->scale == 0) {
     const vec log = log1p_of_pair(count_of(t->call->k - 1)).hi;
@@ -118,15 +99,16 @@ static void log_softmax_tile(tile *t) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
     by[g] = (pair){s[g].m, v_add(log_of_sum(&s[g], &scale).hi, v_sub(s[g].m, s[g].m))};
   }
-  for_results(t, log_softmax_results, &(results_of){&scale, s, .by = by});
+  for_results(t, log_softmax_results, &(wanted_results){&scale, s, by});
 }
 
-/* log(sum) without the maximum, or what makes a result of an infinite one. */
+/* logsumexp less the maximum; where that is infinite, NaN if the row holds one, else 0. */
 SMC_INLINE pair excess_of(const softmax_sums *s, const scaling *scale, mask finite) {
   const pair log = log_of_sum(s, scale);
   return (pair){v_select(finite, log.hi, s->nan), log.lo};
 }
 
+/* logsumexp of a tile: operands x and a value for each row. */
 static void logsumexp_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   softmax_sums *s = reserve(t, t->panels * sizeof *s);
@@ -138,7 +120,7 @@ static void logsumexp_tile(tile *t) {
   }
 }
 
-/* The same as a pair: rounded, and what rounding took from it. */
+/* logsumexp of a tile as a pair: rounded, and what rounding took from it. */
 static void logsumexp_partial_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   const smc_view *m = &t->call->operands[1], *rest = &t->call->operands[2];

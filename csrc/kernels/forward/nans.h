@@ -6,13 +6,15 @@
 #include "../run.h"
 #include "expsum.h"
 
-/* Where to: a vector for each panel, `apart` bytes from each other. */
+/* What counts as NaN, and where it is noted: in a vector for each panel, `apart` bytes from each
+ * other. */
 typedef struct {
   int infinite; /* infinity less itself counts as one, too */
   char *first;
   size_t apart;
 } nans_wanted;
 
+/* Note NaN, lane by lane. */
 static void nans_of_panels(tile *t, size_t part, const void *args) {
   const nans_wanted *of = args;
   (void)part;
@@ -32,13 +34,14 @@ static void nans_of_panels(tile *t, size_t part, const void *args) {
   }
 }
 
-/* Of each lane block 0, or NaN in a row that holds one.  (There are as many vectors as panels, until they are reduced.) */
+/* A vector for each lane block: NaN for a row that holds one, else 0.  (There are as many as
+ * panels, until they are reduced.) */
 static void nans_of_rows(tile *t, int infinite, vec *first, size_t apart) {
   for_whole_rows(t, nans_of_panels, &(nans_wanted){infinite, (char *)first, apart});
   count_by_row(t, first, apart);
 }
 
-/* What is to be added to an infinite maximum; it is rare, so rows are looked at only then. */
+/* Find what is to be added to an infinite maximum.  It is rare: rows are looked at only then. */
 static void find_nans(tile *t, softmax_sums *s) {
   int infinite = 0;
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {

@@ -1,119 +1,44 @@
-/* Pass 3 over one panel: each element's result. */
+/* Pass 3 over a tile: the results of the k-block at hand. */
 #ifndef SMC_FORWARD_RESULTS_H
 #define SMC_FORWARD_RESULTS_H
 
-#include "../prefetch.h"
-#include "expsum.h"
+#include "columns.h"
+#include "rows.h"
 
-/* y = e/S, where e is in y already */
-SMC_INLINE void scale_values(panel y, const extent n, const pair inverse) {
-  vec e[SMC_UNROLL];
-  size_t i = 0;
-  for (; i + SMC_UNROLL <= n.count; i += SMC_UNROLL, y = ahead(y, SMC_UNROLL)) {
-    load_unrolled(y, e, n.lanes, v_set1(0));
-    SMC_EACH(j, SMC_UNROLL) e[j] = times_inverse(e[j], inverse);
-    store_unrolled(y, e, n.lanes, 0);
-  }
-  for (; i < steps_of(n); ++i, y = ahead(y, 1)) {
-    const size_t lanes = lanes_at(n, i);
-    store_lanes(y, times_inverse(load_lanes(y, lanes, v_set1(0)), inverse), lanes);
-  }
-}
-
-static void scale_columns(const panel y, const extent n, const pair inverse) {
-  scale_values(y, n, inverse);
-}
-
-SMC_INLINE void scale_panel(const tile *t, panel y, extent n, const pair inverse) {
-  if (is_dense(y, n)) {
-    const size_t head = lanes_to_line(t, y, n);
-    if (head > 0) {
-      v_store_n(y.p, times_inverse(v_load(y.p), inverse), head);
-      y.p += head, n = without(n, head);
+/* The results of panel u in that operand. */
+static SMC_OUTLINE void results_of_panel(const tile *t, size_t u, int out, const wanted_results *of,
+                                         smc_result how) {
+  const panel x = panel_of(t, SMC_X, u), y = panel_of(t, out, u);
+  const extent n = extent_of(t, u);
+  const size_t g = lane_block_of(t, u);
+  const pair by = pair_of_panel(t, u, &of->by[g]);
+  panel_results from = {.scale = of->scale, .by = by};
+  switch (how) {
+  case SMC_SCALED: results_from_line(t, y, y, n, &from, SMC_SCALED, 0); return;
+  case SMC_QUOTIENT:
+    from.sh = shift_of_panel(t, u, &of->sums[g].sh);
+    from.lines = prefetcher_of(t, u);
+    if (is_general(of->scale, &from.sh)) {
+      results_along(x, y, n, &from, 0, SMC_QUOTIENT, 1);
+    } else {
+      results_from_line(t, x, y, n, &from, SMC_QUOTIENT, 0);
     }
-    scale_values(dense(y), whole(n), inverse);
-  } else {
-    scale_columns(y, n, inverse);
-  }
-}
-
-/* y = e/S, e computed once more: online.  One vector after the other, whatever its arguments are. */
-static SMC_OUTLINE void general_quotients(panel x, panel y, const extent n, const shift *sh,
-                                          const scaling *scale, const pair *inverse) {
-  for (size_t i = 0; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
-    const size_t lanes = lanes_at(n, i);
-    vec a = load_lanes(x, lanes, scale->vacant), e = a;
-    exp_unrolled(&a, &e, sh, scale, 1, 1);
-    store_lanes(y, times_inverse(e, *inverse), lanes);
-  }
-}
-
-static void quotient_panel(const tile *t, size_t u, panel x, panel y, extent n, const shift *sh,
-                           const scaling *scale, const pair inverse) {
-  const prefetcher lines = prefetcher_of(t, u);
-  const int general = is_general(scale, sh);
-  for (size_t head; !general && (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
-    general_quotients(x, y, (extent){0, W, (uint32_t)head}, sh, scale, &inverse);
-    x.p += head, y.p += head;
-  }
-  const int past = fills_lines(t, y, n);
-  for (size_t i = 0; !general && n.count >= SMC_UNROLL; i += SMC_UNROLL, n.count -= SMC_UNROLL) {
-    vec a[SMC_UNROLL], e[SMC_UNROLL];
-    load_unrolled(x, a, n.lanes, scale->vacant);
-    exp_unrolled(a, e, sh, scale, SMC_UNROLL, 0);
-    SMC_EACH(j, SMC_UNROLL) e[j] = times_inverse(e[j], inverse);
-    store_unrolled(y, e, n.lanes, past);
-    prefetch_vectors(&lines, i, SMC_UNROLL);
-    x = ahead(x, SMC_UNROLL), y = ahead(y, SMC_UNROLL);
-  }
-  general_quotients(x, y, n, sh, scale, &inverse);
-}
-
-/* scale*(x - max) - log1p(S'/e_k): two terms of one sign.  The first may be infinite, and then has no rest. */
-SMC_INLINE vec log_of(vec a, const pair by, const scaling *scale, const int scaled) {
-  const vec m = by.hi, log = by.lo;
-  if (!scaled) return v_sub(v_sub(a, m), log);
-  const vec distance = grown(v_sub(v_mul(a, scale->unit), m), scale);
-  const vec product = v_mul(distance, scale->magnitude);
-  const mask finite = v_lt(v_abs(product), v_set1((real)INFINITY));
-  const vec d = v_select(finite, distance, v_set1(0));
-  const vec rest = v_fma(d, scale->rest, v_sub(v_set1(0), log));
-  return v_select(finite, v_fma(d, scale->magnitude, rest), v_sub(product, log));
-}
-
-SMC_INLINE void logarithms(panel x, panel y, const extent n, const pair by, const scaling *scale,
-                           int past, const int scaled) {
-  vec a[SMC_UNROLL];
-  size_t i = 0;
-  for (; !scaled && i + SMC_UNROLL <= n.count;
-       i += SMC_UNROLL) { /* scaled is rare: so it is short */
-    load_unrolled(x, a, n.lanes, scale->vacant);
-    SMC_EACH(j, SMC_UNROLL) a[j] = log_of(a[j], by, scale, scaled);
-    store_unrolled(y, a, n.lanes, past);
-    x = ahead(x, SMC_UNROLL), y = ahead(y, SMC_UNROLL);
-  }
-  for (; i < steps_of(n); ++i, x = ahead(x, 1), y = ahead(y, 1)) {
-    const size_t lanes = lanes_at(n, i);
-    store_lanes(y, log_of(load_lanes(x, lanes, scale->vacant), by, scale, scaled), lanes);
-  }
-}
-
-SMC_INLINE void log_panel(const tile *t, panel x, panel y, extent n, const pair by,
-                          const scaling *scale) {
-  const int rows = is_dense(x, n) && is_dense(y, n);
-  if (scale->active) {
-    logarithms(x, y, n, by, scale, 0, 1);
     return;
+  default:
+    if (t->plan.online) prefetch_panel(t, u, steps_of(n));
+    if (how == SMC_LOGARITHM) {
+      results_from_line(t, x, y, n, &from, SMC_LOGARITHM, 0);
+    } else {
+      results_along(x, y, n, &from, 0, SMC_SCALED_LOGARITHM, 0);
+    }
   }
-  for (size_t head; rows && (head = lanes_to_line(t, y, n)) > 0; n = without(n, head)) {
-    v_store_n(y.p, log_of(v_load(x.p), by, scale, 0), head);
-    x.p += head, y.p += head;
-  }
-  const int past = fills_lines(t, y, n);
-  if (rows) {
-    logarithms(dense(x), dense(y), whole(n), by, scale, past, 0);
-  } else {
-    logarithms(x, y, n, by, scale, past, 0);
+}
+
+/* The results of all panels in that operand: of columns jammed, as far as they are, then one by
+ * one. */
+static void results_of_tile(const tile *t, int out, const wanted_results *of, smc_result how) {
+  for (size_t u = results_of_columns(t, out, of, how); u < t->panels; ++u) {
+    results_of_panel(t, u, out, of, how);
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include "expsum.h"
 
-/* a, which is about one shift, about another one that is not lower.  What is less than the share of the
+/* The sum a, from one shift to another that is not lower.  What is less than the share of the
  * least term is as good as nothing: so the power of two has a bound, and is applied in halves. */
 SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
   vec n = v_mul(v_sub(to->origin, from->origin), v_set1((real)1 / SMC_C(OCTAVE)));
@@ -14,13 +14,13 @@ SMC_INLINE pair moved(pair a, const shift *from, const shift *to) {
   return pair_times_power(a, v_ldexp(v_set1(1), v_sub(n, half)));
 }
 
-/* Where sums will be made once more, when the maximum is known. */
+/* Where the maximum is so large that sums will be made once more, when that of the row is known. */
 SMC_INLINE mask are_in_vain(vec m, const scaling *scale) {
   return v_lt(v_set1(SMC_C(SHIFT_LIMIT)), scaled_maximum(m, scale));
 }
 
-/* For a maximum that may still rise: no center, unless in vain, and no shift below one that has none.  Where it is
- * so low, nothing is left out; nor in a block all of which is lower. */
+/* Sums of nothing about a maximum that may still rise: without a center, unless in vain, and with a
+ * shift that is not below one without a center. */
 SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
   const vec zero = v_set1(0), limit = v_set1(SMC_C(SHIFT_LIMIT));
   const mask in_vain = are_in_vain(m, scale);
@@ -31,12 +31,14 @@ SMC_INLINE softmax_sums sums_so_far(vec m, const scaling *scale) {
   return s;
 }
 
+/* What a tail leaves out of a k-block whose maximum is m: nothing where all of it is lower than the
+ * maximum so far, or that is too low for its shift. */
 SMC_INLINE vec absent_in_block(const softmax_sums *s, vec m, const scaling *scale) {
   mask low = v_lt(scaled_maximum(s->m, scale), v_set1(-SMC_C(SHIFT_LIMIT)));
   return v_select(v_or(low, v_lt(m, s->m)), v_set1((real)INFINITY), s->m);
 }
 
-/* The maximum is at least m: sums move to it, and terms that were left out join them. */
+/* Raise the maximum to at least m: sums move to it, and terms that were left out join them. */
 static void raise_maximum(softmax_sums *s, vec m, const scaling *scale) {
   const vec zero = v_set1(0);
   mask higher = v_lt(s->m, m);

@@ -1,4 +1,5 @@
-/* Passes 1 and 2 over a tile: about maxima that are known, or online; of whole rows, or of row parts. */
+/* Passes 1 and 2 over a tile: about maxima that are known, or online; of whole rows, or of row
+ * parts */
 #ifndef SMC_FORWARD_SUMS_H
 #define SMC_FORWARD_SUMS_H
 
@@ -9,37 +10,49 @@
 #include "rising.h"
 #include "rows.h"
 
-/* The terms of the block at hand, lane by lane; before the first, there are none. */
-static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
-                     softmax_sums *s) {
+/* Whether two terms are added to each other before they join a sum. */
+SMC_INLINE int are_terms_paired(const tile *t, smc_sum which) {
   const int precise = SMC_C(OCTAVE) > 1;
-  const int paired =
-      which == SMC_TAIL || (precise && !is_across(t) && t->call->k > SMC_UNPAIRED_MAX);
-  size_t u = panels_jammed(t);
-  if (!are_plain(s, u, scale)) u = 0;
-  if (u > 0) (which == SMC_TOTAL ? totals_jammed : tails_jammed)(t, u, scale, keep, s);
-  for (; u < t->panels; ++u) {
-    const panel x = panel_of(t, SMC_X, u), nowhere = {NULL, sizeof(vec)};
-    const panel y = keep ? panel_of(t, t->op->inputs, u) : nowhere;
-    const extent n = extent_of(t, u);
-    const softmax_sums *row = &s[lane_block_of(t, u)];
-    const shift sh = shift_of_panel(t, u, &row->sh);
-    panel_terms of = {&sh, scale, of_panel(t, u, &row->absent), {0, (size_t)-1}, {{NULL}, 0, 0}};
-    pair *peaks = &s[u].peaks;
-    pair part;
-    if (is_general(scale, &sh)) {
-      part = sum_of_terms(x, y, n, &of, peaks, which, paired, 1);
-    } else if (which == SMC_TOTAL) {
-      part = sum_of_panel(t, u, x, y, n, of, peaks, SMC_TOTAL, paired);
-    } else {
-      of.range = range_of_peak(t, u, of.absent);
-      part = sum_of_panel(t, u, x, y, n, of, peaks, SMC_TAIL, 1);
-    }
-    s[u].sum = running_sum(s[u].sum, part, t->begin == 0);
+  return which == SMC_TAIL || (precise && !is_across(t) && t->call->k > SMC_UNPAIRED_MAX);
+}
+
+/* The terms of panel u in the k-block at hand, which join its sums. */
+SMC_INLINE void add_sum_of_panel(const tile *t, size_t u, const scaling *scale, smc_sum which,
+                                 int keep, softmax_sums *s) {
+  const panel x = panel_of(t, SMC_X, u), y = keep ? panel_of(t, t->op->inputs, u) : dense(x);
+  const extent n = extent_of(t, u);
+  const softmax_sums *row = &s[lane_block_of(t, u)];
+  const shift sh = shift_of_panel(t, u, &row->sh);
+  const int paired = are_terms_paired(t, which);
+  panel_terms of = {.sums = &s[u],
+                    .first = t->begin == 0,
+                    .sh = sh,
+                    .scale = scale,
+                    .keep = keep,
+                    .absent = of_panel(t, u, &row->absent),
+                    .range = {0, (size_t)-1}};
+  if (is_general(scale, &sh)) {
+    sum_along(x, y, n, &of, which, paired, 1);
+  } else if (which == SMC_TOTAL) {
+    of.lines = prefetcher_of(t, u);
+    sum_of_panel(x, y, n, &of, SMC_TOTAL, paired);
+  } else {
+    of.lines = prefetcher_of(t, u);
+    of.range = range_of_peak(t, u, of.absent);
+    sum_of_panel(x, y, n, &of, SMC_TAIL, 1);
   }
 }
 
-/* Of all lanes. */
+/* The terms of the k-block at hand, lane by lane. */
+static void add_sums(const tile *t, const scaling *scale, smc_sum which, int keep,
+                     softmax_sums *s) {
+  size_t u = panels_jammed(t);
+  if (!are_plain(s, u, scale)) u = 0;
+  if (u > 0) (which == SMC_TOTAL ? totals_jammed : tails_jammed)(t, u, scale, keep, s);
+  for (; u < t->panels; ++u) add_sum_of_panel(t, u, scale, which, keep, s);
+}
+
+/* The sums of each row, from those of its lanes; and to tails the ties of their maxima. */
 static void finish_sums(const tile *t, const scaling *scale, smc_sum which, softmax_sums *s) {
   sum_by_row(t, &s->sum, sizeof *s);
   if (which == SMC_TOTAL) return;
@@ -47,6 +60,7 @@ static void finish_sums(const tile *t, const scaling *scale, smc_sum which, soft
   for (size_t g = 0; g < lane_blocks_of(t); ++g) add_ties(&s[g], scale);
 }
 
+/* What sums are wanted. */
 typedef struct {
   const scaling *scale;
   smc_sum which;
@@ -54,7 +68,7 @@ typedef struct {
   softmax_sums *sums; /* of each panel of the tile, or of each part of its row */
 } wanted_sums;
 
-/* Sums, lane by lane, about a maximum that is known. */
+/* Sums, lane by lane, about a maximum that is known: of a tile, or of one part of its row. */
 static void sums_about_maximum(tile *t, size_t part, const void *args) {
   const wanted_sums *wanted = args;
   softmax_sums *s = wanted->sums + part;
@@ -69,8 +83,8 @@ static void sums_about_maximum(tile *t, size_t part, const void *args) {
   }
 }
 
-/* The same about the largest maximum so far.  Along, a tile has one row, whose values are in all lanes:
- * panels are groups. */
+/* Sums, lane by lane, about the largest maximum so far: of a tile, or of one part of its row.
+ * (Along, a tile has one row, whose values are in all lanes: each panel is a lane block.) */
 static void sums_about_rising(tile *t, size_t part, const void *args) {
   const wanted_sums *wanted = args;
   softmax_sums *s = wanted->sums + part;
@@ -95,7 +109,7 @@ static void sums_about_rising(tile *t, size_t part, const void *args) {
   }
 }
 
-/* The sums of one part of a row, and the maximum they are about, which may be its own. */
+/* The sums of one part of a row, and the maximum they are about: the row's, or the part's own. */
 typedef struct {
   pair sum, peaks;
   vec m;
@@ -116,7 +130,7 @@ static void sums_of_part(tile *t, size_t part, const void *args) {
   wanted->parts[part] = (part_sums){s.sum, s.peaks, s.m};
 }
 
-/* All that is known of a part: of sums about the row's maximum, or about one that rose. */
+/* What is known of a part, whose sums are about the row's maximum, or about one that rose. */
 SMC_INLINE softmax_sums known_of_part(const part_sums *part, const scaling *scale, int rising) {
   softmax_sums s = sums_so_far(part->m, scale);
   if (!rising) s.sh = make_shift(part->m, scale);
@@ -124,6 +138,7 @@ SMC_INLINE softmax_sums known_of_part(const part_sums *part, const scaling *scal
   return s;
 }
 
+/* The sums of a row from those of its parts, which are merged in order. */
 static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sums *wanted) {
   const int rising = pass == sums_about_rising;
   softmax_sums *s = wanted->sums;
@@ -141,6 +156,7 @@ static SMC_OUTLINE void sums_of_parts(tile *t, part_pass *pass, const wanted_sum
   t->free = free;
 }
 
+/* The sums of each row of a tile by that pass, whether rows have parts or not. */
 SMC_INLINE void whole_sums(tile *t, part_pass *pass, const wanted_sums *wanted) {
   if (t->plan.parts == 1) {
     pass(t, 0, wanted);
@@ -155,8 +171,8 @@ static void sums_of_rows(tile *t, const wanted_sums *wanted) {
   whole_sums(t, sums_about_maximum, wanted);
 }
 
-/* Sums about a maximum that is not known before.  Only where that of the row is so large that it has to be
- * subtracted, all are about it, and the row is read once more. */
+/* Passes 1 and 2 in one, about a maximum that may rise.  Only where that of a row is so large that
+ * it has to be subtracted, its sums are made once more, about it. */
 static void sums_online(tile *t, const wanted_sums *wanted) {
   softmax_sums *s = wanted->sums;
   int far = 0;

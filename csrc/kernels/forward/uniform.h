@@ -5,7 +5,7 @@
 #include "../run.h"
 #include "nans.h"
 
-/* A scale of 0 makes all of a row alike, but 0 times infinity is NaN. */
+/* Store the value of each row as all its results. */
 static void uniform_results(tile *t, const void *args) {
   const vec *value = args;
   for (size_t u = 0; u < t->panels; ++u) {
@@ -16,6 +16,7 @@ static void uniform_results(tile *t, const void *args) {
   }
 }
 
+/* Results of a scale of 0: of_finite, but NaN for a row with an infinity, which times 0 is NaN. */
 static void uniform_tile(tile *t, vec of_finite) {
   vec *value = reserve(t, t->panels * sizeof *value);
   nans_of_rows(t, 1, value, sizeof *value);

@@ -1,7 +1,7 @@
 /* Cross-entropy and its gradient in one pass over a tile: sum_c a_c (logsumexp(x) - x_c), where the
  * target a is one-hot with smoothing or a whole distribution (smc_targets).
  *
- * With the tail S' of softmax.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that
+ * With the tail S' of forward.h, logsumexp(x) - x_c = log1p(S'/e_k) + (max - x_c): two terms that
  * are never negative.  The gradient A s - a, A = sum a, cancels where the target is at the peak;
  * there it is (A - a_k) s_k - a_k S'/S, with A - a_k summed without k (PyTorch issue 195684 and JAX
  * issue 40386 show what A s_k - a_k gives).  A z-loss z lse^2 (Chowdhery et al., "PaLM", 2022) has
@@ -65,6 +65,7 @@ static void begin_targets(tile *t, targets *a) {
   for (size_t u = 0; u < t->panels; ++u) a[u].others = a[u].peak = a[u].distance = pair_of(0);
 }
 
+/* The losses of a tile, and its gradient if that is wanted. */
 static void cross_entropy_tile(tile *t) {
   const scaling scale = scaling_by(1, is_across(t));
   const int dense_target = !has_labels(t) || t->call->targets->off != 0;

@@ -2,7 +2,7 @@
 #ifndef SMC_LOSS_GRADIENT_H
 #define SMC_LOSS_GRADIENT_H
 
-#include "../forward/columns.h"
+#include "../forward/results.h"
 #include "target.h"
 
 /* A target's mass, times the factor, whose quotient by a lifted sum is a normal number with digits
@@ -11,24 +11,28 @@
 
 #define f64_SMALL_MASS 0x1p-256
 
-/* Of a peak by its own: below 1/2, which rounding could make of two that are the same. */
+/* The largest tail of a peak that is taken for the only one: below 1/2, which rounding could make
+ * of two that are the same. */
 #define SMC_TAIL_MAX ((real)0x1.ffffp-2)
 
-/* What the gradient of a group of rows is made of.  The factor is held in two, unit*factor, as it
- * may be beyond the range of floats where its product with a mass is not; both have half of its
- * exponent, so that no product with the first is either. */
+/* What the gradient of the rows of a lane block is made of.  The factor is held in two,
+ * unit*factor, as it may be beyond the range of floats where its product with a mass is not; both
+ * have half of its exponent, so that no product with the first is either. */
 typedef struct {
   vec unit, factor;
-  vec lowered; /* a power of two, by which exponentials are multiplied before: 1, or where A is so small that per_exp
-                 * would be no normal number, 2^-LIFT, for those that lose digits make no results */
+  vec lowered;  /* a power of two, by which exponentials are multiplied before: 1 or, where A is so
+                * small that per_exp would be no normal number, 2^-LIFT, for those that lose digits
+                * make no results */
   pair per_exp; /* factor A/(S lowered): the gradient's part for each unit of an exponential */
   vec tail;     /* S'/S, which is 1 - s_k at the peak */
   vec peak;     /* e_k, if by far the largest: no other exponential is the same; else infinity */
   vec at_peak;  /* factor (A - a_k) s_k */
 } slope;
 
+/* a times the factor of the gradient. */
 SMC_INLINE vec times_factor(vec a, const slope *g) { return v_mul(v_mul(a, g->unit), g->factor); }
 
+/* The two halves of the factor; all else is left for later. */
 static slope slope_by(double factor) {
   enum { LARGEST = SMC_C(BIAS) - 1 };
   int exponent = 0;
@@ -56,8 +60,12 @@ SMC_INLINE vec gradient_of(vec e, vec a, const slope *g) {
   return v_select(v_eq(e, g->peak), exact, plain);
 }
 
-/* Where the target is dense.  The exponentials are in y, or computed once more. */
-static void dense_gradient(const tile *t, size_t u, const shift *sh, const slope *g, int kept) {
+/* The gradient of a dense target; kept: exponentials are in it already, or else computed once
+ * more. */
+static void dense_gradient(const tile *t, size_t u, const softmax_sums *s,
+                           const slope *of_lane_block, int kept) {
+  const shift sh = shift_of_panel(t, u, &s->sh);
+  const slope g = slope_of_panel(t, u, of_lane_block);
   const panel y = panel_of(t, SMC_GRAD, u), from = kept ? y : panel_of(t, SMC_X, u);
   const panel soft = soft_panel(t, u);
   const extent n = extent_of(t, u);
@@ -65,14 +73,14 @@ static void dense_gradient(const tile *t, size_t u, const shift *sh, const slope
   for (size_t i = 0; i < steps_of(n); ++i) {
     const size_t lanes = lanes_at(n, i);
     vec a = load_lanes(ahead(from, i), lanes, kept ? v_set1(0) : scale.vacant), e = a;
-    if (!kept) exp_unrolled(&a, &e, sh, &scale, 1, 1);
-    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes), g), lanes);
+    if (!kept) exp_unrolled(&a, &e, &sh, &scale, 1, 1);
+    store_lanes(ahead(y, i), gradient_of(e, distribution(t, soft, i, lanes), &g), lanes);
   }
 }
 
-/* What is left to do, as is rare: a row that is ignored has no gradient; and products with
- * exponentials that should have been lowered before, are now.  (They are less than one, and so no
- * more than results are large.) */
+/* End the gradient of a panel, where something is left to do, as is rare: a row that is ignored
+ * has none; and products with exponentials that should have been lowered before, are now.  (They
+ * are less than one, and so no more than results are large.) */
 SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowered) {
   const panel y = panel_of(t, SMC_GRAD, u);
   const extent n = extent_of(t, u);
@@ -86,25 +94,7 @@ SMC_INLINE void end_gradient(const tile *t, size_t u, const targets *a, vec lowe
   }
 }
 
-/* Of the block at hand, as if no class were a label: factor A s, less what the dense part takes.
- */
-static void gradient_panel(const tile *t, size_t u, const softmax_sums *s,
-                           const slope *of_lane_block, int dense_target, int keep) {
-  const scaling scale = scaling_by(1, is_across(t));
-  const shift sh = shift_of_panel(t, u, &s->sh);
-  const slope g = slope_of_panel(t, u, of_lane_block);
-  const panel x = panel_of(t, SMC_X, u), y = panel_of(t, SMC_GRAD, u);
-  const extent n = extent_of(t, u);
-  if (dense_target) {
-    dense_gradient(t, u, &sh, &g, keep);
-  } else if (keep) {
-    scale_panel(t, y, n, g.per_exp);
-  } else {
-    quotient_panel(t, u, x, y, n, &sh, &scale, g.per_exp);
-  }
-}
-
-/* What a label makes of its class. */
+/* The gradient at the label of each row. */
 static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, const slope *d,
                                           const targets *a) {
   const scaling scale = scaling_by(1, is_across(t));
@@ -115,7 +105,7 @@ static SMC_OUTLINE vec gradient_of_labels(const tile *t, const softmax_sums *s, 
   return v_select(ignored, v_set1(0), at_label);
 }
 
-/* The one class of each row that a label makes different; in a panel of the whole row, else in
+/* Store the gradient at the label of each row: in its panel, if that holds the whole row, else in
  * memory. */
 static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, const slope *d,
                                const targets *a) {
@@ -135,7 +125,8 @@ static void gradient_at_labels(const tile *t, size_t g, const softmax_sums *s, c
   }
 }
 
-/* The same where labels are compared; and of the others what is left to do, if it is. */
+/* The gradient of a packed panel whose labels are compared with each class: at the label and,
+ * unless the target is dense, beside it. */
 static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *s, const slope *d,
                                    const targets *a, int dense_target) {
   const vec at_label = gradient_of_labels(t, s, d, a), class = v_load(a->class);
@@ -149,6 +140,7 @@ static void gradient_beside_labels(const tile *t, size_t u, const softmax_sums *
   }
 }
 
+/* What the gradient of a tile is made of. */
 typedef struct {
   const softmax_sums *sums;
   const slope *slope;
@@ -158,34 +150,42 @@ typedef struct {
   int at_label;     /* whether a block is the whole row, that of its label included */
 } gradient_from;
 
+/* The gradient of packed rows whose labels are compared. */
 static void gradient_of_packed(tile *t, const gradient_from *of) {
   for (size_t u = 0; u < t->panels; ++u) {
     if (of->dense_target) {
-      gradient_panel(t, u, &of->sums[u], &of->slope[u], of->dense_target, of->kept);
+      dense_gradient(t, u, &of->sums[u], &of->slope[u], of->kept);
     }
     gradient_beside_labels(t, u, &of->sums[u], &of->slope[u], &of->targets[u], of->dense_target);
     end_gradient(t, u, &of->targets[u], v_set1(1));
   }
 }
 
+/* The gradient as if no class were a label: factor A s, less what the dense part takes. */
+static void gradient_without_labels(tile *t, const gradient_from *of) {
+  const scaling scale = scaling_by(1, is_across(t));
+  for (size_t u = 0; of->dense_target && u < t->panels; ++u) {
+    const size_t g = lane_block_of(t, u);
+    dense_gradient(t, u, &of->sums[g], &of->slope[g], of->kept);
+  }
+  if (of->dense_target) return;
+  char *const free = t->free;
+  pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
+  for (size_t g = 0; g < lane_blocks_of(t); ++g) per_exp[g] = of->slope[g].per_exp;
+  results_of_tile(t, SMC_GRAD, &(wanted_results){&scale, of->sums, per_exp},
+                  of->kept ? SMC_SCALED : SMC_QUOTIENT);
+  t->free = free;
+}
+
+/* The gradient of the k-block at hand. */
 static void gradient_of_block(tile *t, const void *extra) {
   const gradient_from *of = extra;
-  const scaling scale = scaling_by(1, is_across(t));
   if (of->at_label && are_compared(t)) {
     gradient_of_packed(t, of);
     return;
   }
-  char *const free = t->free;
-  pair *per_exp = reserve(t, t->panels * sizeof *per_exp);
-  size_t u = of->dense_target ? 0 : panels_jammed(t);
-  for (size_t g = 0; g < u; ++g) per_exp[g] = of->slope[g].per_exp;
-  if (u > 0) u = divide_jammed(t, SMC_GRAD, of->sums, &scale, per_exp, of->kept);
-  t->free = free;
-  for (; u < t->panels; ++u) {
-    const size_t g = lane_block_of(t, u);
-    gradient_panel(t, u, &of->sums[g], &of->slope[g], of->dense_target, of->kept);
-  }
-  for (u = 0; u < t->panels; ++u) {
+  gradient_without_labels(t, of);
+  for (size_t u = 0; u < t->panels; ++u) {
     const size_t g = lane_block_of(t, u);
     const vec lowered = of->dense_target ? v_set1(1) : of_panel(t, u, &of->slope[g].lowered);
     end_gradient(t, u, &of->targets[g], lowered);

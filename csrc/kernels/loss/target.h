@@ -18,6 +18,7 @@ SMC_INLINE vec distribution(const tile *t, const panel soft, size_t i, size_t la
   return v_mul(a, load_lanes((panel){w ? w : ones, 0}, lanes, v_set1(0)));
 }
 
+/* The distribution that is the target of panel u; nowhere, with labels. */
 SMC_INLINE panel soft_panel(const tile *t, size_t u) {
   return has_labels(t) ? (panel){NULL, 0} : panel_of(t, SMC_SOFT, u);
 }
@@ -48,6 +49,7 @@ static void sum_distribution(const tile *t, size_t u, vec m, targets *a) {
   a->others = others, a->distance = distance;
 }
 
+/* What dense targets are compared with, and where their masses go. */
 typedef struct {
   const softmax_sums *sums;
   targets *targets;
@@ -67,6 +69,7 @@ static void sum_distributions(tile *t, size_t part, const void *args) {
   }
 }
 
+/* The masses and the distance of each row. */
 static void masses_of_rows(tile *t, const softmax_sums *s, targets *a) {
   for_whole_rows(t, sum_distributions, &(dense_masses){s, a});
   sum_by_row(t, &a->others, sizeof *a);

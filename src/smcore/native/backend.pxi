@@ -84,83 +84,66 @@ cdef int take(loop *work, int i, object array) except -1:
     return 0
 
 
-cdef fill_scaled(smc_kernel kernel, x, out, scale):
+cdef fill(int op, tuple arrays, double scale, Py_ssize_t j):
+    """Run an operation on operands in the order of ops.def."""
+    cdef loop work
+    cdef int i
+    for i in range(len(arrays)):
+        take(&work, i, arrays[i])
+    work.scale, work.j = scale, j
+    run_operation(&work, kernels_for(arrays[0]), op)
+
+
+cdef fill_scaled(int op, x, out, scale):
     """The scale is a number, or an array of one for each row."""
     cdef loop work
-    take(&work, 0, x)
-    take(&work, 1, out)
-    if isinstance(scale, np.ndarray):
-        take(&work, 2, scale)
-        run_scaled_rows(&work, kernel)
-    else:
-        run_scaled(&work, kernel, scale)
-
-
-cdef fill_product(smc_kernel kernel, s, g, out):
-    cdef loop work
-    take(&work, 0, s)
-    take(&work, 1, g)
-    take(&work, 2, out)
-    run_product(&work, kernel)
-
-
-cdef fill_jacobian(smc_kernel kernel, s, out):
-    cdef loop work
-    take(&work, 0, s)
-    take(&work, 1, out)
-    run_jacobian(&work, kernel)
+    if not isinstance(scale, np.ndarray):
+        fill(op, (x, out), scale, 0)
+        return
+    for i, array in enumerate((x, out, scale)):
+        take(&work, i, array)
+    work.j = 0
+    run_scaled_rows(&work, kernels_for(x), op)
 
 
 def softmax(x, out, scale):
-    fill_scaled(kernels_for(x).softmax, x, out, scale)
+    fill_scaled(SMC_OP_softmax, x, out, scale)
 
 
 def log_softmax(x, out, scale):
-    fill_scaled(kernels_for(x).log_softmax, x, out, scale)
+    fill_scaled(SMC_OP_log_softmax, x, out, scale)
 
 
 def logsumexp(x, out):
-    cdef loop work
-    take(&work, 0, x)
-    take(&work, 1, out)
-    run_rows(&work, kernels_for(x).logsumexp, 2)
+    fill(SMC_OP_logsumexp, (x, out), 1, 0)
 
 
 def logsumexp_partial(x, m, s):
-    cdef loop work
-    take(&work, 0, x)
-    take(&work, 1, m)
-    take(&work, 2, s)
-    run_rows(&work, kernels_for(x).logsumexp_partial, 3)
+    fill(SMC_OP_logsumexp_partial, (x, m, s), 1, 0)
 
 
 def softmax_jacobian(s, out):
-    fill_jacobian(kernels_for(s).softmax_jacobian, s, out)
+    fill(SMC_OP_softmax_jacobian, (s, out), 1, 0)
 
 
 def softmax_vjp(s, g, out):
-    fill_product(kernels_for(s).softmax_vjp, s, g, out)
+    fill(SMC_OP_softmax_vjp, (s, g, out), 1, 0)
 
 
 def log_softmax_jacobian(log_s, out):
-    fill_jacobian(kernels_for(log_s).log_softmax_jacobian, log_s, out)
+    fill(SMC_OP_log_softmax_jacobian, (log_s, out), 1, 0)
 
 
 def log_softmax_vjp(log_s, g, out):
-    fill_product(kernels_for(log_s).log_softmax_vjp, log_s, g, out)
+    fill(SMC_OP_log_softmax_vjp, (log_s, g, out), 1, 0)
 
 
 def log_softmax_jvp(log_s, v, out):
-    fill_product(kernels_for(log_s).log_softmax_jvp, log_s, v, out)
+    fill(SMC_OP_log_softmax_jvp, (log_s, v, out), 1, 0)
 
 
 def logsumexp_vjp(x, lse, g, out):
-    cdef loop work
-    take(&work, 0, x)
-    take(&work, 1, out)
-    take(&work, 2, lse)
-    take(&work, 3, g)
-    run_rows(&work, kernels_for(x).logsumexp_vjp, 4)
+    fill(SMC_OP_logsumexp_vjp, (x, out, lse, g), 1, 0)
 
 
 def logsumexp_merge(p_m, p_s, q_m, q_s, m, s):
@@ -168,18 +151,15 @@ def logsumexp_merge(p_m, p_s, q_m, q_s, m, s):
     cdef cnp.ndarray x
     for i, x in enumerate((p_m, p_s, q_m, q_s, m, s)):
         take_values(&work, i, cnp.PyArray_DATA(x), cnp.PyArray_ITEMSIZE(x))
-    run_merge(&work, kernels_for(m).logsumexp_merge, m.size)
+    work.blocks, work.rows, work.k, work.j, work.scale = 1, m.size, 1, 0, 1
+    run_operation(&work, kernels_for(m), SMC_OP_logsumexp_merge)
 
 
 def softmax_layer_jacobian(s, x, out):
-    cdef loop work
     if out.size == 0:
         return
-    s, x = np.ascontiguousarray(s), np.ascontiguousarray(x)
-    take(&work, 0, s[np.newaxis])
-    take(&work, 1, x[np.newaxis])
-    take(&work, 2, out[np.newaxis])
-    run_layer(&work, kernels_for(s).softmax_layer_jacobian, x.shape[1])
+    rows = np.ascontiguousarray(s)[np.newaxis], np.ascontiguousarray(x)[np.newaxis]
+    fill(SMC_OP_softmax_layer_jacobian, (*rows, out[np.newaxis]), 1, x.shape[1])
 
 
 def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad):
@@ -189,4 +169,5 @@ def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, g
     work.targets.z_loss, work.targets.factor = z_loss, factor
     for i, array in enumerate((x, soft, grad, labels, loss, lse)):
         take(&work, i, array)
-    run_rows(&work, kernels_for(x).cross_entropy, 6)
+    work.j, work.scale = 0, 1
+    run_operation(&work, kernels_for(x), SMC_OP_cross_entropy)

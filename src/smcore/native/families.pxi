@@ -1,5 +1,18 @@
 # How a kernel is called for some rows, and how long a row takes; for a loop whose operands and
-# shape are there: by `take` (backend.pxi) or by `take_plain` (arrays.pxi).
+# shape are there: by `take` (backend.pxi) or by `take_along` (arrays.pxi).
+
+cdef int operand_counts[<int>SMC_OPS]  # of each operation
+
+
+cdef void count_operands():
+    cdef int op
+    for op in range(SMC_OPS):
+        operand_counts[op] = 0
+        while operand_roles[op][operand_counts[op]]:
+            operand_counts[op] += 1
+
+
+count_operands()
 
 # What there is to do for a row besides its elements, in elements: the ends of sums and maxima.
 cdef enum:
@@ -23,22 +36,28 @@ cdef void call_part(const loop *self, size_t block, size_t row, size_t n) noexce
     self.kernel(&call)
 
 
-cdef inline void prepare(loop *self, smc_kernel kernel, int count, double work) noexcept:
-    """Call a kernel of so many operands, a row of which takes so long."""
-    self.part, self.kernel, self.count, self.work = call_part, kernel, count, ROW + work
-    self.j, self.scale = 0, 1
+cdef inline void prepare(loop *self, const smc_kernels *kernels, int op) noexcept:
+    """Call an operation's kernel, as often as need be; `run_operation` knows how long it takes."""
+    self.part, self.kernel, self.count = call_part, kernel_of(kernels, op), operand_counts[op]
 
 
-cdef int run_rows(loop *self, smc_kernel kernel, int count) except -1:
-    """An operation that takes as long as exponentials do."""
-    prepare(self, kernel, count, self.k)
-    return run_divisible(self)
-
-
-cdef int run_scaled(loop *self, smc_kernel kernel, double scale) except -1:
-    prepare(self, kernel, 2, self.k)
-    self.scale = scale
-    return run_divisible(self)
+cdef int run_operation(loop *self, const smc_kernels *kernels, int op) except -1:
+    """Run it on operands in the order of ops.def; shape, j and scale are there, too."""
+    cdef double k = self.k
+    cdef bint divisible = True
+    prepare(self, kernels, op)
+    self.work = ROW + k  # as exponentials do
+    if op in (SMC_OP_softmax_vjp, SMC_OP_log_softmax_vjp, SMC_OP_log_softmax_jvp):
+        self.work = ROW + k / 2
+        # a row of 16-bit floats is one piece: it is converted in registers
+        divisible = self.operands[2].col != sizeof(uint16_t)
+    elif op in (SMC_OP_softmax_jacobian, SMC_OP_log_softmax_jacobian):
+        self.work, divisible = ROW + k * k / 4, False
+    elif op == SMC_OP_softmax_layer_jacobian:
+        self.work, divisible = ROW + k * k * self.j / 4, False
+    elif op == SMC_OP_logsumexp_merge:
+        self.work, divisible = 8, False
+    return run_divisible(self) if divisible else run(self)
 
 
 cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n) noexcept nogil:
@@ -60,38 +79,11 @@ cdef void scaled_rows_part(const loop *self, size_t block, size_t row, size_t n)
         first = row
 
 
-cdef int run_scaled_rows(loop *self, smc_kernel kernel) except -1:
+cdef int run_scaled_rows(loop *self, const smc_kernels *kernels, int op) except -1:
     """Operands: x, out; and scales, which the kernel does not look at."""
-    prepare(self, kernel, 2, self.k)
-    self.part = scaled_rows_part
+    prepare(self, kernels, op)
+    self.part, self.work = scaled_rows_part, ROW + self.k
     return run_divisible(self)
-
-
-cdef int run_product(loop *self, smc_kernel kernel) except -1:
-    prepare(self, kernel, 3, self.k / 2.0)
-    if self.operands[2].col == sizeof(uint16_t):
-        return run(self)  # a row of 16-bit floats is one piece: it is converted in registers
-    else:
-        return run_divisible(self)
-
-
-cdef int run_jacobian(loop *self, smc_kernel kernel) except -1:
-    prepare(self, kernel, 2, <double>self.k * self.k / 4)
-    return run(self)
-
-
-cdef int run_layer(loop *self, smc_kernel kernel, Py_ssize_t j) except -1:
-    prepare(self, kernel, 3, <double>self.k * self.k * j / 4)
-    self.j = j
-    return run(self)
-
-
-cdef int run_merge(loop *self, smc_kernel kernel, Py_ssize_t n) except -1:
-    """Operands: p_m, p_s, q_m, q_s, m, s: n numbers each, one after the other."""
-    self.blocks, self.rows, self.k = 1, n, 1
-    prepare(self, kernel, 6, 0)
-    self.work = 8
-    return run(self)
 
 
 # Elements of some rows that a second pass still finds near by.
@@ -128,8 +120,9 @@ cdef void scaled_product_part(const loop *self, size_t block, size_t row, size_t
         row += count
 
 
-cdef int run_scaled_product(loop *self, smc_kernel kernel, double factor) except -1:
+cdef int run_scaled_product(loop *self, const smc_kernels *kernels, double factor) except -1:
     """Operands: s, v, out, all plain, and labels, data NULL without; a row of no class gives 0."""
-    prepare(self, kernel, 4, self.k / 2.0)
-    self.part, self.scale = scaled_product_part, factor
+    prepare(self, kernels, SMC_OP_softmax_vjp)
+    self.part, self.count, self.scale = scaled_product_part, 4, factor
+    self.work = ROW + self.k / 2.0
     return run(self)

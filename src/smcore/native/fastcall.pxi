@@ -1,9 +1,4 @@
-# Calls of a public function that has a short way before it: how arguments reach it.
-
-# A short way takes those arguments of a public function that `short_ways` names, in that order, and
-# returns what the function would; or None where a case is not plain, and then nothing has been
-# written.
-ctypedef object (*short_way)(PyObject **given)
+# Calls of a public function that has a fast path: how arguments reach it.
 
 cdef enum:
     MOST = 16  # parameters of a function
@@ -15,9 +10,6 @@ ctypedef object (*vectorcall)(object, PyObject *const *, size_t, PyObject *)
 cdef extern from "Python.h":
     object PyObject_Vectorcall(object, PyObject *const *, size_t, PyObject *)
     Py_ssize_t PyVectorcall_NARGS(size_t)
-    Py_ssize_t length "PyTuple_GET_SIZE"(PyObject *)
-    PyObject *item "PyTuple_GET_ITEM"(PyObject *, Py_ssize_t)
-    PyTypeObject *Py_TYPE(PyObject *)
 
 
 cdef extern from *:
@@ -34,21 +26,22 @@ cdef extern from *:
 
 @cython.final
 cdef class _PublicFunction:
-    """A public function with a short way before it.
+    """A public function with its fast path before it.
 
     What is not plain, wrong calls included, goes on to the function as it came.  For whoever looks
     at it, it is the function: all that the function has is found here, too.
     """
 
     cdef vectorcall entry
-    cdef short_way way
+    cdef operation does
+    cdef dict roles  # by parameter, in the order in which the fast path takes them
     cdef object general  # the function
     cdef tuple names, defaults  # of its parameters, held for the pointers below
     cdef PyObject *name[MOST]
     cdef PyObject *default[MOST]  # NULL: must be given
-    cdef signed char place[MOST]  # among what the short way takes; -1: has to be the default
-    cdef PyObject *initial[MOST]  # what the short way takes, as long as nothing is given
-    cdef Py_ssize_t taken, positional, count
+    cdef signed char place[MOST]  # among what the fast path takes; -1: has to be the default
+    cdef arguments initial  # what the fast path takes, as long as nothing is given
+    cdef Py_ssize_t required, positional, count
     cdef public object _remedy  # the message for keywords that the function refuses, or None
     cdef dict __dict__
     cdef object __weakref__
@@ -73,18 +66,30 @@ cdef class _PublicFunction:
         return self.__qualname__  # by its name, as functions are pickled
 
 
-cdef _PublicFunction function_with(short_way way, str parameters):
-    """A function that is there when `stand_before` has been called."""
+cdef _PublicFunction function_with(call_body body, int kernel, str words):
+    """A row of the table; it is a function when `stand_before` has been called."""
     cdef _PublicFunction self = _PublicFunction.__new__(_PublicFunction)
-    self.entry, self.way, self.names = enter, way, tuple(parameters.split())
+    cdef word *w
+    self.entry, self.roles = enter, {}
+    self.does.body, self.does.kernel, self.does.count = body, kernel, 0
+    for text in words.split():
+        role, _, parameter = text.rstrip("?").partition(":")
+        w = &self.does.words[self.does.count]
+        w.role, w.slot = ROLES[role]
+        w.usual = Py_None if text.endswith("?") else NULL
+        self.roles[parameter or role] = role
+        self.does.has_out = w.slot == OUT
+        self.does.count += 1
     return self
 
 
 cdef int stand_before(_PublicFunction self, function) except -1:
     cdef Py_ssize_t i
+    cdef word *w
     code = function.__code__
-    named = self.names
-    self.general, self.taken, self.positional = function, len(named), code.co_argcount
+    named = list(self.roles)
+    self.general, self.positional = function, code.co_argcount
+    self.required = code.co_argcount - len(function.__defaults__ or ())
     self.count = code.co_argcount + code.co_kwonlyargcount
     self.names = code.co_varnames[:self.count]
     values = (function.__defaults__ or ())
@@ -92,23 +97,26 @@ cdef int stand_before(_PublicFunction self, function) except -1:
     defaults.update(function.__kwdefaults__ or {})
     self.defaults = tuple(defaults.values())
     if self.count > MOST or not set(named) <= set(self.names):
-        raise SystemError(f"the short way of {function.__name__} does not suit it")
+        raise SystemError(f"the fast path of {function.__name__} does not suit it")
     for i, name in enumerate(self.names):
         self.name[i] = <PyObject *>name
         self.default[i] = <PyObject *>defaults[name] if name in defaults else NULL
         self.place[i] = named.index(name) if name in named else -1
         if self.place[i] >= 0:
-            self.initial[self.place[i]] = self.default[i]
+            self.initial.at[self.place[i]] = self.default[i]
+            w = &self.does.words[self.place[i]]
+            if w.role in BEGINNINGS and defaults[name] == BEGINNINGS[w.role]:
+                w.usual = self.default[i]
     return 0
 
 
 cdef inline bint put(
-    _PublicFunction self, Py_ssize_t i, PyObject *value, PyObject **given
+    _PublicFunction self, Py_ssize_t i, PyObject *value, arguments *given
 ) noexcept:
-    """Take the argument for parameter i; False if the short way cannot do with it."""
+    """Take the argument for parameter i; False if the fast path cannot do with it."""
     cdef PyObject *default = self.default[i]
     if self.place[i] >= 0:
-        given[self.place[i]] = value
+        given.at[self.place[i]] = value
         return True
     return value == default or (
         default != NULL
@@ -118,39 +126,47 @@ cdef inline bint put(
 
 
 cdef inline bint bind(
-    _PublicFunction self, PyObject *const *args, Py_ssize_t n, PyObject *keywords, PyObject **given
+    _PublicFunction self, PyObject *const *args, Py_ssize_t n, PyObject *keywords, arguments *given
 ) noexcept:
     """Sort the arguments; False for those that only the function itself can judge."""
     cdef Py_ssize_t i, j
     if n > self.positional:
         return False
-    for i in range(self.taken):
-        given[i] = self.initial[i]
+    given[0] = self.initial
     for i in range(n):
         if not put(self, i, args[i], given):
             return False
     if keywords != NULL:
-        for j in range(length(keywords)):
+        for j in range(PyTuple_GET_SIZE(keywords)):
             i = n
-            while i < self.count and self.name[i] != item(keywords, j):
+            while i < self.count and self.name[i] != PyTuple_GET_ITEM(keywords, j):
                 i += 1
             if i == self.count or not put(self, i, args[n + j], given):
                 return False
-    for i in range(self.taken):
-        if given[i] == NULL:
+    for i in range(self.does.count if n < self.required else 0):
+        if given.at[i] == NULL:
             return False
     return True
 
 
+cdef inline object on_the_fast_path(operation *does, const arguments *given):
+    """What the function would return; None for what it has to do itself."""
+    cdef call c
+    cdef bint suited = judge(&c, does, given)
+    if c.converted != NULL:
+        converted = <object>c.converted  # until the end
+        Py_DECREF(converted)
+    return does.body(&c) if suited else None
+
+
 cdef object enter(function, PyObject *const *args, size_t flagged, PyObject *keywords):
     """The call: as PEP 590 has it."""
-    cdef _PublicFunction self = <_PublicFunction>function
-    cdef PyObject *given[MOST]
-    if bind(self, args, PyVectorcall_NARGS(flagged), keywords, given):
-        result = self.way(given)
+    cdef arguments given
+    if bind(<_PublicFunction>function, args, PyVectorcall_NARGS(flagged), keywords, &given):
+        result = on_the_fast_path(&(<_PublicFunction>function).does, &given)
         if result is not None:
             return result
-    return pass_on(self, args, flagged, keywords)
+    return pass_on(<_PublicFunction>function, args, flagged, keywords)
 
 
 cdef object pass_on(

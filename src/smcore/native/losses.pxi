@@ -1,4 +1,4 @@
-# Short ways of cross_entropy, cross_entropy_with_grad and cross_entropy_hvp.
+# The fast path of the losses: cross_entropy, its gradient and its Hessian's product.
 
 cdef enum:
     AT_HAND = 128  # losses for which no array is made
@@ -56,21 +56,24 @@ cdef double sum_of_losses(const cython.floating *losses, Py_ssize_t n) noexcept 
     return total[0] + error[0] if error[0] == error[0] else total[0]
 
 
-cdef object plain_labels(object target, cnp.ndarray x):
-    """One integer for each row of x, as int64, C-contiguous; or None."""
-    if not cnp.PyArray_CheckExact(target):
-        return None
-    cdef cnp.ndarray labels = <cnp.ndarray>target
-    cdef int ndim = cnp.PyArray_NDIM(labels)
-    cdef bint wide = cnp.PyArray_ITEMSIZE(labels) == 8
-    if (ndim != cnp.PyArray_NDIM(x) - 1
-            or not are_alike(cnp.PyArray_DIMS(labels), cnp.PyArray_DIMS(x), ndim)):
-        return None
-    if wide and cnp.PyArray_ISSIGNED(labels) and cnp.PyArray_ISCARRAY_RO(labels):
-        return labels
-    if not cnp.PyArray_ISINTEGER(labels) or wide and not cnp.PyArray_ISSIGNED(labels):
-        return None
-    return cnp.PyArray_FROM_OTF(labels, cnp.NPY_INT64, cnp.NPY_ARRAY_CARRAY_RO)
+cdef bint are_labels(call *c, PyObject *target) noexcept:
+    """Whether it is one integer for each row; c has them as int64, C-contiguous."""
+    cdef ndarray *labels = <ndarray *>target
+    if not is_array(target) or ndim_of(labels) != c.ndim - 1:
+        return False
+    if not are_alike(shape_of(labels), c.shape, c.ndim - 1):
+        return False
+    cdef bint wide = item_size(labels) == 8
+    if wide and is_signed(labels) and is_carray(labels):
+        return True
+    if not holds_integers(labels) or wide and not is_signed(labels):
+        return False
+    c.converted = PyArray_FROM_OTF(target, cnp.NPY_INT64, cnp.NPY_ARRAY_CARRAY_RO)
+    if c.converted == NULL:
+        PyErr_Clear()  # the function itself will say what did not fit
+        return False
+    c.arrays[<int>TARGET] = <ndarray *>c.converted
+    return True
 
 
 cdef double weigh_labels(
@@ -90,179 +93,126 @@ cdef double weigh_labels(
     return total + error if counted else NAN
 
 
-cdef double counted_rows(const loop *work, ptrdiff_t item) noexcept:
-    """The summed weights of the rows whose labels, or probabilities, and weights are taken.
+cdef inline const int64_t *labels_of(const call *c) noexcept:
+    """The labels, or NULL if there are none, or probabilities."""
+    cdef ndarray *target = c.arrays[<int>TARGET]
+    return NULL if target == NULL or not holds_integers(target) else <int64_t *>data_of(target)
+
+
+cdef double counted_rows(const call *c) noexcept:
+    """The summed weights of the rows.
 
     NaN if a label is wrong, none counts or a weight is not finite.
     """
-    cdef const int64_t *labels = <const int64_t *>work.operands[3].data
-    cdef const void *weight = work.targets.weight
-    cdef Py_ssize_t counted
-    if weight != NULL and not (
-        are_finite(<const float *>weight, work.k) if item == sizeof(float)
-        else are_finite(<const double *>weight, work.k)
-    ):
-        return NAN
+    cdef const int64_t *labels = labels_of(c)
+    cdef const void *weight = NULL
+    cdef Py_ssize_t counted, n = row_count(c), k = class_count(c)
+    cdef bint single = c.number == cnp.NPY_FLOAT32
+    if c.arrays[<int>WEIGHT] != NULL:
+        weight = data_of(c.arrays[<int>WEIGHT])
+        if not (are_finite(<float *>weight, k) if single else are_finite(<double *>weight, k)):
+            return NAN
     if labels == NULL:
-        return work.rows
+        return n
     if weight == NULL:
-        counted = count_labels(labels, work.rows, work.k)
+        counted = count_labels(labels, n, k)
         return counted if counted > 0 else NAN
-    if item == sizeof(float):
-        return weigh_labels(<const float *>weight, work.k, labels, work.rows)
-    return weigh_labels(<const double *>weight, work.k, labels, work.rows)
+    if single:
+        return weigh_labels(<const float *>weight, k, labels, n)
+    return weigh_labels(<const double *>weight, k, labels, n)
 
 
-cdef double take_target(loop *work, cnp.ndarray target, object weight, ptrdiff_t item) noexcept:
-    """Take labels or probabilities, after the logits, and the weights; return `counted_rows`."""
-    take_values(work, 1, NULL, 0)
-    take_values(work, 3, NULL, 0)
-    if cnp.PyArray_ISINTEGER(target):
-        take_values(work, 3, cnp.PyArray_DATA(target), sizeof(int64_t))
+cdef bint is_reduction(call *c, PyObject *reduction) noexcept:
+    """Whether it is known, and the labels and weights, judged before, leave something to reduce."""
+    cdef double counted
+    if Py_TYPE(reduction) != &PyUnicode_Type:
+        return False
+    counted = counted_rows(c)
+    if <str><object>reduction == "mean":
+        c.divisor = counted if counted else NAN
+    elif <str><object>reduction == "sum":
+        c.divisor = 1
+    elif <str><object>reduction == "none":
+        c.divisor = 0
     else:
-        take_plain(work, 1, target)
-    work.targets.weight = NULL if weight is None else cnp.PyArray_DATA(<cnp.ndarray>weight)
-    return counted_rows(work, item)
+        return False
+    return counted == counted and c.divisor == c.divisor
 
 
-cdef object number_like(cnp.ndarray x, double value):
-    """A NumPy scalar of the type of x."""
+cdef inline double factor_of(const call *c) noexcept:
+    """What rows are scaled by, where the loss is not the sum of theirs."""
+    return 1 / c.divisor if c.divisor else 1
+
+
+cdef object number_like(const call *c, double value):
     cdef float single = <float>value
-    return PyArray_Scalar(
-        <void *>&single if cnp.PyArray_ITEMSIZE(x) == 4 else <void *>&value,
-        cnp.PyArray_DESCR(x),
-        None,
-    )
+    return scalar_of(c, <void *>&single if c.number == cnp.NPY_FLOAT32 else <void *>&value)
 
 
-cdef double divisor_of(object reduction, double counted) noexcept:
-    """What the sum of so many losses is divided by; 0: there is no sum; NaN: wrong."""
-    if type(reduction) is not str:
-        return NAN
-    if <str>reduction == "mean":
-        return counted if counted else NAN
-    return 1 if <str>reduction == "sum" else 0 if <str>reduction == "none" else NAN
-
-
-cdef object reduced_loss(
-    const smc_kernels *kernels,
-    cnp.ndarray x,
-    object target,
-    object weight,
-    object reduction,
-    object label_smoothing,
-    object z_loss,
-    object lse,
-    object out,
-):
-    """The loss, or None.  Fills in lse and the gradient out unless None."""
-    cdef loop work
+cdef object reduced_loss(call *c, ndarray *x, object lse, ndarray *gradient):
+    """The loss of logits x.  Fills in lse and the gradient unless None, or NULL."""
+    cdef loop *work = &c.work
     cdef double[AT_HAND] at_hand
     cdef void *losses = at_hand
-    if type(z_loss) is not float or not 0 <= <double>z_loss < INFINITY:
-        return None
-    if type(label_smoothing) is not float or not 0 <= <double>label_smoothing <= 1:
-        return None
-    values = target if is_like(target, x) else plain_labels(target, x)
-    if values is None:
-        return None
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
-    take_plain(&work, 0, x)
-    cdef cnp.npy_intp n = work.rows, classes = work.k
-    if weight is not None and not is_plain(weight, cnp.PyArray_TYPE(x), 1, &classes):
-        return None
-    cdef double counted = take_target(&work, <cnp.ndarray>values, weight, item)
-    cdef double divisor = divisor_of(reduction, counted)
-    if counted != counted or divisor != divisor:
-        return None
-    if n > AT_HAND or divisor == 0:
-        by_row = new_by_row(x)
-        losses = cnp.PyArray_DATA(by_row)
-    take_values(&work, 2, NULL, 0)
-    take_values(&work, 4, losses, item)
-    take_values(&work, 5, NULL, 0)
-    if out is not None:
-        if not are_apart(<cnp.ndarray>values, out):
-            return None
-        if weight is not None and not are_apart(<cnp.ndarray>weight, out):
-            return None
-        take_plain(&work, 2, out)
+    cdef ndarray *target = c.arrays[<int>TARGET]
+    cdef ndarray *weight = c.arrays[<int>WEIGHT]
+    cdef ptrdiff_t item = item_size(x)
+    cdef Py_ssize_t n = row_count(c)
+    if n > AT_HAND or c.divisor == 0:
+        by_row = new_values(c)
+        losses = data_of(pointer(by_row))
+    take_plain(work, 0, x)
+    for i in range(1, 6):
+        take_values(work, i, NULL, 0)
+    if holds_integers(target):
+        take_values(work, 3, data_of(target), sizeof(int64_t))
+    else:
+        take_plain(work, 1, target)
+    if gradient != NULL:
+        take_plain(work, 2, gradient)
+    take_values(work, 4, losses, item)
     if lse is not None:
-        take_values(&work, 5, cnp.PyArray_DATA(lse), item)
-    work.targets.on = 1 - <double>label_smoothing
-    work.targets.off = <double>label_smoothing / work.k
-    work.targets.z_loss, work.targets.factor = z_loss, 1 / divisor if divisor else 1
-    run_rows(&work, kernels.cross_entropy, 6)
-    if divisor == 0:
+        take_values(work, 5, data_of(pointer(lse)), item)
+    work.targets.weight = NULL if weight == NULL else data_of(weight)
+    work.targets.on, work.targets.off = 1 - c.smoothing, c.smoothing / work.k
+    work.targets.z_loss, work.targets.factor = c.z_loss, factor_of(c)
+    run_operation(work, c.kernels, SMC_OP_cross_entropy)
+    if c.divisor == 0:
         return number_or(by_row)
-    if item == 4:
-        return number_like(x, sum_of_losses(<const float *>losses, n) / divisor)
-    return number_like(x, sum_of_losses(<const double *>losses, n) / divisor)
+    if item == sizeof(float):
+        return number_like(c, sum_of_losses(<const float *>losses, n) / c.divisor)
+    return number_like(c, sum_of_losses(<const double *>losses, n) / c.divisor)
 
 
-cdef object short_cross_entropy(PyObject **given):
-    cdef const smc_kernels *kernels = plain_kernels(<object>given[0])
-    if kernels == &no_kernels:
-        return None
-    cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    lse = new_by_row(x) if <object>given[6] else None
-    loss = reduced_loss(
-        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4],
-        <object>given[5], lse, None)
-    return loss if loss is None or lse is None else (loss, number_or(lse))
+cdef inline object new_lse(const call *c):
+    return new_values(c) if c.return_lse else None
 
 
-cdef object short_cross_entropy_with_grad(PyObject **given):
-    cdef const smc_kernels *kernels = plain_kernels(<object>given[0])
-    if kernels == &no_kernels:
-        return None
-    cdef cnp.ndarray x = <cnp.ndarray>given[0]
-    out = result_like(<object>given[7], x)
+cdef object loss(call *c):
+    lse = new_lse(c)
+    found = reduced_loss(c, c.arrays[<int>X], lse, NULL)
+    return found if lse is None else (found, number_or(lse))
+
+
+cdef object loss_with_grad(call *c):
+    out, lse = make_out(c), new_lse(c)
     if out is None:
         return None
-    lse = new_by_row(x) if <object>given[6] else None
-    loss = reduced_loss(
-        kernels, x, <object>given[1], <object>given[2], <object>given[3], <object>given[4],
-        <object>given[5], lse, out)
-    if loss is None:
-        return None
-    return (loss, out) if lse is None else (loss, out, number_or(lse))
+    found = reduced_loss(c, c.arrays[<int>X], lse, pointer(out))
+    return (found, out) if lse is None else (found, out, number_or(lse))
 
 
-cdef double factor_of_rows(loop *work, object target, object reduction) noexcept:
-    """What the Hessian of a loss scales rows by, or NaN.  Makes the labels, or None, operand 3."""
-    cdef Py_ssize_t counted = work.rows
-    take_values(work, 3, NULL, 0)
-    if target is not None:
-        take_values(work, 3, cnp.PyArray_DATA(<cnp.ndarray>target), sizeof(int64_t))
-        counted = count_labels(<int64_t *>work.operands[3].data, counted, work.k)
-        if counted < 0:
-            return NAN
-    cdef double divisor = divisor_of(reduction, max(1, counted))
-    return 1 / divisor if divisor else 1  # NaN stays one
+cdef int multiply_by_hessian(call *c, ndarray *s, ndarray *v, ndarray *out) except -1:
+    """By that of the loss by the logits."""
+    take_plain(&c.work, 0, s)
+    take_plain(&c.work, 1, v)
+    take_plain(&c.work, 2, out)
+    take_values(&c.work, 3, <void *>labels_of(c), sizeof(int64_t))
+    return run_scaled_product(&c.work, c.kernels, factor_of(c))
 
 
-cdef object short_cross_entropy_hvp(PyObject **given):
-    cdef loop work
-    cdef smc_kernel kernel = plain_kernels(<object>given[0]).softmax_vjp
-    target = <object>given[2]
-    if kernel == NULL or not is_like(<object>given[1], <cnp.ndarray>given[0]):
-        return None
-    cdef cnp.ndarray s = <cnp.ndarray>given[0], v = <cnp.ndarray>given[1]
-    take_plain(&work, 0, s)
-    if target is not None:
-        target = plain_labels(target, s)
-        if target is None:
-            return None
-    cdef double factor = factor_of_rows(&work, target, <object>given[3])
-    if factor != factor:
-        return None
-    out = result_like(<object>given[4], s)
-    if out is None or not are_one_or_apart(v, out):
-        return None
-    if target is not None and not are_apart(<cnp.ndarray>target, out):
-        return None
-    take_plain(&work, 1, v)
-    take_plain(&work, 2, out)
-    run_scaled_product(&work, kernel, factor)
+cdef object loss_hvp(call *c):
+    out = make_out(c)
+    if out is not None:
+        multiply_by_hessian(c, c.arrays[<int>X], c.arrays[<int>G], pointer(out))
     return out

@@ -44,7 +44,7 @@ cdef enum:
 
 
 cdef int find_matmul() except -1:
-    """Find the loops; without them the layers' short ways are not taken."""
+    """Find the loops; without them layers have no fast path."""
     cdef ufunc *matmul = <ufunc *><void *>np.matmul
     cdef int i, kind
     cdef int[2] numbers = [cnp.NPY_FLOAT32, cnp.NPY_FLOAT64]
@@ -72,8 +72,9 @@ cdef struct matrix:
 
 cdef inline matrix matrix_of(cnp.ndarray x) noexcept:
     """A plain array; a vector is one row."""
-    cdef cnp.npy_intp k = row_length(x), item = cnp.PyArray_ITEMSIZE(x)
-    return matrix(<char *>cnp.PyArray_DATA(x), row_count(x), k, k * item, item)
+    cdef cnp.npy_intp k = cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
+    cdef cnp.npy_intp item = cnp.PyArray_ITEMSIZE(x)
+    return matrix(<char *>cnp.PyArray_DATA(x), cnp.PyArray_SIZE(x) // k, k, k * item, item)
 
 
 cdef inline matrix transposed(matrix x) noexcept:
@@ -172,7 +173,7 @@ cdef void sum_rows(
 
 
 cdef cnp.ndarray column_sums(cnp.ndarray x):
-    cdef cnp.npy_intp k = row_length(x)
+    cdef cnp.npy_intp k = matrix_of(x).columns
     cdef size_t n = matrix_of(x).rows
     cdef cnp.ndarray sums = cnp.PyArray_EMPTY(1, &k, cnp.PyArray_TYPE(x), 0)
     cdef cnp.ndarray wide = cnp.PyArray_EMPTY(1, &k, cnp.NPY_FLOAT64, 0)

@@ -1,13 +1,14 @@
-"""The short ways of the native backend do what the functions behind them do.
+"""The fast path of the native backend does what the functions behind it do.
 
-A public function with a short way has the function itself as its `__wrapped__`. (On the NumPy
-backend there are none, and a function is compared with itself.)
+A public function with a fast path has the function itself as its `__wrapped__`. (On the NumPy
+backend there is none, and a function is compared with itself.)
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from cases import OPERATIONS, WITH_OUT, assert_identical, every, results
 from test_memory import assert_same_values
 
 import smcore
+from smcore._backend import core
 
 pytestmark = pytest.mark.light_on("best")
 
 
 def both(sm, operation):
-    """The public function, and the one behind its short way."""
+    """The public function, and the one behind its fast path."""
     function = getattr(sm, operation.name)
     return function, inspect.unwrap(function)
 
@@ -68,6 +70,120 @@ def draw_all(operation, rng, dtype):
         yield operation.draw(rng, dtype, lead, operation.keywords.get("K", k))
     if operation.rowwise:
         yield operation.draw(rng, dtype, (2, 3, 2), 5)
+
+
+ROLES = core._roles() if core.NAME == "native" else {}
+"""What each argument of a function on the fast path is to it."""
+
+
+def draw_by_role(operation, rng, dtype, lead=(3,), k=5):
+    """Operands for all that the table has a role for: labels, then probabilities."""
+    operands = operation.draw(rng, dtype, lead, k)
+    table = ROLES[operation.name]
+    if "weight" in table:
+        operands["weight"] = rng.random(k).astype(dtype)
+    yield operands
+    if table.get("target") == "target":
+        yield operands | {"target": rng.dirichlet(np.ones(k), lead).astype(dtype)}
+
+
+def pairs_are_tuples(operation, operands):
+    return {
+        name: tuple(a) if np.ndim(a) and "pair" in ROLES[operation.name].get(name, "") else a
+        for name, a in operands.items()
+    }
+
+
+def takes_the_fast_path(function, **arguments):
+    """Whether no Python function runs; and what the call returns, or its error."""
+    entered = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code is not outcome.__code__:
+            entered.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        found = outcome(function, **arguments)
+    finally:
+        sys.setprofile(None)
+    return not entered, found
+
+
+# ---- Who takes it --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_plain_calls_take_it(sm, native_dtype, rng, name):
+    if sm.backend() == "numpy":
+        pytest.skip("the NumPy backend has none")
+    operation = OPERATIONS[name]
+    for lead in ((), (3,)):
+        for operands in draw_by_role(operation, rng, native_dtype, lead):
+            arguments = pairs_are_tuples(operation, operands) | operation.keywords
+            taken, found = takes_the_fast_path(getattr(sm, name), **arguments)
+            assert taken, (lead, arguments)
+            if operation.has_out:
+                out = np.empty_like(operation.buffer(found))
+                taken, _ = takes_the_fast_path(getattr(sm, name), **arguments, out=out)
+                assert taken, (lead, arguments)
+
+
+def other_arrays(a):
+    """What may stand in the place of an array: some do as well, most do not."""
+    return (
+        a.copy(),
+        np.asarray(a, order="F"),
+        np.repeat(a, 2, axis=-1)[..., ::2] if a.ndim else a,
+        a[::-1] if a.ndim else a,
+        a[..., :-1] if a.ndim else a,
+        a[np.newaxis],
+        a.astype(np.float64 if a.dtype == np.float32 else np.float32),
+        a.astype(a.dtype.newbyteorder()),
+        a.astype(np.int16),
+        a.reshape(-1)[0],
+        float(a.reshape(-1)[0]),
+        np.full_like(a, np.nan if a.dtype.kind == "f" else -100),
+        None,
+    )
+
+
+OPTIONS = {
+    "axis": (-1, 0, 1, None, (0,), (-1,), (0, 1), True, 7),
+    "scale": (1.0, 0.5, -2.0, 0.0, np.inf, np.nan, 2, np.float32(3)),
+    "keepdims": (False, True, 1),
+    "reduction": ("mean", "sum", "none", "all", None),
+    "label_smoothing": (0.0, 0.1, 1.0, 1.5, -0.1, np.nan, 0),
+    "z_loss": (0.0, 0.5, -1.0, np.inf, 0),
+    "return_lse": (False, True, 1),
+}
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_any_arguments(sm, native_dtype, rng, name):
+    """Whatever is taken, the function takes, too, with the same result; and the same errors."""
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    taken = 0
+    for _ in range(150):
+        lead, k = [((), 5), ((1,), 5), ((6,), 1), ((3,), 10)][rng.integers(4)]
+        drawn = list(draw_by_role(operation, rng, native_dtype, lead, k))
+        arguments = drawn[rng.integers(len(drawn))]
+        buffer = operation.buffer(outcome(general, **arguments, **operation.keywords))
+        for parameter, a in arguments.items():
+            if rng.random() < 0.1:
+                others = other_arrays(a)
+                arguments[parameter] = others[rng.integers(len(others))]
+        arguments = pairs_are_tuples(operation, arguments)
+        for parameter, role in ROLES[name].items():
+            if role in OPTIONS and rng.random() < 0.2:
+                arguments[parameter] = OPTIONS[role][rng.integers(len(OPTIONS[role]))]
+        if operation.has_out and rng.random() < 0.3:
+            arguments["out"] = np.empty_like(buffer)
+        fast, got = takes_the_fast_path(function, **arguments)
+        assert_alike(operation, got, outcome(general, **arguments))
+        taken += fast
+    assert taken > 10 or sm.backend() == "numpy"
 
 
 # ---- Values --------------------------------------------------------------------------------------
@@ -438,24 +554,23 @@ def test_out(sm, native_dtype, rng, operation):
                 assert_same_values(operation, out.astype(dtype), expected)
 
 
-@every(WITH_OUT)
-def test_out_over_an_operand(sm, native_dtype, rng, operation):
-    """At the same place, one element on, one element before."""
-    function, _ = both(sm, operation)
-    operands = operation.draw(rng, native_dtype, (3,), 5)
-    expected = function(*operands.values(), **operation.keywords)
-    buffer = operation.buffer(expected)
-    for name, a in operands.items():
-        if a.dtype != native_dtype:
-            continue
-        for shift in (-1, 0, 1):
-            space = np.zeros(a.size + buffer.size + 2, native_dtype)
-            at = space[1 : 1 + a.size].reshape(a.shape)
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+@pytest.mark.parametrize("name", [n for n, table in ROLES.items() if "out" in table])
+def test_out_over_an_operand(sm, native_dtype, rng, name, shift):
+    """Over each that the table knows: at the same place, one element on, one element before."""
+    operation = OPERATIONS[name]
+    function, general = both(sm, operation)
+    for operands in draw_by_role(operation, rng, native_dtype):
+        expected = general(**operands, **operation.keywords)
+        buffer = operation.buffer(expected)
+        for parameter, a in operands.items():
+            space = np.zeros(a.nbytes + buffer.nbytes + 128, np.uint8)
+            at = np.ndarray(a.shape, a.dtype, space, 64)
             at[...] = a
-            out = space[1 + shift : 1 + shift + buffer.size].reshape(buffer.shape)
-            got = function(*{**operands, name: at}.values(), **operation.keywords, out=out)
-            assert_same_values(operation, got, expected)
+            out = np.ndarray(buffer.shape, buffer.dtype, space, 64 + shift * buffer.itemsize)
+            got = function(**{**operands, parameter: at}, **operation.keywords, out=out)
             assert (got[-1] if isinstance(got, tuple) else got) is out
+            assert_alike(operation, got, expected)
 
 
 # ---- Wrong calls ---------------------------------------------------------------------------------
@@ -570,25 +685,6 @@ def test_weights(sm, native_dtype, rng, name, weight, target, reduction):
         keywords = {"label_smoothing": smoothing, "reduction": reduction}
         got, expected = (outcome(f, **operands, **keywords) for f in (function, general))
         assert_alike(operation, got, expected)
-
-
-def test_gradient_over_weights(sm, native_dtype, rng):
-    operation = OPERATIONS["cross_entropy_with_grad"]
-    x, labels = rng.standard_normal((4, 5)).astype(native_dtype), rng.integers(5, size=4)
-    space = rng.random((4, 5)).astype(native_dtype)
-    expected = sm.cross_entropy_with_grad(x, labels, weight=space[1].copy())
-    got = sm.cross_entropy_with_grad(x, labels, weight=space[1], out=space)
-    assert got[1] is space
-    assert_alike(operation, got, expected)
-
-
-def test_gradient_over_soft_targets(sm, native_dtype, rng):
-    operation = OPERATIONS["cross_entropy_with_grad"]
-    x, soft = sm.softmax(rng.standard_normal((2, 4, 5)).astype(native_dtype))
-    expected = sm.cross_entropy_with_grad(x, soft)
-    got = sm.cross_entropy_with_grad(x, soft, out=soft)
-    assert got[1] is soft
-    assert_alike(operation, got, expected)
 
 
 @pytest.mark.parametrize("label", [-101, -1, 5, 2**40])
