@@ -168,9 +168,8 @@ SMC_THRESHOLD(SMC_FAR_PANELS, 4, 2);
  * 40): 1024: 64800, 2048: 61400, 4096: 72000; log_softmax_vjp (400000, 40): 33200, 32000, 34800. */
 SMC_THRESHOLD(SMC_TOUCHED_BYTES, 2048, 1024);
 /* Bytes of the longest row whose products are computed by themselves: s and g stay in the
- * first-level cache from pass to pass. softmax_vjp, against tiles: (128, 1000): 23.6, 24.5; (32,
- * 2500): 17.5, 16.0; of double (128, 1000): 44, 54; (64, 1280): 36.0, 34.6; from memory (8000,
- * 500): 1900, 3100. */
+ * first-level cache from pass to pass. softmax_vjp, so and by tiles: (128, 1000): 24.3, 30.6;
+ * (32, 2500): 19.6, 17.5; of double (128, 1000): 51.8, 55.9; (64, 1280): 36.4, 34.7. */
 SMC_THRESHOLD(SMC_SINGLY_BYTES, 8192, 1024);
 /* Bytes of short rows between what is computed with and what is prefetched: a page, some hundred
  * cycles of work. softmax_vjp (1048576, 16): 2048: 11000, 4096: 11100, 8192: 12000, and on a Zen 5

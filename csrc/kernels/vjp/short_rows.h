@@ -135,9 +135,10 @@ SMC_INLINE vec of_quarter(const vec *values, size_t u) {
 
 /* The products of so many rows, up to SMC_UNROLL: together, so that their peaks are found, and
  * their dot products added up, across the lanes at once.  Where part of a vector takes longer to
- * store than all of it, several rows overstore.  (`rows` is a constant.) */
-SMC_INLINE void few_products(const smc_call *c, size_t row, const int rows, const row_vectors of) {
-  const smc_view s = c->operands[SMC_S], g = c->operands[SMC_G], y = c->operands[SMC_PRODUCT];
+ * store than all of it, several rows overstore.  (`rows` is a constant; views come by value, so
+ * that no store of a product can have changed them.) */
+SMC_INLINE void few_products(const smc_view s, const smc_view g, const smc_view y, size_t row,
+                             const int rows, const row_vectors of) {
   const int has_several = of.before > 0 || of.held > 1;
   short_row r[SMC_UNROLL];
   vec most[SMC_UNROLL], dot[SMC_UNROLL];
@@ -166,14 +167,16 @@ SMC_INLINE void few_products(const smc_call *c, size_t row, const int rows, cons
  * an overstore; how many were done. */
 SMC_INLINE size_t short_products(const smc_call *c, const row_vectors of, int prefetches) {
   const size_t k = classes_of(of), after = SMC_FAST_MASKS ? 0 : (W - of.rest + k - 1) / k;
+  const smc_view s = c->operands[SMC_S], g = c->operands[SMC_G], y = c->operands[SMC_PRODUCT];
+  const size_t n = c->n;
   size_t row = 0;
-  for (; row + SMC_UNROLL + after <= c->n; row += SMC_UNROLL) {
+  for (; row + SMC_UNROLL + after <= n; row += SMC_UNROLL) {
     if (prefetches && of.held < SMC_HELD_MAX) {
       SMC_EACH(i, SMC_MAX_PANEL_OPERANDS) {
         prefetch_later(stored_row(c->operands[i], row), SMC_UNROLL * k * sizeof(elem));
       }
     }
-    few_products(c, row, SMC_UNROLL, of);
+    few_products(s, g, y, row, SMC_UNROLL, of);
   }
   return row;
 }
@@ -192,7 +195,9 @@ static SMC_OUTLINE void products_of_own_vectors(const smc_call *c, int prefetche
     const size_t before = (whole_vectors + 1 - SMC_HELD_MAX) * W;
     row = short_products(c, (row_vectors){before, SMC_HELD_MAX, rest}, prefetches);
   }
-  for (; row < c->n; ++row) few_products(c, row, 1, (row_vectors){whole_vectors * W, 1, rest});
+  for (; row < c->n; ++row)
+    few_products(c->operands[SMC_S], c->operands[SMC_G], c->operands[SMC_PRODUCT], row, 1,
+                 (row_vectors){whole_vectors * W, 1, rest});
 }
 
 /* ---- rows that share vectors ----------------------------------------------------------------- */
