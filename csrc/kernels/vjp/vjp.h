@@ -43,7 +43,7 @@ SMC_INLINE void product_panel(const tile *t, product_panels of, extent n, const 
   }
 }
 
-/* The sums of panel u in the k-block at hand; those of what is sure go on from the first k-block. 
+/* The sums of panel u in the k-block at hand; those of what is sure go on from the first k-block.
  * A single row is summed in the order of a packed one: one lane, class after class. */
 SMC_INLINE panel_sums sums_of_block(const tile *t, size_t u, const row_products *of) {
   const vec center = of->peak[u].center, sure = of->sums[u].sure;
