@@ -6,8 +6,8 @@
 #include <Python.h>
 #include <pythread.h>
 
-/* Kernels need less than 64 KiB (`nox -s stack`).  The rest is for the thread-local variables of all
- * libraries, which glibc puts there, too, and for handlers of signals, whose frame holds all
+/* Kernels need less than 64 KiB (`nox -s stack`).  The rest is for the thread-local variables of
+ * all libraries, which glibc puts there, too, and for handlers of signals, whose frame holds all
  * registers.  It is address space: what is not used takes no memory. */
 enum { SMC_STACK = 256 << 10 };
 
