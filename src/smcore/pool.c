@@ -139,6 +139,7 @@ static smc_thread_result SMC_THREAD_CALL worker_main(void *argument) {
     lock(self->wake);
     lock(mutex);
   }
+  return (smc_thread_result)0; /* never: compilers ask for it */
 }
 
 /* Up to `wanted` workers; fewer if the system will give no more. */
