@@ -1,6 +1,7 @@
-/* The shape of a call, and which layout its panels have: where they lie, or copied to buffers, along
- * rows or across them. It decides bits of results, and so follows from the length and the strides of
- * a row alone. (But lane blocks, which have the bits of rows, are left out for rows from memory.) */
+/* The shape of a call, and which layout its panels have: where they lie, or copied to buffers,
+ * along rows or across them. It decides bits of results, and so follows from the length and the
+ * strides of a row alone. (But lane blocks, which have the bits of rows, are left out for rows from
+ * memory.) */
 #ifndef SMC_LAYOUT_H
 #define SMC_LAYOUT_H
 

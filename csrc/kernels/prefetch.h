@@ -101,6 +101,16 @@ SMC_INLINE void prefetch_later(const elem *p, size_t bytes) {
   }
 }
 
+/* Prefetch what goes with vector i of rows of a lane block: the lane block after the next, and the
+ * lines that this one will write. */
+SMC_INLINE void prefetch_lane_block(const tile *t, const panel *x, const panel *y, size_t i) {
+  const ptrdiff_t later = 2 * (ptrdiff_t)W * t->apart[0];
+  if (t->plan.prefetch != SMC_PREFETCH_TILE) return;
+  SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
+  if (is_combined(t)) return;
+  SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH(vector_at(y[j], i));
+}
+
 /* Prefetch all that goes with panel u, of so many vectors. */
 static SMC_OUTLINE void prefetch_all(const tile *t, size_t u, size_t vectors) {
   const prefetcher a = prefetcher_of(t, u);

@@ -76,7 +76,7 @@ static void softmax_tile(tile *t) {
   softmax_sums *s = reserve(t, t->panels * sizeof *s);
   sums_of_exp(t, &scale, SMC_TOTAL, !t->plan.online, s);
   if (is_single_row(t)) {
-    single_row_quotients(t, &scale, inverse_of(s[0].sum));
+    single_row_results(t, single_row_exps(t), &scale, inverse_of(s[0].sum), SMC_SCALED);
     return;
   }
   pair *inverse = reserve(t, t->panels * sizeof *inverse);
@@ -98,6 +98,10 @@ static void log_softmax_tile(tile *t) {
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     /* NaN where the maximum is infinite: no element of such a row has a logarithm. */
     by[g] = (pair){s[g].m, v_add(log_of_sum(&s[g], &scale).hi, v_sub(s[g].m, s[g].m))};
+  }
+  if (is_single_row(t) && !scale.active) {
+    single_row_results(t, dense(panel_of(t, SMC_X, 0)), &scale, by[0], SMC_LOGARITHM);
+    return;
   }
   for_results(t, log_softmax_results, &(wanted_results){&scale, s, by});
 }

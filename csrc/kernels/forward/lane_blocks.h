@@ -41,7 +41,6 @@ SMC_INLINE vec max_of_lane_block(const tile *t, const extent n, const scaling *s
  * lane block after the next is prefetched, and the lines that this one will write. */
 SMC_INLINE pair sum_of_lane_block(const tile *t, const extent n, const shift *sh,
                                   const scaling *scale, const panel kept) {
-  const ptrdiff_t later = 2 * (ptrdiff_t)W * t->apart[SMC_X];
   pair quarters[SMC_QUARTERS];
   for (size_t q = 0; q < SMC_QUARTERS; ++q) {
     panel x[SMC_UNROLL], y[SMC_UNROLL], to[SMC_UNROLL];
@@ -61,10 +60,7 @@ SMC_INLINE pair sum_of_lane_block(const tile *t, const extent n, const shift *sh
       exp_shifted(e, s, 1, scale, SMC_UNROLL, 0);
       SMC_EACH(j, SMC_UNROLL) v_store(vector_at(to[j], i), e[j]);
       SMC_EACH(j, SMC_UNROLL) add_terms(&sum[j], &e[j], 1, 1, SMC_TOTAL, 0);
-      if (t->plan.prefetch != SMC_PREFETCH_TILE) continue;
-      SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH((const char *)vector_at(x[j], i) + later);
-      if (is_combined(t)) continue;
-      SMC_EACH(j, SMC_UNROLL) SMC_PREFETCH(vector_at(y[j], i));
+      prefetch_lane_block(t, x, y, i);
     }
     end_sum_blocks(sum, SMC_UNROLL, SMC_TOTAL, 1);
     SMC_EACH(j, SMC_UNROLL) total[j] = sum[j].total;

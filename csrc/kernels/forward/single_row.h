@@ -63,11 +63,11 @@ static void single_row_sums(tile *t, const wanted_sums *wanted) {
   if (wanted->which == SMC_TAIL) add_ties(s, scale);
 }
 
-/* Pass 3 over a single row. */
-SMC_INLINE void single_row_quotients(const tile *t, const scaling *scale, const pair inverse) {
-  const panel_results of = {.scale = scale, .by = inverse};
-  results_along(single_row_exps(t), dense(panel_of(t, SMC_Y, 0)), extent_of(t, 0), &of, 0,
-                SMC_SCALED, 0);
+/* Pass 3 over a single row: results of x, or of its exponentials. */
+SMC_INLINE void single_row_results(const tile *t, const panel x, const scaling *scale,
+                                   const pair by, const smc_result how) {
+  const panel_results of = {.scale = scale, .by = by};
+  results_along(x, dense(panel_of(t, SMC_Y, 0)), extent_of(t, 0), &of, 0, how, 0);
 }
 
 #endif
