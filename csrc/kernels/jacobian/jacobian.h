@@ -46,13 +46,15 @@ SMC_INLINE real variance(const char *s, size_t k, size_t i) {
 SMC_INLINE int is_one_vector(size_t k) { return W > 2 && k <= W; }
 
 /* A Jacobian whose rows are one vector each, factor*off, into which the diagonal is put.  Rows
- * overstore.  (Without `factors` they are 1.) */
-SMC_INLINE void small_jacobian(const char *factors, char *out, size_t k, vec off, vec on) {
+ * overstore.  (Where they are not `scaled`, factors are 1.) */
+SMC_INLINE void small_jacobian(const char *factors, char *out, size_t k, vec off, vec on,
+                               const int scaled) {
   const vec lane = lane_numbers();
-  for (size_t i = 0; i < k; ++i, out += k * sizeof(elem)) {
-    vec row = factors ? v_mul(off, v_set1(e_get(factors + i * sizeof(elem)))) : off;
-    row = v_select(v_eq(lane, v_set1((real)i)), on, row);
-    if ((k - i) * k >= W) {
+  size_t left = k * k;
+  for (size_t i = 0; i < k; ++i, left -= k, out += k * sizeof(elem)) {
+    vec row = scaled ? v_mul(off, v_set1(e_get(factors + i * sizeof(elem)))) : off;
+    row = v_select(v_eq(lane, v_set1((real)(int)i)), on, row);
+    if (left >= W) {
       e_store(out, row);
     } else {
       e_store_n(out, row, k);
@@ -69,7 +71,7 @@ static void small_softmax_jacobian(const char *s, char *out, size_t k) {
     while (!(e_get(s + i * sizeof(elem)) > (real)0.5)) ++i;
     rest = v_select(large, one_minus(s, k, i), rest);
   }
-  small_jacobian(s, out, k, v_sub(v_set1(0), all), v_mul(all, rest));
+  small_jacobian(s, out, k, v_sub(v_set1(0), all), v_mul(all, rest), 1);
 }
 
 /* Row i is -s_i s, but for the diagonal.  (`beyond` is a constant: where rows may go past the
@@ -104,7 +106,7 @@ static vec log_softmax_jacobian_first(const char *log_s, char *out, size_t k) {
 
 /* The others are copies of the first, of which the diagonal is stored last: it is
  * 1 - s_i = -expm1(log s_i).  Types that are converted are copied as they are stored. */
-static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int beyond) {
+SMC_INLINE void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, const int beyond) {
   combiner buffer, *c = combiner_beyond(&buffer, out + k * sizeof(elem), beyond);
   const vec minus = log_softmax_jacobian_first(log_s, out, k);
   real diagonal[W], first = 0;
@@ -113,7 +115,7 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int
     if (i % W == 0) {
       const vec on = v_sub(v_set1(0), expm1_of_negative(load_classes(log_s, k, i)));
       if (!beyond && is_one_vector(k)) {
-        small_jacobian(NULL, out, k, minus, on);
+        small_jacobian(NULL, out, k, minus, on, 0);
         return;
       }
       v_store(diagonal, on);
@@ -132,8 +134,8 @@ static void log_softmax_jacobian_row(const char *log_s, char *out, size_t k, int
 }
 
 /* out[t, i*j + l] = s_t ((i = t) - s_i) x_l */
-static void layer_jacobian_row(const char *s, const char *x, char *out, size_t k, size_t j,
-                               int beyond) {
+SMC_INLINE void layer_jacobian_row(const char *s, const char *x, char *out, size_t k, size_t j,
+                                   const int beyond) {
   combiner buffer, *c = combiner_beyond(&buffer, out, beyond);
   for (size_t t = 0; t < k; ++t) {
     vec s_t = v_set1(e_get(s + t * sizeof(elem)));
@@ -163,16 +165,26 @@ static void softmax_jacobians(const smc_call *c) {
 static void log_softmax_jacobians(const smc_call *c) {
   const int beyond = is_beyond_caches(c->n * c->k, c->k);
   for (size_t i = 0; i < c->n; ++i) {
-    log_softmax_jacobian_row(element_at(c->operands[0], i, 0), element_at(c->operands[1], i, 0),
-                             c->k, beyond);
+    const char *row = element_at(c->operands[0], i, 0);
+    char *out = element_at(c->operands[1], i, 0);
+    if (beyond) {
+      log_softmax_jacobian_row(row, out, c->k, 1);
+    } else {
+      log_softmax_jacobian_row(row, out, c->k, 0);
+    }
   }
 }
 
 static void layer_jacobians(const smc_call *c) {
   const int beyond = is_beyond_caches(c->n * c->k * c->k, c->j);
   for (size_t i = 0; i < c->n; ++i) {
-    layer_jacobian_row(element_at(c->operands[0], i, 0), element_at(c->operands[1], i, 0),
-                       element_at(c->operands[2], i, 0), c->k, c->j, beyond);
+    const char *row = element_at(c->operands[0], i, 0), *x = element_at(c->operands[1], i, 0);
+    char *out = element_at(c->operands[2], i, 0);
+    if (beyond) {
+      layer_jacobian_row(row, x, out, c->k, c->j, 1);
+    } else {
+      layer_jacobian_row(row, x, out, c->k, c->j, 0);
+    }
   }
 }
 
