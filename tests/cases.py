@@ -235,6 +235,7 @@ CONFIGURATION = {
     "targets",
     "use_target",
     "set_num_threads",
+    "get_include",
     "get_num_threads",
     "show_config",
 }

@@ -60,6 +60,7 @@ SIGNATURES = {
     "targets": "",
     "use_target": "name",
     "set_num_threads": "n",
+    "get_include": "",
     "get_num_threads": "",
     "show_config": "",
 }

@@ -14,6 +14,7 @@ array([ 0.0819, -0.022 , -0.0599])
 
 from ._config import (
     backend,
+    get_include,
     get_num_threads,
     set_num_threads,
     show_config,
@@ -51,6 +52,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_hvp",
     "cross_entropy_with_grad",
+    "get_include",
     "get_num_threads",
     "linear_cross_entropy",
     "linear_cross_entropy_hvp",

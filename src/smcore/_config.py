@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import operator
 import os
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import SupportsIndex, TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from ._version import __version__
 __all__ = [
     "backend",
     "config",
+    "get_include",
     "get_num_threads",
     "set_num_threads",
     "show_config",
@@ -183,6 +186,37 @@ def get_num_threads() -> int:
     True
     """
     return core.get_num_threads()
+
+
+def get_include() -> str:
+    """Return the folder of ``smcore.h``, the C API, to compile other modules with.
+
+    Cython modules need no folder: ``cimport smcore``.
+
+    Returns
+    -------
+    str
+        To be given to the compiler, for example in ``include_dirs`` of setuptools.
+
+    Raises
+    ------
+    RuntimeError
+        If `smcore` is installed without compiled kernels.
+
+    Examples
+    --------
+    >>> import os
+    >>> import smcore
+    >>> if smcore.backend() == "native":
+    ...     assert os.listdir(smcore.get_include()) == ["smcore.h"]
+    """
+    found = importlib.util.find_spec("smcore._core")
+    if found is None or found.origin is None:
+        raise RuntimeError(
+            "smcore is installed without compiled kernels, so it has no C API: install a wheel for "
+            "this platform, or compile it with SMCORE_BUILD=c"
+        )
+    return str(Path(found.origin).parent / "include")
 
 
 def config() -> dict[str, str]:

@@ -8,6 +8,8 @@ _Array = NDArray[Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 NAME: Final = "native"
+_C_API: object
+__pyx_capi__: dict[str, object]  # the C API for Cython
 
 def targets() -> tuple[str, ...]: ...
 def active_target() -> str: ...

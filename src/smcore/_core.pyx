@@ -17,9 +17,10 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool, PyTypeObject
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY, NAN, fabs
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 import numpy as np
@@ -50,3 +51,6 @@ include "native/matmul.pxi"
 include "native/layer.pxi"
 include "native/fastcall.pxi"
 include "native/fastpath.pxi"
+
+# What other compiled code calls.
+include "native/c_api.pxi"

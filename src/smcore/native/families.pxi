@@ -36,7 +36,7 @@ cdef void call_part(const loop *self, size_t block, size_t row, size_t n) noexce
     self.kernel(&call)
 
 
-cdef inline void prepare(loop *self, const smc_kernels *kernels, int op) noexcept:
+cdef inline void prepare(loop *self, const smc_kernels *kernels, int op) noexcept nogil:
     """Call an operation's kernel, as often as need be; `run_operation` knows how long it takes."""
     self.part, self.kernel, self.count = call_part, kernel_of(kernels, op), operand_counts[op]
 
