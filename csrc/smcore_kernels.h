@@ -44,7 +44,7 @@ typedef struct {
   double factor; /* of the gradient */
 } smc_targets;
 
-enum { SMC_MAX_OPERANDS = 6 };
+enum { SMC_MAX_OPERANDS = 7 };
 
 typedef struct {
   smc_view operands[SMC_MAX_OPERANDS]; /* in the order of ops.def */

@@ -23,7 +23,10 @@ import smcore
 
 pytestmark = pytest.mark.light_on("numpy", "best")
 
-REDUCED = "*, where=None, weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0"
+REDUCED = (
+    "*, where=None, weight=None, sample_weight=None, ignore_index=-100, reduction='mean', "
+    "label_smoothing=0.0"
+)
 LOSS = REDUCED + ", z_loss=0.0, return_lse=False"
 SIGNATURES = {
     "softmax": "x, axis=-1, *, where=None, scale=1.0, dtype=None, out=None",
@@ -42,16 +45,18 @@ SIGNATURES = {
     "softmax_layer": "x, W, b=None, *, out=None",
     "linear_weight_jacobian": "x, K",
     "softmax_layer_jacobian": "s, x, *, out=None",
-    "softmax_layer_vjp": "s, x, W, g",
+    "softmax_layer_vjp": "s, x, W, g, *, wrt='Wbx'",
     "softmax_layer_jvp": "s, x, W, dW=None, db=None, dx=None",
     "cross_entropy": "x, target, " + LOSS.replace("*, ", "*, axis=-1, "),
     "cross_entropy_with_grad": "x, target, " + LOSS.replace("*, ", "*, axis=-1, ") + ", out=None",
     "cross_entropy_hvp": "s, v, target=None, "
     + REDUCED.replace("*, ", "*, axis=-1, ")
     + ", out=None",
-    "linear_cross_entropy_hvp": "X, W, V, target=None, b=None, Vb=None, " + REDUCED,
+    "linear_cross_entropy_hvp": "X, W, V, target=None, b=None, Vb=None, " + REDUCED + ", s=None",
     "linear_cross_entropy": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
-    "linear_cross_entropy_with_grad": "X, W, target, b=None, " + LOSS + ", block_bytes=None",
+    "linear_cross_entropy_with_grad": "X, W, target, b=None, "
+    + LOSS
+    + ", block_bytes=None, wrt='XWb'",
     "logsumexp_partial": "x, axis=-1, *, where=None",
     "logsumexp_merge": "p, q",
     "logsumexp_finalize": "m, s",

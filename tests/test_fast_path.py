@@ -82,6 +82,8 @@ def draw_by_role(operation, rng, dtype, lead=(3,), k=5):
     table = ROLES[operation.name]
     if "weight" in table:
         operands["weight"] = rng.random(k).astype(dtype)
+    if table.get("s") == "probabilities":
+        operands["s"] = rng.dirichlet(np.ones(k), lead).astype(dtype)
     yield operands
     if table.get("target") == "target":
         yield operands | {"target": rng.dirichlet(np.ones(k), lead).astype(dtype)}
@@ -156,6 +158,7 @@ OPTIONS = {
     "label_smoothing": (0.0, 0.1, 1.0, 1.5, -0.1, np.nan, 0),
     "z_loss": (0.0, 0.5, -1.0, np.inf, 0),
     "return_lse": (False, True, 1),
+    "wrt": ("XWb", "Wbx", "Wb", "x", "", ("W",), "bias", None, 1),
 }
 
 

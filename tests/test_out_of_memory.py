@@ -34,9 +34,17 @@ OPTIONS = {
     "cross_entropy_with_grad": {
         "mean": {"reduction": "mean", "return_lse": True},
         "weight": {"weight": np.arange(1.0, 6), "label_smoothing": 0.1},
+        "sample": {"sample_weight": np.arange(ROWS) / 8},
     },
-    "cross_entropy_hvp": {"weight": {"weight": np.arange(1.0, 6)}},
-    "linear_cross_entropy_with_grad": {"lse": {"return_lse": True}},
+    "cross_entropy_hvp": {
+        "weight": {"weight": np.arange(1.0, 6)},
+        "sample": {"sample_weight": np.arange(ROWS) / 8},
+    },
+    "linear_cross_entropy_with_grad": {
+        "lse": {"return_lse": True},
+        "sample": {"sample_weight": np.arange(ROWS) % 3, "return_lse": True},
+    },
+    "linear_cross_entropy_hvp": {"sample": {"sample_weight": np.arange(ROWS) % 3}},
 }
 VARIANTS = {
     f"{name}-{option}": (operation, keywords)

@@ -91,7 +91,7 @@ def test_labels_beyond_the_row(sm, native_dtype, k, n, axis):
     for label in (k, k + 1, 2**31, 2**62, -1, -(2**63)):
         labels = np.full((1, n), label)
         kernels.cross_entropy(
-            x, labels, None, weight, 0.9, 0.1 / k, 0.0, 1.0, loss, lse, np.empty_like(x)
+            x, labels, None, None, weight, 0.9, 0.1 / k, 0.0, 1.0, loss, lse, np.empty_like(x)
         )
         assert (loss == 0).all() and np.isfinite(lse.astype(float)).all()
 

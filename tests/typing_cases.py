@@ -49,6 +49,7 @@ def check_layer(x: Single, W: Single, b: Single) -> None:
     assert_type(sm.linear_weight_jacobian(x, np.int64(3)), Single)
     assert_type(sm.softmax_layer_jacobian(s, x), Single)
     assert_type(sm.softmax_layer_vjp(s, x, W, s), tuple[Single, Single, Single])
+    assert_type(sm.softmax_layer_vjp(s, x, W, s, wrt="Wb"), tuple[Any, Any, Any])
     assert_type(sm.softmax_layer_jvp(s, x, W, db=b), Single)
 
 
@@ -61,7 +62,9 @@ def check_losses(x: Single, labels: NDArray[np.int64], flag: bool) -> None:
     assert_type(sm.cross_entropy_with_grad(x, labels), tuple[np.float32, Single])
     assert_type(sm.cross_entropy_with_grad(x, labels, return_lse=True), tuple[Any, Array, Any])
     sm.cross_entropy_with_grad(x, labels, return_lse=flag)
-    assert_type(sm.cross_entropy_hvp(sm.softmax(x), x, labels, axis=np.int64(1)), Single)
+    sm.cross_entropy(x, labels, sample_weight=[1, 2]) + sm.cross_entropy(x, labels, sample_weight=2)
+    s, sample = sm.softmax(x), np.ones(2, np.float32)
+    assert_type(sm.cross_entropy_hvp(s, x, labels, axis=np.int64(1), sample_weight=sample), Single)
 
 
 def check_layer_losses(x: Single, W: Single, b: Single, labels: NDArray[np.int64]) -> None:
@@ -72,7 +75,9 @@ def check_layer_losses(x: Single, W: Single, b: Single, labels: NDArray[np.int64
     found_with_bias = sm.linear_cross_entropy_with_grad(x, W, labels, b, reduction="sum")
     assert_type(found_with_bias, tuple[Any, tuple[Array, Array, Array]])
     sm.linear_cross_entropy_with_grad(x, W, labels, b, return_lse=bool(len(x)))
-    sm.linear_cross_entropy_hvp(x, W, W, labels, b, ignore_index=np.int64(-1))
+    sm.linear_cross_entropy_with_grad(x, W, labels, b, wrt=("W", "b"), sample_weight=[1, 2])
+    s = sm.softmax_layer(x, W, b)
+    sm.linear_cross_entropy_hvp(x, W, W, labels, b, ignore_index=np.int64(-1), s=s)
 
 
 def check_operators(x: Single) -> None:

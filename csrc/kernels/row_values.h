@@ -64,6 +64,18 @@ SMC_INLINE void store_values(vec a, const smc_view *to, size_t i, size_t n) {
   put_elements(p, to->row, n, lane);
 }
 
+/* Load values of the type computed in, those of lane block g; ones if there are none. */
+static vec load_weights(const tile *t, size_t g, const smc_view *from) {
+  const size_t rows = lane_block_rows(t, g);
+  const char *p = (const char *)from->data + (ptrdiff_t)lane_block_row(t, g) * from->row;
+  real lane[W];
+  v_store(lane, v_set1(1));
+  for (size_t l = 0; from->data && l < rows; ++l, p += from->row) {
+    memcpy(&lane[l], p, sizeof(real));
+  }
+  return by_lane(t, lane);
+}
+
 /* Load the values of lane block g. */
 SMC_INLINE vec load_by_row(const tile *t, size_t g, const smc_view *from) {
   const vec a = load_values(from, lane_block_row(t, g), lane_block_rows(t, g));

@@ -52,6 +52,7 @@ class Kernels(Protocol):
         x: Array,
         labels: Array | None,
         soft: Array | None,
+        sample: Array | None,
         weight: Array | None,
         on: float,
         off: float,

@@ -35,6 +35,7 @@ def cross_entropy(
     x: _Array,
     labels: NDArray[np.int64] | None,
     soft: _Array | None,
+    sample: _Array | None,
     weight: _Array | None,
     on: float,
     off: float,

@@ -58,6 +58,7 @@ def cross_entropy(
     axis: Axis = -1,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
@@ -85,6 +86,10 @@ def cross_entropy(
         of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
+    sample_weight : array_like, optional
+        A factor for each row's loss, finite and at least 0: in the shape of `x` without `axis`, or
+        broadcastable to it. A row of weight 0 does not count, as one that is ignored. The mean
+        divides by the summed weights of the rows counted, each times that of its label, if any.
     ignore_index : int, default -100
         Rows with this label do not count: their loss and gradient are 0. Without meaning for
         probabilities.
@@ -114,8 +119,9 @@ def cross_entropy(
         floats.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
-        negative or not finite, or there are no classes.
+        `weight` is not finite, `sample_weight` negative or not finite, `reduction` unknown,
+        `label_smoothing` outside [0, 1], `z_loss` negative or not finite, or there are
+        no classes.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -157,6 +163,7 @@ def cross_entropy(
         axis,
         where,
         weight,
+        sample_weight,
         ignore_index,
         reduction,
         label_smoothing,
@@ -210,6 +217,7 @@ def cross_entropy_with_grad(
     axis: Axis = -1,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
@@ -238,6 +246,10 @@ def cross_entropy_with_grad(
         of -inf, an infinite loss.
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
+    sample_weight : array_like, optional
+        A factor for each row's loss, finite and at least 0: in the shape of `x` without `axis`, or
+        broadcastable to it. A row of weight 0 does not count, as one that is ignored. The mean
+        divides by the summed weights of the rows counted, each times that of its label, if any.
     ignore_index : int, default -100
         Rows with this label do not count: their loss and gradient are 0. Without meaning for
         probabilities.
@@ -272,8 +284,9 @@ def cross_entropy_with_grad(
         or `out` of another dtype.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite, `reduction` unknown, `label_smoothing` outside [0, 1], `z_loss`
-        negative or not finite, or there are no classes, or `out` cannot be written.
+        `weight` is not finite, `sample_weight` negative or not finite, `reduction` unknown,
+        `label_smoothing` outside [0, 1], `z_loss` negative or not finite, there are no
+        classes, or `out` cannot be written.
     numpy.exceptions.AxisError
         If `x` has no such axis.
 
@@ -321,6 +334,7 @@ def cross_entropy_with_grad(
         axis,
         where,
         weight,
+        sample_weight,
         ignore_index,
         reduction,
         label_smoothing,

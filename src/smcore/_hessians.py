@@ -23,12 +23,13 @@ from ._arrays import (
 )
 from ._backend import kernels
 from ._calls import public
-from ._criterion import Criterion, Reduction, check_order, criterion_of
-from ._linear import check_layer, linear
+from ._criterion import Criterion, Reduction, criterion_of
+from ._linear import as_rows, check_layer, linear, row_blocks
 from ._outputs import as_output, deliver
 from ._products import softmax_vjp
 from ._rows import Rows
 from ._softmax import softmax
+from ._target import check_order
 from ._where import Selection
 
 __all__ = ["cross_entropy_hvp", "linear_cross_entropy_hvp"]
@@ -43,6 +44,7 @@ class _Options(TypedDict, total=False):
     axis: Axis
     where: ArrayLike | None
     weight: ArrayLike | None
+    sample_weight: ArrayLike | None
     ignore_index: SupportsIndex
     reduction: Reduction
     label_smoothing: Real
@@ -69,6 +71,7 @@ def cross_entropy_hvp(
     axis: Axis = -1,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
@@ -97,6 +100,10 @@ def cross_entropy_hvp(
     weight : array_like, shape (K,), optional
         A factor for each class; needs a `target`. The mean divides by the summed weights of the
         labels counted.
+    sample_weight : array_like, optional
+        A factor for each row's loss, finite and at least 0: in the shape of `s` without `axis`, or
+        broadcastable to it. A row of weight 0 does not count, as one that is ignored. The mean
+        divides by the summed weights of the rows counted, each times that of its label, if any.
     ignore_index : int, default -100
         Rows with this label do not count: their product is 0. Without meaning for probabilities.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -121,8 +128,9 @@ def cross_entropy_hvp(
         floats, or `out` of another dtype.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite or given without a target, `reduction` unknown, `label_smoothing`
-        outside [0, 1], or there are no classes, or `out` cannot be written.
+        `weight` is not finite or given without a target, `sample_weight` negative or not finite,
+        `reduction` unknown, `label_smoothing` outside [0, 1], there are no classes, or `out` cannot
+        be written.
     numpy.exceptions.AxisError
         If `s` has no such axis.
 
@@ -165,7 +173,16 @@ def cross_entropy_hvp(
     s, v = as_floats(s=s, v=v)
     rows = Rows(s.shape, axis)
     criterion = _hessian_of(
-        s.shape, s.dtype, target, axis, where, weight, ignore_index, reduction, label_smoothing
+        s.shape,
+        s.dtype,
+        target,
+        axis,
+        where,
+        weight,
+        sample_weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
     )
     factors = _factors(criterion).reshape(rows.kept)
     v = as_like(v, s.shape, "v")
@@ -196,9 +213,11 @@ def linear_cross_entropy_hvp(
     *,
     where: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
+    s: ArrayLike | None = None,
 ) -> tuple[Array, Array | None]:
     r"""Multiply a direction of the weights and bias by the Hessian of a softmax layer's loss.
 
@@ -207,36 +226,47 @@ def linear_cross_entropy_hvp(
 
     Parameters
     ----------
-    X : array_like, shape (D,) or (N, D)
-        One input, or a batch of N.
+    X : array_like, shape (D,) or (..., D)
+        One input, or some along any leading axes.
     W : array_like, shape (D, K)
         The weights.
     V : array_like, shape (D, K) or (..., D, K)
         The direction in which the weights move, or a stack of directions.
     target : array_like, optional
-        Either labels 0 to K-1, integers of any width, of shape () or (N,); or probabilities, floats
-        of shape (K,) or (N, K). Without one, every row counts as one label does without weights.
+        Either labels 0 to K-1, integers of any width, of the shape of `X` without its last axis; or
+        probabilities, floats of the shape of the logits, (K,) or (..., K). Without one, every row
+        counts as one label does without class weights.
     b : array_like, shape (K,), optional
         The bias.
     Vb : array_like, shape (K,) or (..., K), optional
         The direction in which the bias moves, one for each in `V`. None: it does not. Needs `b`.
     where : array_like of bool, optional
-        Which classes take part in each row, broadcastable to the logits, (K,) or (N, K). The other
+        Which classes take part in each row, broadcastable to the logits, (..., K). The other
         logits are never looked at.
     weight : array_like, shape (K,), optional
         A factor for each class; needs a `target`. The mean divides by the summed weights of the
         labels counted.
+    sample_weight : array_like, optional
+        A factor for each row's loss, finite and at least 0: in the shape of `X` without its last
+        axis, or broadcastable to it. A row of weight 0 does not count, as one that is ignored. The
+        mean divides by the summed weights of the rows counted, each times that of its label, if
+        any.
     ignore_index : int, default -100
         Rows with this label do not count. Without meaning for probabilities.
     reduction : {"mean", "sum", "none"}, default "mean"
         What becomes of the rows' losses. With "none" the Hessian is that of their sum.
     label_smoothing : float, default 0.0
         The share, in [0, 1], of the target that is spread evenly over the classes.
+    s : array_like, shape (K,) or (..., K), optional
+        What `softmax_layer` returned for `X`, `W` and `b`, in whose place it is taken: many
+        directions at the same weights, as conjugate gradients ask for, need it once. By default it
+        is computed here.
 
     Returns
     -------
     HW : ndarray, shape (D, K) or (..., D, K)
-        How the gradient by `W` moves, in the dtype that `X`, `W`, `V`, `b` and `Vb` promote to.
+        How the gradient by `W` moves, in the dtype that `X`, `W`, `V`, `b`, `Vb` and `s` promote
+        to.
     Hb : ndarray, shape (K,) or (..., K), or None
         How the gradient by `b` moves; None where `b` is.
 
@@ -246,8 +276,9 @@ def linear_cross_entropy_hvp(
         If an argument is not real, `where` not boolean, or `target` neither integers nor floats.
     ValueError
         If a label is neither 0 to K-1 nor `ignore_index`, an argument has the wrong shape,
-        `weight` is not finite or given without a target, `Vb` given without `b`, `reduction`
-        unknown, `label_smoothing` outside [0, 1], or there are no classes.
+        `weight` is not finite or given without a target, `sample_weight` negative or not finite,
+        `Vb` given without `b`, `reduction` unknown, `label_smoothing` outside [0, 1], or there are
+        no classes.
 
     See Also
     --------
@@ -264,7 +295,8 @@ def linear_cross_entropy_hvp(
               (X V + V_b)_n.
 
     The rows are taken in blocks of some four million logits, or of 128 rows: the logits are held
-    for one block only, and their product for each direction.
+    for one block only, and their product for each direction. Rows that do not count are left out,
+    whatever `X` holds there.
 
     The Hessian is positive semidefinite. It is singular: moving all classes alike changes nothing.
 
@@ -278,28 +310,45 @@ def linear_cross_entropy_hvp(
            [ 0.0452, -0.0452]])
     >>> Hb.round(4)
     array([ 0.0904, -0.0904])
+
+    With the softmax at hand, nothing of it is computed again:
+
+    >>> from smcore import softmax_layer
+    >>> s = softmax_layer(X, W)
+    >>> HW, _ = linear_cross_entropy_hvp(X, W, [[1.0, 0.0], [0.0, 0.0]], s=s)
     """
     check_order(X, W, target, b)
-    X, W, V, b, Vb = as_floats(("b", "Vb"), X=X, W=W, V=V, b=b, Vb=Vb)
+    X, W, V, b, Vb, s = as_floats(("b", "Vb", "s"), X=X, W=W, V=V, b=b, Vb=Vb, s=s)
     check_layer(X, W, b, x_name="X")
     _check_direction(V, Vb, W, b)
     dtype, shape = X.dtype, (*X.shape[:-1], W.shape[1])
-    X, W, V, b, Vb = widened(X, W, V, b, Vb)
+    if s is not None:
+        check_shape(s, shape, "s")
+        s = as_rows(s)
+    X, W, V, b, Vb, s = widened(as_rows(X), W, V, b, Vb, s)
     criterion = _hessian_of(
-        shape, X.dtype, target, -1, where, weight, ignore_index, reduction, label_smoothing
+        shape,
+        X.dtype,
+        target,
+        -1,
+        where,
+        weight,
+        sample_weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
     )
     factors = _factors(criterion).reshape(-1, 1)
     mask = None if criterion.mask is None else criterion.mask.reshape(-1, W.shape[1])
 
-    X = np.atleast_2d(X)
     HW, Hb = (np.zeros(shape, sum_dtype(dtype)) for shape in (V.shape, (*V.shape[:-2], W.shape[1])))
-    step = max(_LEAST_ROWS, _BLOCK // W.shape[1])
-    for start in range(0, len(X), step):
-        block = slice(start, start + step)
-        left = None if mask is None else mask[block]
-        by_row = _Factors(factors[block], X.dtype)
+    index = None if criterion.counted is None else np.flatnonzero(criterion.counted)
+    count = len(X) if index is None else len(index)
+    for block in row_blocks(count, max(_LEAST_ROWS, _BLOCK // W.shape[1]), index):
+        left, known = (None if a is None else a[block] for a in (mask, s))
+        x, by_row = X[block], _Factors(factors[block], X.dtype)
         # no name for the product: it would be held while the next one is made
-        _add_block(HW, Hb, X[block], by_row.scale(_logit_product(X[block], W, b, V, Vb, left)))
+        _add_block(HW, Hb, x, by_row.scale(_logit_product(x, W, b, V, Vb, known, left)))
     return cast(HW, dtype), None if b is None else cast(Hb, dtype)
 
 
@@ -313,17 +362,27 @@ def _check_direction(V: Array, Vb: Array | None, W: Array, b: Array | None) -> N
 
 
 def _logit_product(
-    X: Array, W: Array, b: Array | None, V: Array, Vb: Array | None, mask: Mask | None
+    X: Array,
+    W: Array,
+    b: Array | None,
+    V: Array,
+    Vb: Array | None,
+    s: Array | None,
+    mask: Mask | None,
 ) -> Array:
     """Return ``(..., N, K)``, how the softmax of the logits moves along the directions."""
     v = linear(X, V, None if Vb is None else Vb[..., np.newaxis, :])
-    s = linear(X, W, b)
+    backend = kernels(v.dtype)  # in place on either, where public functions may compute beside
+    if s is None:
+        s = linear(X, W, b)
+        if mask is None:
+            Rows(s.shape, -1).map(lambda x, out: backend.softmax(x, out, 1.0), (s,), s)
+        else:
+            softmax(s, where=mask, out=s)
+    s = np.broadcast_to(s, v.shape)
     if mask is not None:
-        s = np.broadcast_to(softmax(s, where=mask, out=s), v.shape)
         return softmax_vjp(s, v, where=mask, out=v)
-    backend = kernels(s.dtype)  # in place on either, where public functions may compute beside
-    Rows(s.shape, -1).map(lambda x, out: backend.softmax(x, out, 1.0), (s,), s)
-    Rows(v.shape, -1).map(backend.softmax_vjp, (np.broadcast_to(s, v.shape), v), v)
+    Rows(v.shape, -1).map(backend.softmax_vjp, (s, v), v)
     return v
 
 
@@ -340,6 +399,7 @@ def _hessian_of(
     axis: Axis,
     where: ArrayLike | None,
     weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
     ignore_index: SupportsIndex,
     reduction: Reduction,
     label_smoothing: Real,
@@ -350,12 +410,22 @@ def _hessian_of(
             raise ValueError("weight must be None where target is None: no row has a class")
         target, ignore_index = np.zeros(Rows(shape, axis).lead, np.int8), -1
     return criterion_of(
-        shape, dtype, target, axis, where, weight, ignore_index, reduction, label_smoothing, 0.0
+        shape,
+        dtype,
+        target,
+        axis,
+        where,
+        weight,
+        sample_weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        0.0,
     )
 
 
 def _factors(criterion: Criterion) -> Array:
-    """Return ``(*lead)``, the factor A of each row over the divisor of the loss."""
+    """Return ``(*lead)``, the factor A of each row times its weight, over the loss's divisor."""
     target, mask, divisor = criterion.target, criterion.mask, criterion.divisor
     with np.errstate(all="ignore"):
         K = criterion.rows.length
@@ -372,6 +442,8 @@ def _factors(criterion: Criterion) -> Array:
             if criterion.weight is not None:
                 shares = shares * weights
             factors = on * shares.sum(axis=-1, dtype=weights.dtype) + even
+        if criterion.sample is not None:
+            factors = np.where(criterion.sample > 0, factors * criterion.sample, 0)
         return np.asarray(factors / divisor if divisor else np.zeros_like(factors))
 
 

@@ -7,7 +7,8 @@ one column per weight, class by class: column ``i*J + j`` belongs to ``W[j, i]``
 from __future__ import annotations
 
 import operator
-from typing import SupportsIndex, overload
+from collections.abc import Iterable
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +27,15 @@ from ._arrays import (
 )
 from ._backend import kernels
 from ._calls import public
-from ._linear import check_batch, check_layer, check_layer_rows, linear, linear_vjp
+from ._linear import (
+    as_gradients,
+    as_rows,
+    check_batch,
+    check_layer,
+    check_layer_rows,
+    linear,
+    linear_vjp,
+)
 from ._outputs import as_matrices, as_output, deliver, dense
 from ._products import softmax_jvp, softmax_vjp
 from ._softmax import softmax
@@ -56,8 +65,8 @@ def softmax_layer(
 
     Parameters
     ----------
-    x : array_like, shape (J,) or (N, J)
-        One input, or a batch of N.
+    x : array_like, shape (J,) or (..., J)
+        One input, or some along any leading axes.
     W : array_like, shape (J, K)
         The weights.
     b : array_like, shape (K,), optional
@@ -67,7 +76,7 @@ def softmax_layer(
 
     Returns
     -------
-    ndarray, shape (K,) or (N, K)
+    ndarray, shape (K,) or (..., K)
         The softmax of each input's logits, in the dtype that the arguments promote to: `out` if
         given. float16 and bfloat16 are computed in float32.
 
@@ -118,14 +127,14 @@ def linear_weight_jacobian(x: ArrayLike, K: SupportsIndex) -> Array:
 
     Parameters
     ----------
-    x : array_like, shape (J,) or (N, J)
+    x : array_like, shape (J,) or (..., J)
         The inputs of the layer.
     K : int
         How many classes there are.
 
     Returns
     -------
-    ndarray, shape (K, K*J) or (N, K, K*J)
+    ndarray, shape (K, K*J) or (..., K, K*J)
         Row k is the logit of class k; column ``i*J + j`` is the weight ``W[j, i]``.
 
     Raises
@@ -185,16 +194,16 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
 
     Parameters
     ----------
-    s : array_like, shape (K,) or (N, K)
+    s : array_like, shape (K,) or (..., K)
         What `softmax_layer` returned.
-    x : array_like, shape (J,) or (N, J)
+    x : array_like, shape (J,) or (..., J)
         What it was given.
     out : ndarray, optional
         Where to write the result, of its shape and dtype.
 
     Returns
     -------
-    ndarray, shape (K, K*J) or (N, K, K*J)
+    ndarray, shape (K, K*J) or (..., K, K*J)
         Row t is output t; column ``i*J + j`` is the weight ``W[j, i]``. `out` if given.
 
     Raises
@@ -239,7 +248,7 @@ def softmax_layer_jacobian(s: ArrayLike, x: ArrayLike, *, out: Array | None = No
     if result.size:
         kernel = kernels(s.dtype).softmax_layer_jacobian
         s, x = apart(s, result), apart(x, result)
-        kernel(np.atleast_2d(s), np.atleast_2d(x), result.reshape(-1, K, K * J))
+        kernel(as_rows(s), as_rows(x), result.reshape(-1, K, K * J))
     return deliver(result, out)
 
 
@@ -251,22 +260,29 @@ def softmax_layer_vjp(
 def softmax_layer_vjp(
     s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
 ) -> tuple[Array, Array, Array]: ...
+@overload
+def softmax_layer_vjp(
+    s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike, *, wrt: Iterable[str]
+) -> tuple[Any, Any, Any]: ...
 @public
 def softmax_layer_vjp(
-    s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike
-) -> tuple[Array, Array, Array]:
+    s: ArrayLike, x: ArrayLike, W: ArrayLike, g: ArrayLike, *, wrt: Iterable[str] = "Wbx"
+) -> tuple[Any, Any, Any]:
     r"""Carry an upstream gradient back through a softmax layer.
 
     Parameters
     ----------
-    s : array_like, shape (K,) or (N, K)
+    s : array_like, shape (K,) or (..., K)
         What `softmax_layer` returned.
-    x : array_like, shape (J,) or (N, J)
+    x : array_like, shape (J,) or (..., J)
         What it was given.
     W : array_like, shape (J, K)
         The weights.
     g : array_like
         The gradient of a scalar by `s`, of its shape or broadcastable to it.
+    wrt : str or iterable of str, default "Wbx"
+        The names of the gradients that are wanted, among "W", "b" and "x". None is returned in the
+        place of others, which are not computed.
 
     Returns
     -------
@@ -274,7 +290,7 @@ def softmax_layer_vjp(
         The gradient by the weights, summed over the batch.
     db : ndarray, shape (K,)
         The gradient by the bias, summed over the batch.
-    dx : ndarray, shape (J,) or (N, J)
+    dx : ndarray, shape (J,) or (..., J)
         The gradient by the inputs.
 
     Raises
@@ -282,7 +298,7 @@ def softmax_layer_vjp(
     TypeError
         If an argument is not real.
     ValueError
-        If an argument has the wrong shape.
+        If an argument has the wrong shape, or `wrt` names anything else.
 
     See Also
     --------
@@ -312,9 +328,10 @@ def softmax_layer_vjp(
     s, x, W, g = as_floats(s=s, x=x, W=W, g=g)
     check_layer(x, W)
     check_shape(s, (*x.shape[:-1], W.shape[1]), "s")
+    wanted = as_gradients(wrt, "Wbx")
     dtype = x.dtype
     s, x, W, g = widened(s, x, W, as_like(g, s.shape, "g"))
-    return linear_vjp(x, W, softmax_vjp(s, g), dtype)
+    return linear_vjp(x, W, softmax_vjp(s, g), dtype, wanted)
 
 
 @overload
@@ -348,9 +365,9 @@ def softmax_layer_jvp(
 
     Parameters
     ----------
-    s : array_like, shape (K,) or (N, K)
+    s : array_like, shape (K,) or (..., K)
         What `softmax_layer` returned.
-    x : array_like, shape (J,) or (N, J)
+    x : array_like, shape (J,) or (..., J)
         What it was given.
     W : array_like, shape (J, K)
         The weights.
@@ -358,12 +375,12 @@ def softmax_layer_jvp(
         The direction in which the weights move. None: they do not.
     db : array_like, shape (K,), optional
         The direction in which the bias moves.
-    dx : array_like, shape (J,) or (N, J), optional
+    dx : array_like, shape (J,) or (..., J), optional
         The direction in which the inputs move.
 
     Returns
     -------
-    ndarray, shape (K,) or (N, K)
+    ndarray, shape (K,) or (..., K)
         The direction in which `s` moves. It sums to zero over the outputs, as do the columns of
         `softmax_layer_jacobian`: the outputs sum to one whatever the weights are.
 

@@ -5,20 +5,24 @@ All rows at once, or a few at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ._arrays import Array, DType, cast, check_shape, compute_dtype, sum_dtype
+from ._arrays import Array, DType, Mask, cast, check_shape, compute_dtype, sum_dtype
 
 __all__ = [
     "LayerBlocks",
     "LayerGradients",
+    "as_gradients",
+    "as_rows",
     "check_batch",
     "check_layer",
     "check_layer_rows",
     "linear",
     "linear_vjp",
+    "row_blocks",
 ]
 
 _GRANTED = 1 << 26  # bytes of scratch at any size: 64 MiB
@@ -49,9 +53,26 @@ def check_layer_rows(s: Array, x: Array) -> None:
 
 
 def check_batch(array: Array, name: str) -> None:
-    """Raise unless `array` is one row or a batch of rows."""
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{name} must be 1-D, or 2-D for a batch; found shape {array.shape}")
+    """Raise unless `array` is one row, or has rows along its leading axes."""
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have at least one axis, its last that of a row; found ()")
+
+
+def as_rows(array: Array) -> Array:
+    """Return ``(N, D)`` from ``(..., D)``: a view where strides allow."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+def as_gradients(wrt: Iterable[str], names: str) -> frozenset[str]:
+    """Return the argument `wrt`: which of the gradients, of one letter each, are wanted."""
+    known = ", ".join(map(repr, names))
+    try:
+        wanted = frozenset(wrt)
+    except TypeError:
+        raise TypeError(f"wrt must hold names among {known}; found {wrt!r}") from None
+    if not wanted <= set(names):
+        raise ValueError(f"wrt must hold names among {known}; found {wrt!r}")
+    return wanted
 
 
 def linear(x: Array, W: Array, b: Array | None = None, out: Array | None = None) -> Array:
@@ -61,25 +82,34 @@ def linear(x: Array, W: Array, b: Array | None = None, out: Array | None = None)
         return z if b is None else np.add(z, b, out=z)
 
 
-def linear_vjp(x: Array, W: Array, dz: Array, dtype: DType) -> tuple[Array, Array, Array]:
+def linear_vjp(
+    x: Array, W: Array, dz: Array, dtype: DType, wrt: frozenset[str]
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients by `W`, `b` and `x` in `dtype`, from the one by the logits."""
+    dW = db = dx = None
     with np.errstate(all="ignore"):
-        batch, dz_batch = np.atleast_2d(x), np.atleast_2d(dz)
-        dW = batch.T @ dz_batch
-        db = dz_batch.sum(axis=0, dtype=sum_dtype(dz.dtype))
-        dx = dz @ W.T
-    return cast(dW, dtype), cast(db, dtype), cast(dx, dtype)
+        if "W" in wrt:
+            dW = cast(as_rows(x).T @ as_rows(dz), dtype)
+        if "b" in wrt:
+            db = cast(as_rows(dz).sum(axis=0, dtype=sum_dtype(dz.dtype)), dtype)
+        if "x" in wrt:
+            dx = cast(dz @ W.T, dtype)
+    return dW, db, dx
+
+
+def row_blocks(count: int, height: int, index: Array | None) -> Iterator[slice | Array]:
+    """Yield where a block of rows is, one after the other; `index`: where each row is."""
+    for start in range(0, count, max(1, height)):
+        rows = slice(start, min(start + height, count))
+        yield rows if index is None else index[rows]
 
 
 class LayerBlocks:
     """The logits ``X @ W + b`` of a checked layer, in blocks of whole rows.
 
-    Iterating yields the rows of each block and their logits, which may be written over: the next
-    block's take their place.
-
     Parameters
     ----------
-    X : ndarray, (D,) or (N, D)
+    X : ndarray, (N, D)
         Inputs.
     W : ndarray, (D, K)
         Weights. Only those of 16 bits, or with strides that BLAS does not know, are copied, a chunk
@@ -91,44 +121,63 @@ class LayerBlocks:
         5% of the logits where that is more.
     scratch : int
         How many arrays as large as a block's logits are made beside them.
+    counted : ndarray of bool, (N,), or None
+        The rows that take part, of which inputs are copied together; None: all.
     """
 
     def __init__(
-        self, X: Array, W: Array, b: Array | None, block_bytes: int | None, scratch: int = 0
+        self,
+        X: Array,
+        W: Array,
+        b: Array | None,
+        block_bytes: int | None,
+        scratch: int = 0,
+        counted: Mask | None = None,
     ) -> None:
-        self.X, self.W, self.b = np.atleast_2d(X), W, b
+        self.X, self.W, self.b = X, W, b
         self.dtype = compute_dtype(X.dtype)
-        (count, inputs), classes = self.X.shape, W.shape[1]
+        self.counted = counted
+        self.count = len(X) if counted is None else int(np.count_nonzero(counted))
+        inputs, classes = W.shape
         size = self.dtype.itemsize
         self.is_plain = W.dtype == self.dtype and _is_dense(W)
         width = max(1, min(classes, _CHUNK // (size * max(inputs, 1))))
         self.chunks = [slice(i, min(i + width, classes)) for i in range(0, classes, width)]
 
         if block_bytes is None:
-            block_bytes = max(_GRANTED, size * count * classes // _SHARE)
-        row = size * (classes * (1 + scratch) + (0 if self.is_plain else 3 * inputs))
+            block_bytes = max(_GRANTED, size * self.count * classes // _SHARE)
+        copied = not self.is_plain or self.counted is not None
+        row = size * (classes * (1 + scratch) + (3 * inputs if copied else 0))
         room = block_bytes - 4 * size * classes  # for the sums of the gradient by b
         chunk = size * inputs * width
         if not self.is_plain:
             room -= 2 * chunk  # of W, and of its gradient
-        elif count * row > room:
+        elif self.count * row > room:
             room -= chunk
-        number = -(-count // max(1, room // row))
-        self.height = -(-count // max(1, number))
+        self._most = max(1, int(room // row))
 
-    def __iter__(self) -> Iterator[tuple[slice, Array]]:
-        count = len(self.X)
-        logits = np.empty((self.height, self.W.shape[1]), self.dtype)
-        for start in range(0, count, max(1, self.height)):
-            rows = slice(start, min(start + self.height, count))
-            z, x = logits[: rows.stop - start], self.inputs(rows)
+    def height(self, count: int) -> int:
+        """Return how many rows there are in each of the blocks that so many are taken in."""
+        return -(-count // max(1, -(-count // self._most)))
+
+    def blocks(self, left_out: bool = False) -> Iterator[tuple[slice | Array, Array, Array]]:
+        """Yield which rows each block has, their inputs, and their logits.
+
+        The rows are those that take part, or those left out. The logits may be written over: those
+        of the next block take their place.
+        """
+        count, index = self.count, None
+        if self.counted is not None:
+            index = np.flatnonzero(~self.counted if left_out else self.counted)
+            count = len(index)
+        height = self.height(count)
+        logits = np.empty((height, self.W.shape[1]), self.dtype)
+        for rows in row_blocks(count, height, index):
+            x = np.ascontiguousarray(self.X[rows], self.dtype)
+            z = logits[: len(x)]
             for classes, weights in self.weights():
                 np.matmul(x, weights, out=z[:, classes])
-            yield rows, z if self.b is None else np.add(z, self.b, out=z)
-
-    def inputs(self, rows: slice) -> Array:
-        """Return some rows of the inputs, in the dtype to compute in."""
-        return np.ascontiguousarray(self.X[rows], self.dtype)
+            yield rows, x, z if self.b is None else np.add(z, self.b, out=z)
 
     def weights(self) -> Iterator[tuple[slice, Array]]:
         """Yield the weights as BLAS takes them: whole where it can, else in chunks of classes."""
@@ -142,6 +191,8 @@ class LayerBlocks:
 class LayerGradients:
     """The gradients of a layer by its input, weights and bias, from those by its logits.
 
+    Those that are wanted: `wrt` names them. Rows that take no part have inputs of gradient 0.
+
     The one by the weights is a sum over the blocks, to which each adds a product, chunk by chunk.
     Blocks of classes would need no sum, but a fourth product over all the logits, to make them
     again. With 64 rows in a block, the sums and the smaller products cost about as much as that one
@@ -150,54 +201,65 @@ class LayerGradients:
     float32.
     """
 
-    def __init__(self, layer: LayerBlocks) -> None:
+    def __init__(self, layer: LayerBlocks, wrt: frozenset[str]) -> None:
         self._layer = layer
         dtype = layer.X.dtype
-        sums = dtype if layer.height == len(layer.X) else layer.dtype
-        self.dX = np.empty(layer.X.shape, dtype)
-        self.dW = (np.empty_like if len(layer.X) else np.zeros_like)(layer.W, dtype=sums)
-        self.db = np.zeros(layer.W.shape[1], sum_dtype(dtype))
+        is_single = layer.height(layer.count) == layer.count
+        sums = dtype if is_single else layer.dtype
+        self.dX = self.dW = self.db = None
+        if "X" in wrt:
+            self.dX = (np.empty if layer.counted is None else np.zeros)(layer.X.shape, dtype)
+        if "W" in wrt:
+            self.dW = (np.empty_like if layer.count else np.zeros_like)(layer.W, dtype=sums)
+        if "b" in wrt and layer.b is not None:
+            self.db = np.zeros(layer.W.shape[1], sum_dtype(dtype))
         self._product = np.empty(0, layer.dtype)  # of one chunk, made when it is needed
+        self._is_first = True
 
-    def add(self, rows: slice, dz: Array) -> None:
+    def add(self, rows: slice | Array, x: Array, dz: Array) -> None:
         """Take a block's gradient by its logits into account."""
-        x = self._layer.inputs(rows)
-        self._set_inputs(rows, dz)
-        if rows.start == 0 and self.dW.dtype == dz.dtype:
-            np.matmul(x.T, dz, out=self.dW)
-        else:
-            self._add_weights(x, dz, first=rows.start == 0)
-        if self._layer.b is not None:
+        if self.dX is not None:
+            self._set_inputs(self.dX, rows, dz)
+        if self.dW is not None:
+            if self._is_first and self.dW.dtype == dz.dtype:
+                np.matmul(x.T, dz, out=self.dW)
+            else:
+                self._add_weights(self.dW, x, dz)
+        if self.db is not None:
             for start in range(0, len(dz), _TERMS):
                 self.db += dz[start : start + _TERMS].sum(axis=0)
+        self._is_first = False
 
-    def _add_weights(self, x: Array, dz: Array, *, first: bool) -> None:
+    def _add_weights(self, dW: Array, x: Array, dz: Array) -> None:
         chunks = self._layer.chunks
         if not self._product.size:
-            self._product = np.empty_like(self.dW[:, chunks[0]], dtype=dz.dtype)  # as W lies
+            self._product = np.empty_like(dW[:, chunks[0]], dtype=dz.dtype)  # as W lies
         for classes in chunks:
-            dW = self.dW[:, classes]
-            product = np.matmul(x.T, dz[:, classes], out=self._product[:, : dW.shape[1]])
-            if first:
-                dW[...] = product
+            part = dW[:, classes]
+            product = np.matmul(x.T, dz[:, classes], out=self._product[:, : part.shape[1]])
+            if self._is_first:
+                part[...] = product
             else:
-                np.add(dW, product, out=dW)
+                np.add(part, product, out=part)
 
-    def _set_inputs(self, rows: slice, dz: Array) -> None:
-        dX = self.dX[rows]
-        if self._layer.is_plain:
-            np.matmul(dz, self._layer.W.T, out=dX)
+    def _set_inputs(self, dX: Array, rows: slice | Array, dz: Array) -> None:
+        if self._layer.is_plain and isinstance(rows, slice):
+            np.matmul(dz, self._layer.W.T, out=dX[rows])
             return
-        total = np.zeros(dX.shape, dz.dtype)
+        if self._layer.is_plain:
+            dX[rows] = dz @ self._layer.W.T
+            return
+        total = np.zeros((len(dz), dX.shape[1]), dz.dtype)
         for classes, weights in self._layer.weights():
             total += dz[:, classes] @ weights.T
-        dX[...] = total
+        dX[rows] = total
 
-    def results(self) -> tuple[Array, Array, Array | None]:
-        """Return ``(dX, dW, db)`` in the dtype of the layer; `db` is None where it has no bias."""
-        dtype = self.dX.dtype
-        db = None if self._layer.b is None else cast(self.db, dtype)
-        return self.dX, cast(self.dW, dtype), db
+    def results(self, shape: tuple[int, ...]) -> tuple[Array | None, Array | None, Array | None]:
+        """Return ``(dX, dW, db)`` in the dtype of the layer, `dX` in a shape, or None for each."""
+        dX = None if self.dX is None else self.dX.reshape(shape)
+        dtype = self._layer.X.dtype
+        dW, db = (None if a is None else cast(a, dtype) for a in (self.dW, self.db))
+        return dX, dW, db
 
 
 def _is_dense(W: Array) -> bool:

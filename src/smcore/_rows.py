@@ -10,7 +10,7 @@ from typing import Any, TypeVarTuple
 
 import numpy as np
 from numpy.exceptions import AxisError
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from ._arrays import Array, Axis, DType, apart, as_float, as_real
 
@@ -49,11 +49,12 @@ class Rows:
         inverse = np.argsort(self._order)
         return np.empty([self._shape[i] for i in self._order], dtype).transpose(inverse)
 
-    def numbers(self, value: ArrayLike, name: str) -> Array:
-        """Return finite numbers in float64: one, 0-d, or one for each row, ``kept``."""
+    def numbers(self, value: ArrayLike, name: str, dtype: DTypeLike = np.float64) -> Array:
+        """Return finite numbers of a dtype: one, 0-d, or one for each row, ``kept``."""
+        dtype = np.dtype(dtype)
         if np.ndim(value) == 0:
-            return np.asarray(as_real(value, name))
-        array = as_float(value, name, np.dtype(np.float64)).copy()  # out of the way of `out`
+            return np.asarray(as_real(value, name), dtype)
+        array = as_float(value, name, dtype).copy()  # out of the way of `out`
         lead = array.ndim <= len(self.lead)
         try:
             array = np.broadcast_to(array, self.lead if lead else self.kept)
@@ -118,12 +119,13 @@ class Rows:
     def sweep(
         self, kernel: Callable[[*Inputs, Array], None], inputs: tuple[*Inputs], target: Array
     ) -> None:
-        """Call ``kernel(*inputs, target)`` on blocks of arrays ``(*lead, ...)``."""
-        arrays: Any = inputs  # to mypy, members of a `tuple[*Inputs]` are objects
+        """Call ``kernel(*inputs, target)`` on blocks of arrays ``(*lead, ...)``; None stays."""
+        arrays: Any = (*inputs, target)  # to mypy, members of a `tuple[*Inputs]` are objects
         run: Callable[..., None] = kernel
-        operands = [apart(array, target) for array in arrays]
-        for blocks in self.blocks(*operands, target):
-            run(*blocks)
+        operands = [apart(array, target) for array in arrays if array is not None]
+        for blocks in self.blocks(*operands):
+            views = iter(blocks)
+            run(*(None if array is None else next(views) for array in arrays))
 
 
 def _normalized_axes(axis: Axis, ndim: int) -> tuple[int, ...]:

@@ -152,11 +152,16 @@ class Call:
         keywords["label_smoothing"] = draw.choice((0.0, 0.0, 0.125))
         if draw.random() < 0.4:
             keywords["weight"] = self.rng.uniform(0.5, 2, self.k)
+        if draw.random() < 0.3:
+            sample = self.rng.integers(0, 5, self.shape_lead) / 4
+            keywords["sample_weight"] = draw.choice((1.5, sample, sample))
         if "hvp" not in self.name:
             keywords["z_loss"] = draw.choice((0.0, 0.0, 1e-2))
             keywords["return_lse"] = draw.random() < 0.3
         if self.name in _LINEAR:
             keywords["block_bytes"] = draw.choice((None, 1, 4096))
+        if self.name == "linear_cross_entropy_with_grad":
+            keywords["wrt"] = draw.choice(("XWb", "Wb", "X"))
         target = self.plain["target"]
         if draw.random() < 0.3 and target.size:
             target = np.where(self.rng.random(target.shape) < 0.3, -100, target)

@@ -35,7 +35,7 @@ class Targets(ctypes.Structure):
     )
 
 
-MOST_OPERANDS = 6
+MOST_OPERANDS = 7
 
 
 class Call(ctypes.Structure):

@@ -330,9 +330,15 @@ class Loss:
 
 
 def cross_entropy(
-    x: Array, a: Array, counted: Array, known: Array, z_loss: float, factor: float
+    x: Array,
+    a: Array,
+    counted: Array,
+    known: Array,
+    sample: Array,
+    z_loss: float,
+    factor: float,
 ) -> Loss:
-    """Of weights `a`, none negative, on the classes; of rows that count, if that is known.
+    """Of weights `a`, none negative, on the classes, and of the rows that count, if that is known.
 
     Sums have the errors of their terms, 6 epsilon; a gradient at the peak those of the two parts
     that it is made of there.
@@ -345,20 +351,22 @@ def cross_entropy(
     z, six = L(z_loss), 6 * L(eps(dtype))
     with np.errstate(all="ignore"):
         distance = np.where(a == 0, 0, a * -rows.log_softmax()).sum(-1, keepdims=True)
-        loss = np.where(some, distance + z * lse * lse, 0)
+        loss = np.where(some, sample * (distance + z * lse * lse), 0)
         loss_bound = six * (distance + z * (lse * lse + abs(lse) * term))
         smallest = np.ldexp(L(1), format_of(dtype).lowest)
         far = np.where(a == 0, 0, 1 - rows.log_softmax()).sum(-1, keepdims=True)
-        loss_bound = loss_bound + smallest * (1 + far)  # as weights may be subnormal
+        loss_bound = sample * (loss_bound + smallest * (1 + far))  # as weights may be subnormal
+        loss_bound = loss_bound + smallest
         mass, others = a.sum(-1, keepdims=True), np.where(rows.peak, 0, a).sum(-1, keepdims=True)
         extra, extra_size = 2 * z * lse, 2 * z * np.maximum(abs(lse), term)
         value = np.where(rows.peak, (others + extra) * p - a * missing, (mass + extra) * p - a)
         size = np.where(
             rows.peak, (others + extra_size) * p + a * missing, (mass + extra_size) * p + a
         )
-        value, size = np.where(some, L(factor) * value, 0), abs(L(factor)) * size
+        scale = L(factor) * sample
+        value, size = np.where(some, scale * value, 0), abs(scale) * size
         # what an error of the smallest number in each probability, or in each weight, comes to
-        bound = six * size + smallest * abs(L(factor)) * (mass + extra_size + a.shape[1])
+        bound = six * size + smallest * abs(scale) * (mass + extra_size + a.shape[1])
         bound = bound + np.ldexp(L(1), format_of(stored).lowest)
         if stored.itemsize == 2:
             bound = bound + in_ulps(value, stored, 0.51)

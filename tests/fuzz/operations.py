@@ -221,7 +221,7 @@ class Jacobian(Operation):
 class CrossEntropy(Operation):
     """Losses of labels or of distributions, their gradients and logsumexps."""
 
-    operands = ("x", "soft", "grad", "labels", "loss", "lse")
+    operands = ("x", "soft", "grad", "labels", "loss", "lse", "sample")
     outputs = ("grad", "loss", "lse")
 
     def prepare(self, call: Call) -> None:
@@ -247,6 +247,9 @@ class CrossEntropy(Operation):
         if draw.random() < 0.4:
             weight = rng.integers(0, 5, (1, k)) / 4 * draw.choice((1.0, 1.0, 2.0**-90))
             call.place("weight", weight.astype(real), dense=True)
+        if draw.random() < 0.3:
+            sample = rng.integers(0, 5, (n, 1)) / 4 * draw.choice((1.0, 1.0, 2.0**-60))
+            call.place("sample", sample.astype(real))
         if draw.random() < 0.7:
             call.place_output("grad", (n, k), call.dtype, "x soft")
         call.place_output("loss", (n, 1), real)
@@ -271,8 +274,15 @@ class CrossEntropy(Operation):
         a = a * exact.L(options["on"]) + exact.L(options["off"])
         if "weight" in given:
             a = a * exact.wide(given["weight"])
+        sample = exact.wide(given["sample"]) if "sample" in given else np.ones((n, 1), exact.L)
         truth = exact.cross_entropy(
-            given["x"], a, counted, known, options["z_loss"], options["factor"]
+            given["x"],
+            a,
+            counted & (sample > 0),
+            known,
+            sample,
+            options["z_loss"],
+            options["factor"],
         )
         call.expect("loss", truth.loss)
         if "grad" in call.operands:

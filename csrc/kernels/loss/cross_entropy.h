@@ -13,10 +13,10 @@
 #include "../log1p.h"
 #include "gradient.h"
 
-/* Store the losses of lane block g, and make what their gradient will need, of which the factor is
- * known. */
+/* Store the losses of lane block g, each times the weight of its row, and make what their gradient
+ * will need, of which the factor is known. */
 static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const targets *a,
-                           slope *d) {
+                           vec weight, slope *d) {
   const smc_view *of_loss = &t->call->operands[SMC_LOSS], *of_lse = &t->call->operands[SMC_LSE];
   const scaling scale = scaling_by(1, is_across(t));
   const vec zero = v_set1(0), one = v_set1(1), infinity = v_set1((real)INFINITY);
@@ -37,7 +37,7 @@ static void loss_and_slope(const tile *t, size_t g, const softmax_sums *s, const
     others = pair_add(others, (pair){v_add(z, z), zero});
     mass = pair_value(pair_add(others, a->peak));
   }
-  loss = v_select(v_eq(a->present, zero), zero, loss);
+  loss = v_select(v_eq(a->present, zero), zero, v_mul(loss, weight));
   store_results(t, g, loss, of_loss->data, of_loss->row);
   if (of_lse->data) store_results(t, g, lse, of_lse->data, of_lse->row);
 
@@ -90,8 +90,10 @@ static void cross_entropy_tile(tile *t) {
   for (size_t g = 0; g < lane_blocks_of(t); ++g) {
     if (!has_labels(t)) a[g].x_label = s[g].m;
     add_label(&a[g], s[g].m);
-    d[g].unit = with_factor.unit, d[g].factor = with_factor.factor;
-    loss_and_slope(t, g, &s[g], &a[g], &d[g]);
+    const vec weight = load_weights(t, g, &t->call->operands[SMC_SAMPLE]);
+    a[g].present = v_select(v_eq(weight, v_set1(0)), weight, a[g].present);
+    d[g].unit = with_factor.unit, d[g].factor = v_mul(with_factor.factor, weight);
+    loss_and_slope(t, g, &s[g], &a[g], weight, &d[g]);
   }
   if (!grad) return;
   const int at_label = has_labels(t) && has_single_k_block(t);

@@ -5,7 +5,8 @@
 #include "../forward/expsum.h"
 #include "../row_values.h"
 
-enum { SMC_SOFT = 1, SMC_GRAD, SMC_LABELS, SMC_LOSS, SMC_LSE }; /* operands, beside SMC_X */
+/* Operands, beside SMC_X. */
+enum { SMC_SOFT = 1, SMC_GRAD, SMC_LABELS, SMC_LOSS, SMC_LSE, SMC_SAMPLE };
 
 /* Whether the target is given by labels; else it is dense, a distribution. */
 SMC_INLINE int has_labels(const tile *t) { return t->call->operands[SMC_LABELS].data != NULL; }

@@ -17,6 +17,7 @@ def cross_entropy(
     x: Array,
     labels: Array | None,
     soft: Array | None,
+    sample: Array | None,
     weight: Array | None,
     on: float,
     off: float,
@@ -26,7 +27,7 @@ def cross_entropy(
     lse: Array | None,
     grad: Array | None,
 ) -> None:
-    """Write ``sum(a * (lse - x)) + z_loss * lse**2`` and its gradient, not reduced.
+    """Write ``sample * (sum(a * (lse - x)) + z_loss * lse**2)`` and its gradient, not reduced.
 
     The target's weights are ``a = weight * (on * t + off)``, with `t` the soft target or the
     one-hot row of the label; an ignored row has none.  Where a weight is zero, the class
@@ -40,6 +41,8 @@ def cross_entropy(
         The classes, -1 for an ignored row, whose loss and gradient are zero whatever it holds.
     soft : ndarray, (A, B, K), or None
         The soft targets; exactly one of `labels` and `soft` is given.
+    sample : ndarray, (A, B), or None
+        The factor of each row, at least 0; a row is ignored where it is 0. None stands for ones.
     weight : ndarray, (K,), or None
         The weights of the classes; None stands for ones.
     on, off : float
@@ -53,7 +56,7 @@ def cross_entropy(
     lse : ndarray, (A, B), or None
         The logsumexp of every row, if wanted.
     grad : ndarray, (A, B, K), or None
-        The gradient ``factor * ((sum(a) + 2 * z_loss * lse) * s - a)``, if wanted.
+        The gradient ``factor * sample * ((sum(a) + 2 * z_loss * lse) * s - a)``, if wanted.
     """
     for rows in blocks(x.shape[:2], x.shape[2]):
         logits = Extended.of(x[rows])
@@ -65,15 +68,20 @@ def cross_entropy(
             target, counted = (label == np.arange(x.shape[2])).astype(x.dtype), label >= 0
         elif soft is not None:
             target, counted = soft[rows], np.full((1, 1, 1), True)
+        share = logits.number(1.0)
+        if sample is not None:
+            share = Extended.of(sample[rows][..., np.newaxis])
+            counted = counted & (share.hi != 0)
         a = target_weights(target, weight, on, off).where(counted)
         total = a.sum()
         undefined = total.hi - total.hi  # NaN if the target is infinite
         losses = total * row.log_total() + (a * (-row.d).where(a.hi != 0)).sum()
         if z_loss:  # as 0 times an infinite square is NaN
             losses = losses + z * log_sum
+        losses = losses * share
         if grad is not None:
             gradient = logit_gradient(row, a, z + z)
-            gradient = gradient * gradient.number(factor)
+            gradient = gradient * (share * share.number(factor))
             grad[rows] = np.where(counted, gradient.rounded() + undefined, 0)
         if lse is not None:
             lse[rows] = log_sum.rounded()[..., 0]

@@ -162,12 +162,14 @@ def softmax_layer_jacobian(s, x, out):
     fill(SMC_OP_softmax_layer_jacobian, (*rows, out[np.newaxis]), 1, x.shape[1])
 
 
-def cross_entropy(x, labels, soft, weight, on, off, z_loss, factor, loss, lse, grad):
+def cross_entropy(
+    x, labels, soft, sample, weight, on, off, z_loss, factor, loss, lse, grad
+):
     cdef loop work
     work.targets.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
     work.targets.on, work.targets.off = on, off
     work.targets.z_loss, work.targets.factor = z_loss, factor
-    for i, array in enumerate((x, soft, grad, labels, loss, lse)):
+    for i, array in enumerate((x, soft, grad, labels, loss, lse, sample)):
         take(&work, i, array)
     work.j, work.scale = 0, 1
     run_operation(&work, kernels_for(x), SMC_OP_cross_entropy)

@@ -39,7 +39,7 @@ cdef dict operations = {
     "softmax_layer_jacobian": function_with(
         one_kernel, SMC_OP_softmax_layer_jacobian, "real_rows:s row_features:x matrix_out:out"),
     "softmax_layer_vjp": function_with(
-        layer_vjp, SMC_OP_softmax_vjp, "features:x weights:W probabilities:s like:g"),
+        layer_vjp, SMC_OP_softmax_vjp, "features:x weights:W probabilities:s like:g wrt"),
     "softmax_layer_jvp": function_with(
         layer_jvp, SMC_OP_softmax_vjp,
         "features:x weights:W probabilities:s weight_direction:dW? bias:db? feature_direction:dx?"),
@@ -48,11 +48,12 @@ cdef dict operations = {
         "features:X weights:W bias:b? label_smoothing z_loss return_lse target weight? reduction"),
     "linear_cross_entropy_with_grad": function_with(
         layer_loss_with_grad, SMC_OP_cross_entropy,
-        "features:X weights:W bias:b? label_smoothing z_loss return_lse target weight? reduction"),
+        "features:X weights:W bias:b? label_smoothing z_loss return_lse target weight? reduction "
+        "wrt"),
     "linear_cross_entropy_hvp": function_with(
         layer_loss_hvp, SMC_OP_softmax_vjp,
         "features:X weights:W bias:b? weight_direction:V bias_direction:Vb? labels:target? "
-        "reduction"),
+        "reduction probabilities:s?"),
 }
 
 

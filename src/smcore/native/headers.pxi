@@ -134,7 +134,7 @@ cdef extern from *:
     enum:
         ROWS_IN_ROLE, ROWS_OUT_ROLE, VALUES_IN_ROLE, VALUES_OUT_ROLE, PAIR_IN_ROLE
         PAIR_OUT_ROLE, LABELS_IN_ROLE, FEATURES_IN_ROLE, MATRIX_OUT_ROLE, SMC_MAX_OPERANDS
-    const unsigned char operand_roles[SMC_OPS][7]
+    const unsigned char operand_roles[SMC_OPS][8]
     smc_kernel kernel_of(const smc_kernels *kernels, int op) noexcept nogil
 
 

@@ -175,6 +175,24 @@ cdef inline bint is_flag(bint *flag, PyObject *value) noexcept:
     return flag[0] or value == Py_False
 
 
+cdef bint are_names(call *c, PyObject *names) noexcept:
+    """Whether it is a string of the names of gradients: X, W, b of a loss; W, b, x of a layer."""
+    cdef Py_UCS4 letter, of_features = "X" if c.does.kernel == SMC_OP_cross_entropy else "x"
+    if Py_TYPE(names) != &PyUnicode_Type:
+        return False
+    c.by_features = c.by_weights = c.by_bias = False
+    for letter in <str><object>names:
+        if letter == of_features:
+            c.by_features = True
+        elif letter == "W":
+            c.by_weights = True
+        elif letter == "b":
+            c.by_bias = True
+        else:
+            return False
+    return True
+
+
 cdef inline bint is_between(double *number, PyObject *value, double greatest) noexcept:
     if not is_finite_float(value):
         return False
@@ -304,6 +322,8 @@ cdef inline bint suits(call *c, int role, int slot, PyObject *value) noexcept:
         return is_between(&c.z_loss, value, INFINITY)
     elif role == RETURN_LSE:
         return is_flag(&c.return_lse, value)
+    elif role == WRT:
+        return are_names(c, value)
     else:
         return False
 

@@ -26,6 +26,16 @@ cdef int through_softmax(call *c, ndarray *g, ndarray *out) except -1:
     return run_operation(&c.work, c.kernels, SMC_OP_softmax_vjp)
 
 
+cdef bint leaves_out_rows(const call *c) noexcept:
+    """Whether some rows take no part in products, whatever their features are."""
+    cdef const int64_t *labels = labels_of(c)
+    cdef Py_ssize_t i
+    for i in range(row_count(c) if labels != NULL else 0):
+        if labels[i] < 0:
+            return True
+    return False
+
+
 cdef object weight_gradient(const call *c, cnp.ndarray dz):
     dW = new_array(c, 2, cnp.PyArray_DIMS(given(c, W)))
     multiply(transposed(matrix_of(given(c, FEATURES))), matrix_of(dz), dW)
@@ -49,8 +59,9 @@ cdef object layer(call *c):
 cdef object layer_vjp(call *c):
     dz = new_rows(c)
     through_softmax(c, c.arrays[<int>G], pointer(dz))
-    dW, dx = weight_gradient(c, dz), feature_gradient(c, dz)
-    return dW, column_sums(dz), dx
+    dW = weight_gradient(c, dz) if c.by_weights else None
+    db = column_sums(dz) if c.by_bias else None
+    return dW, db, feature_gradient(c, dz) if c.by_features else None
 
 
 cdef object layer_jvp(call *c):
@@ -75,19 +86,29 @@ cdef object layer_loss(call *c):
 
 
 cdef object layer_loss_with_grad(call *c):
+    if leaves_out_rows(c):
+        return None
     z, lse = new_rows(c), new_lse(c)
     fill_logits(c, W, B, z)
     found = reduced_loss(c, pointer(z), lse, pointer(z))
-    dW, dX = weight_gradient(c, z), feature_gradient(c, z)
-    gradients = dX, dW, None if c.arrays[<int>B] == NULL else column_sums(z)
+    dX = feature_gradient(c, z) if c.by_features else None
+    dW = weight_gradient(c, z) if c.by_weights else None
+    db = column_sums(z) if c.by_bias and c.arrays[<int>B] != NULL else None
+    gradients = dX, dW, db
     return (found, gradients) if lse is None else (found, gradients, number_or(lse))
 
 
 cdef object layer_loss_hvp(call *c):
-    s, v = new_rows(c), new_rows(c)
-    fill_logits(c, W, B, s)
+    cdef ndarray *s = c.arrays[<int>X]
+    if leaves_out_rows(c):
+        return None
+    v = new_rows(c)
+    if s == NULL:
+        made = new_rows(c)
+        s = pointer(made)
+        fill_logits(c, W, B, made)
+        apply_softmax(c, s, s)
     fill_logits(c, V, VB, v)
-    apply_softmax(c, pointer(s), pointer(s))
-    multiply_by_hessian(c, pointer(s), pointer(v), pointer(v))
+    multiply_by_hessian(c, s, pointer(v), pointer(v))
     HW = weight_gradient(c, v)
     return HW, None if c.arrays[<int>B] == NULL else column_sums(v)

@@ -12,7 +12,7 @@ cdef struct operand:
 cdef struct loop:
     void (*part)(const loop *, size_t, size_t, size_t) noexcept nogil
     smc_kernel kernel
-    operand[6] operands  # in the order of ops.def, the first `count`
+    operand[7] operands  # in the order of ops.def, the first `count`
     int count
     Py_ssize_t blocks, rows, k, j  # (A, B, K); J of a layer
     double work  # for a row, as in worth_a_thread

@@ -162,7 +162,7 @@ cdef object reduced_loss(call *c, ndarray *x, object lse, ndarray *gradient):
         by_row = new_values(c)
         losses = data_of(pointer(by_row))
     take_plain(work, 0, x)
-    for i in range(1, 6):
+    for i in range(1, 7):
         take_values(work, i, NULL, 0)
     if holds_integers(target):
         take_values(work, 3, data_of(target), sizeof(int64_t))

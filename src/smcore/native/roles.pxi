@@ -51,6 +51,7 @@ cdef enum role:
     SMOOTHING
     Z_LOSS
     RETURN_LSE
+    WRT  # names of gradients of a layer
     # Where the result goes: the last, if there is one.
     ROWS_OUT
     VALUES_OUT
@@ -85,6 +86,7 @@ cdef dict ROLES = {
     "label_smoothing": (SMOOTHING, NOTHING),
     "z_loss": (Z_LOSS, NOTHING),
     "return_lse": (RETURN_LSE, NOTHING),
+    "wrt": (WRT, NOTHING),
     "rows_out": (ROWS_OUT, OUT),
     "values_out": (VALUES_OUT, OUT),
     "matrix_out": (MATRIX_OUT, OUT),
@@ -112,7 +114,7 @@ cdef struct arguments:
 cdef struct call
 
 
-# Does what is asked for with what was judged; None where that takes more memory than there is.
+# Does what is asked for with what was judged; None for what the function itself has to do.
 ctypedef object (*call_body)(call *)
 
 
@@ -147,6 +149,7 @@ cdef struct call:
     span axes
     bint sliced  # not all is C-contiguous
     bint keepdims, return_lse
+    bint by_features, by_weights, by_bias  # the gradients wanted
     double smoothing, z_loss
     double divisor  # of the sum of losses; 0: no sum
     int out_ndim
