@@ -295,6 +295,16 @@ def webassembly(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in build/docs/html: every example runs, a warning is an error; check it."""
+    session.install(".", *group("docs"), env=compiling())
+    site = "build/docs/html"
+    options = ("-W", "--keep-going", "-n", "-q", "-d", "build/docs/doctrees")
+    session.run("python", "-m", "sphinx", *options, *session.posargs, "docs", site)
+    session.run("python", "tools/check_site.py", site)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Make random calls for a minute, or `-- --minutes N`; others with `--seed S`.
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ROOT / "docs" / "kernels.md"
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "csrc/README.md"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "csrc/README.md"]
 PAGES.append(ROOT / "benchmarks/README.md")
 IMAGES = sorted((ROOT / "docs" / "images").glob("*.svg"))
 

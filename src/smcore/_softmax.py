@@ -114,8 +114,7 @@ def softmax(
     References
     ----------
     .. [1] P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and
-    softmax
-       functions", IMA Journal of Numerical Analysis 41 (2021).
+       softmax functions", IMA Journal of Numerical Analysis 41 (2021).
 
     Examples
     --------
