@@ -37,11 +37,13 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "repository_pages",
     "benchmark_results",
     "llms",
+    "names",
+    "repository_pages",
 ]
 root_doc = "index"
+default_role = "name"
 exclude_patterns = ["_*", "gallery", "**/GALLERY_HEADER.*"]
 templates_path = ["_templates"]
 nitpicky = True

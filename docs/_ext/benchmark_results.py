@@ -21,9 +21,9 @@ COLUMNS = (
     ("operation", "text"),
     ("shape", "number"),
     ("dtype", "text"),
-    ("smcore", "number"),
+    ("smcore, ns", "number"),
     ("peer", "text"),
-    ("its time", "number"),
+    ("peer, ns", "number"),
     ("ratio", "number"),
 )
 

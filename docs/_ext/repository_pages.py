@@ -57,7 +57,7 @@ def gallery_page(docs: Path, target: Path) -> Path:
 
 
 def turn_links(app: Sphinx, text: str, file: Path, page: Path) -> str:
-    """Return the text of `file` with links as `page` must have them; code stays as it is."""
+    """Return the text of `file` with links as `page` must have them."""
     docs, root, pages = Path(app.srcdir), Path(app.srcdir).parent, included(app)
 
     def turned(link: re.Match[str]) -> str:
@@ -67,8 +67,10 @@ def turn_links(app: Sphinx, text: str, file: Path, page: Path) -> str:
             return f"]({os.path.relpath(target, page.parent)}{anchor})"
         return f"]({app.config.source_address}/{target.relative_to(root)}{anchor})"
 
-    parts = CODE.split(text)
-    return "".join(p if i % 2 else LINK.sub(turned, p) for i, p in enumerate(parts))
+    parts = CODE.split(text)  # with code at odd places; a blank line at its end is for doctest
+    parts[::2] = [LINK.sub(turned, part) for part in parts[::2]]
+    parts[1::2] = [part.replace("\n\n```", "\n```") for part in parts[1::2]]
+    return "".join(parts)
 
 
 def read(app: Sphinx, name: str, source: list[str]) -> None:

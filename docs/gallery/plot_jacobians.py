@@ -9,7 +9,6 @@ its logits. A confident one hardly reacts at all: its entries are small, but the
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import SymLogNorm
 
 import smcore
 
@@ -18,15 +17,13 @@ confident = uncertain + np.float32(20) * (np.arange(8) == 3)
 rows = {"uncertain": uncertain, "confident": confident}
 
 # %%
-# On the scale of one matrix the other would be all white; so each has its own, logarithmic beside
-# its zero.
+# On the scale of one matrix the other would be all white; so each has its own.
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 4))
 for axis, (name, logits) in zip(axes, rows.items(), strict=True):
     jacobian = smcore.softmax_jacobian(smcore.softmax(logits))
     limit = abs(jacobian).max()
-    norm = SymLogNorm(limit / 1e3, vmin=-limit, vmax=limit)
-    image = axis.imshow(jacobian, cmap="RdBu", norm=norm)
+    image = axis.imshow(jacobian, cmap="RdBu", vmin=-limit, vmax=limit)
     figure.colorbar(image, ax=axis, shrink=0.75, ticks=[-limit, 0, limit], format="%.1e")
     axis.set(title=name, xlabel="logit", ylabel="output", xticks=range(8), yticks=range(8))
     axis.grid(False)
