@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("scipy")
 
-import smcore.sklearn._objective
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -24,9 +23,11 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
+
+import smcore.sklearn._objective
 from smcore.sklearn import SoftmaxRegression
 from smcore.sklearn._objective import Memory, Objective
-from threadpoolctl import threadpool_limits
 
 rng = np.random.default_rng(3)
 X, Y = load_iris(return_X_y=True)
@@ -86,7 +87,7 @@ def test_the_optimum_is_that_of_scikit_learn(labels, fit_intercept, solver):
 @pytest.mark.parametrize("C", [1e-3, 1e3, np.inf])
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 2: 0.5}])
 def test_penalty_and_class_weights_mean_the_same(C, class_weight):
-    labels = np.maximum(Y, 1) if C == np.inf else Y  # classes that no plane separates
+    labels = np.maximum(Y, 1) if np.isinf(C) else Y  # classes that no plane separates
     labels = np.where(rng.random(len(X)) < 0.1, 0, labels)
     theirs, ours = twins(C=C, class_weight=class_weight, solver="newton-cg", **TIGHT)
     one, other = (model.fit(X, labels).predict_proba(X) for model in (theirs, ours))
@@ -285,7 +286,7 @@ def test_mapped_files_stay_where_they_are(dtype, tmp_path, monkeypatch):
 
 
 def test_sparse_inputs_are_refused():
-    with pytest.raises(TypeError, match="[Ss]parse.*dense"):
+    with pytest.raises(TypeError, match=r"[Ss]parse.*dense"):
         SoftmaxRegression().fit(csr_matrix(X), Y)
 
 

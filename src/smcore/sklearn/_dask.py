@@ -12,7 +12,6 @@ import dask.array as da
 import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
-
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -90,8 +89,8 @@ def cluster_rows(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple
     if not total > 0:
         raise ValueError("sample_weight must not be zero for all samples")
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    rest = [delayed(_encoded)(*pair, classes, factors, dtype) for pair in zip(targets, weights)]
-    rest = dask.persist(*rest)
+    pairs = zip(targets, weights, strict=True)
+    rest = dask.persist(*[delayed(_encoded)(*pair, classes, factors, dtype) for pair in pairs])
     rows = ClusterRows(inputs, rest, (X.shape[1], len(classes)), float(total), dtype)
     return rows, classes
 
@@ -169,6 +168,6 @@ def predictions(estimator: Any, method: str, X: Any) -> Any:
 
 
 def _predicted(X: Array, estimator: Any, method: str) -> Array:
-    if not len(X):
-        return getattr(estimator, method)(np.zeros((1, X.shape[1]), X.dtype))[:0]  # type: ignore[no-any-return]
-    return getattr(estimator, method)(X)  # type: ignore[no-any-return]
+    rows = X if len(X) else np.zeros((1, X.shape[1]), X.dtype)
+    found: Array = getattr(estimator, method)(rows)
+    return found[: len(X)]

@@ -22,8 +22,8 @@ __all__ = [
     "given_classes",
     "has_probabilities",
     "is_dask",
-    "labels_or_probabilities",
     "judged_weights",
+    "labels_or_probabilities",
     "row_weights",
 ]
 
@@ -89,7 +89,8 @@ def labels_or_probabilities(X: Array, y: Any) -> Array:
         check_array(y, dtype=None, ensure_2d=False, ensure_min_samples=0, input_name="y")
         check_classification_targets(y)
     check_consistent_length(X, y)
-    return y
+    found: Array = y
+    return found
 
 
 def check_probabilities(y: Array) -> None:
@@ -143,9 +144,7 @@ def encoded(y: Array, classes: Array) -> Array:
     return found
 
 
-def row_weights(
-    y: Array, classes: Array, sample_weight: Any, class_weight: Any
-) -> Array | None:
+def row_weights(y: Array, classes: Array, sample_weight: Any, class_weight: Any) -> Array | None:
     """Return a factor for each row, the class's included; None if all are one."""
     weights = None if sample_weight is None else judged_weights(sample_weight, len(y))
     if weights is not None and not weights.any():
@@ -154,7 +153,7 @@ def row_weights(
         return weights
     target = encoded(y, classes)
     sums = np.bincount(target, weights, len(classes)) if y.ndim == 1 else None
-    by_row = class_factors(class_weight, classes, sums, y.ndim)[target]
+    by_row: Array = class_factors(class_weight, classes, sums, y.ndim)[target]
     return by_row if weights is None else weights * by_row
 
 

@@ -59,7 +59,8 @@ class Predictions:
         if is_dask(X):
             return self._lazily("predict", X)
         logits = expand(self._logits(X))
-        return self.classes_[logits.argmax(axis=1)]
+        labels: Array = self.classes_[logits.argmax(axis=1)]
+        return labels
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probability of each class.
@@ -77,7 +78,8 @@ class Predictions:
         if is_dask(X):
             return self._lazily("predict_proba", X)
         logits = expand(self._logits(X))
-        return smcore.softmax(logits, out=logits)
+        smcore.softmax(logits, out=logits)
+        return logits
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Return the logarithm of the probability of each class, exact also where it is tiny.
@@ -95,7 +97,8 @@ class Predictions:
         if is_dask(X):
             return self._lazily("predict_log_proba", X)
         logits = expand(self._logits(X))
-        return smcore.log_softmax(logits, out=logits)
+        smcore.log_softmax(logits, out=logits)
+        return logits
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of rows whose class is predicted.
@@ -128,8 +131,9 @@ class Predictions:
         logits += self.intercept_
         return logits
 
-    def _lazily(self, method: str, X: Any) -> Any:
+    def _lazily(self, method: str, X: Any) -> Array:
         check_is_fitted(self)
         from ._dask import predictions
 
-        return predictions(self, method, X)
+        found: Array = predictions(self, method, X)
+        return found

@@ -69,8 +69,8 @@ def _rich_bar() -> Any:
     """Return a bar that is not started, or None without rich or a terminal."""
     try:
         from rich.console import Console
-        from rich.progress import Progress as Bar
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
     except ImportError:
         return None
     console = Console(stderr=True)

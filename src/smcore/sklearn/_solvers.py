@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from ._objective import Memory, Objective, Vector, loss_and_gradient
+from ._objective import Memory, Objective, Vector
 
 __all__ = ["Found", "MiniBatches", "Report", "lbfgs", "newton_cg"]
 
@@ -33,9 +33,7 @@ class Found:
     complaint: str  # why it has not converged; empty if it has
 
 
-def lbfgs(
-    objective: Objective, start: Vector, max_iter: int, tol: float, report: Report
-) -> Found:
+def lbfgs(objective: Objective, start: Vector, max_iter: int, tol: float, report: Report) -> Found:
     """Minimise by SciPy's L-BFGS, stopped as scikit-learn stops it."""
 
     def step(intermediate_result: OptimizeResult) -> None:
@@ -171,7 +169,7 @@ class MiniBatches:
     def step(self, gradient: Vector) -> Vector:
         """Return what to take from the parameters."""
         assert self.rate is not None
-        if self.velocity is None:
+        if self.velocity is None or self.squares is None:
             self.velocity, self.squares = np.zeros_like(gradient), np.zeros_like(gradient)
         self.steps += 1
         if self.solver == "sgd":
