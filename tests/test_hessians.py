@@ -89,6 +89,16 @@ def test_without_a_target_every_row_counts(sm, dtype, rng, reduction, smoothing)
     assert_identical(sm.cross_entropy_hvp(s, v, ignore_index=0, **options), got)
 
 
+def test_many_rows_without_a_target(sm, native_dtype, rng):
+    """More than are taken at once: beyond the first there is no label either."""
+    s, v = OPERATIONS["softmax_jvp"].draw(rng, native_dtype, (5000,), K).values()
+    got = sm.cross_entropy_hvp(s, v, reduction="sum")
+    assert_identical(got, sm.softmax_jvp(s, v))
+    X, W = rng.standard_normal((5000, 2)).astype(native_dtype), np.ones((2, K), native_dtype)
+    products = sm.linear_cross_entropy_hvp(X, W, v[:2])
+    assert_identical(products, sm.linear_cross_entropy_hvp(X, W, v[:2], np.zeros(5000, int)))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2, -2])
 @pytest.mark.parametrize("soft", [False, True])
 def test_axis_and_layout(sm, native_dtype, rng, axis, soft):

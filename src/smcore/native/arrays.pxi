@@ -165,8 +165,8 @@ cdef inline void take_plain(loop *work, int i, ndarray *x) noexcept:
 
 
 cdef inline void take_values(loop *work, int i, void *data, ptrdiff_t step) noexcept:
-    """The same for one value a row."""
-    work.operands[i] = operand(<char *>data, 0, step, 0)
+    """The same for one value a row; NULL stays so at any row."""
+    work.operands[i] = operand(<char *>data, 0, step if data != NULL else 0, 0)
 
 
 cdef inline void take_matrices(loop *work, int i, ndarray *x) noexcept:
