@@ -26,6 +26,8 @@ class Rows:
     ----------
     lead : tuple of int
         The lengths of the other axes, in order.
+    axes : tuple of int
+        The axes of a row, in order, none of them negative.
     length : int
         The length of a row. A row over no axes at all has one element.
     kept : tuple of int
@@ -36,6 +38,7 @@ class Rows:
         axes = _normalized_axes(axis, len(shape))
         others = tuple(i for i in range(len(shape)) if i not in axes)
         self._shape, self._order = shape, others + axes
+        self.axes = axes
         self.lead = tuple(shape[i] for i in others)
         self.length = math.prod(shape[i] for i in axes)
         self.kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
