@@ -22,8 +22,9 @@ from .. import _logsumexp, _softmax
 from .._arrays import Axis, Real, as_array, as_real
 from .._criterion import Reduction, as_labels, criterion_of
 from .._rows import Rows
+from . import _losses as losses
 from . import _parts as parts
-from ._grid import Grid, Operands, are_known, convert, da, sample_of, tree
+from ._grid import Grid, Operands, are_known, convert, da, is_like, sample_of, tree
 
 __all__ = ["cross_entropy", "log_softmax", "logsumexp", "softmax"]
 
@@ -72,8 +73,6 @@ def softmax(
     Rows in several chunks make it compute `x` twice, the second time when the logsumexps of all
     rows are known, so that no more of `x` is held at once than the scheduler has workers for: `x`
     must be the same both times. Where it fits into memory, ``x.persist()`` spares the second time.
-
-    There ``scale * x`` must not overflow float64.
 
     Examples
     --------
@@ -304,7 +303,11 @@ def cross_entropy(
     if weight is not None:
         weights = np.reshape(weight, [grid.x.shape[i] for i in grid.axes])
         operands["weight"] = grid.beside(weights, "weight", grid.axes)
-    samples = {} if sample_weight is None else grid.per_row(sample_weight, "sample_weight")
+    samples: Operands = {}
+    if sample_weight is not None:
+        samples = grid.per_row(sample_weight, "sample_weight")
+        if not isinstance(sample_weight, da.Array):
+            losses.check_sample_weight(np.asarray(sample_weight))
     rows = (_losses_of_rows if grid.whole else _losses_of_parts)(grid, operands, samples, how)
     if reduction == "none":
         loss = convert(grid.by_row(rows), parts.member, grid.dtype, name="loss")
@@ -322,11 +325,11 @@ def cross_entropy(
 # ---- rows, whole or in parts ---------------------------------------------------------------------
 
 
-def _pairs(grid: Grid, operands: Operands, scale: Any = None) -> tuple[Any, Any]:
+def _pairs(grid: Grid, operands: Operands, is_scaled: bool = False) -> tuple[Any, Any]:
     """Return records of the logsumexp of the parts of rows, and of rows."""
-    of_pairs = parts.record(parts.PAIR, grid.dtype)
-    function = parts.part if scale is None else parts.scaled_part
-    own = grid.map(function, operands, {"dtype": grid.dtype}, of_pairs, kept=True)
+    function = parts.scaled_part if is_scaled else parts.part
+    of_parts = parts.record(parts.SCALED if is_scaled else parts.PAIR, grid.dtype)
+    own = grid.map(function, operands, {"dtype": grid.dtype}, of_parts, kept=True)
     return own, grid.join(own, parts.merge)
 
 
@@ -355,7 +358,7 @@ def _normalized(
     options: dict[str, Any] = {"dtype": grid.dtype}
     if grid.whole:
         return grid.map(function, operands, options, grid.dtype)
-    own, whole = _pairs(grid, operands, None if is_plain else scale)
+    own, whole = _pairs(grid, operands, not is_plain)
     x, operands = grid.again(operands, whole)
     operands["whole"] = whole, grid.all
     options["log"] = function is _softmax.log_softmax
@@ -386,12 +389,11 @@ def _target(
     has_labels = sample.dtype.kind in "iu"
     axes = grid.lead if has_labels else grid.all
     found, shape = target.shape, grid.x.shape
-    wanted = tuple(shape[i] for i in axes)
-    if len(found) == len(wanted) and all(
-        n == m or not are_known((n, m)) for n, m in zip(found, wanted, strict=True)
-    ):
+    if is_like(found, tuple(shape[i] for i in axes)):
         shape = tuple(n if i in grid.axes else 1 for i, n in enumerate(shape))
         found = tuple(shape[i] for i in axes)
+    if isinstance(weight, da.Array):
+        raise TypeError("weight must be an array of NumPy; pass weight.compute()")
     values = np.broadcast_to(np.zeros((), sample.dtype), found)
     criterion_of(shape, grid.dtype, values, grid.axes, None, weight, reduction=reduction, **how)
     if has_labels and not isinstance(target, da.Array):
@@ -403,7 +405,7 @@ def _target(
 def _losses_of_rows(grid: Grid, operands: Operands, samples: Operands, how: dict[str, Any]) -> Any:
     """Return records of the losses of rows that lie in one chunk each."""
     return grid.map(
-        parts.loss_of_rows,
+        losses.loss_of_rows,
         operands | samples,
         {"dtype": grid.dtype, **how},
         parts.record(parts.ROW, grid.dtype),
@@ -421,9 +423,11 @@ def _losses_of_parts(grid: Grid, operands: Operands, samples: Operands, how: dic
         "smoothed": smoothed,
     }
     of_parts = parts.record(parts.SMOOTHED if smoothed else parts.LOSS, grid.dtype)
-    own = grid.map(parts.loss_part, operands | grid.starts(), options, of_parts, kept=True)
+    own = grid.map(losses.loss_part, operands | grid.starts(), options, of_parts, kept=True)
     whole = grid.join(own, parts.merge)
     target, axes = operands["target"]
     if axes == grid.lead and target.dtype.kind in "iu":
         samples = samples | {"labels": (target, axes)}
-    return grid.map(parts.loss_of_parts, samples, how, parts.record(parts.ROW, grid.dtype), x=whole)
+    return grid.map(
+        losses.loss_of_parts, samples, how, parts.record(parts.ROW, grid.dtype), x=whole
+    )

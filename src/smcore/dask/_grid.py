@@ -21,7 +21,7 @@ except ImportError as error:
         "or smcore with its extra [dask]"
     ) from error
 
-__all__ = ["Grid", "Operands", "are_known", "convert", "sample_of", "tree"]
+__all__ = ["Grid", "Operands", "are_known", "convert", "da", "is_like", "sample_of", "tree"]
 
 Operands = dict[str, tuple[Any, tuple[int, ...]]]  # by parameter: arrays, and which axes of x
 
@@ -186,8 +186,8 @@ def _spread(x: Any, shape: tuple[float, ...]) -> Any:
     if fits(shape, x.shape):
         return x
     try:
-        return da.broadcast_to(x, np.broadcast_shapes(x.shape, shape))
-    except (TypeError, ValueError):  # the first for lengths that are not known
+        return da.broadcast_to(x, np.broadcast_shapes(tuple(x.shape), tuple(map(int, shape))))
+    except (TypeError, ValueError):  # as int(nan) is one
         raise ValueError(f"b must broadcast against x; found {shape} and {x.shape}") from None
 
 
@@ -226,6 +226,13 @@ def sample_of(value: Any, name: str) -> Array:
 def are_known(lengths: tuple[float, ...]) -> bool:
     """Whether none of these is NaN, by which Dask says that a length is not known."""
     return not any(math.isnan(n) for n in lengths)
+
+
+def is_like(shape: tuple[float, ...], wanted: tuple[float, ...]) -> bool:
+    """Whether a shape is the one wanted, as far as they are known."""
+    return len(shape) == len(wanted) and all(
+        n == m or not are_known((n, m)) for n, m in zip(shape, wanted, strict=True)
+    )
 
 
 def fits(shape: tuple[float, ...], wanted: tuple[float, ...]) -> bool:
