@@ -103,7 +103,7 @@ HOW: list[dict[str, Any]] = [
     {"label_smoothing": 1.0},
     {"where": True, "z_loss": 1e-3},
     {"where": True, "label_smoothing": 0.1, "weight": True},
-    {"weight": True},
+    {"weight": True, "sample_weight": True},
 ]
 
 
@@ -121,12 +121,14 @@ def test_losses_are_those_in_memory(rng, shape, chunks, axis, name):
     soft = np.where(rng.random(shape) < 0.3, 0, rng.random(shape))
     where, weight = rng.random(shape) < 0.8, rng.random(classes)
     weight[1] = 0
+    sample = rng.integers(0, 3, lead) / 4
+    named = (("where", where), ("weight", weight), ("sample_weight", sample))
     if shape == (6, 50):
         where[0] = where[1] = False
     lazy = da.from_array(x, chunks=chunks)
     got, expected = [], []
     for target, given in itertools.product((labels, soft), HOW):
-        given = given | {k: v for k, v in (("where", where), ("weight", weight)) if k in given}
+        given = given | {name: array for name, array in named if name in given}
         for options in (given, given | {"reduction": "none", "return_lse": True}):
             one = sd.cross_entropy(lazy, target, axis=axis, **options)
             other = smcore.cross_entropy(x, target, axis=axis, **options)

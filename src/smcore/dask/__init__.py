@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _logsumexp, _softmax
 from .._arrays import Axis, Real, as_array, as_real
-from .._criterion import Reduction, as_labels, criterion_of
+from .._criterion import Reduction, criterion_of
 from .._rows import Rows
+from .._target import as_labels, as_sample_weights
 from . import _losses as losses
 from . import _parts as parts
 from ._grid import Grid, Operands, are_known, convert, da, is_like, sample_of, tree
@@ -251,8 +252,9 @@ def cross_entropy(
     weight : array_like, shape (K,), optional
         A factor for each class. The mean divides by the summed weights of the labels counted.
     sample_weight : array_like or dask.array.Array, optional
-        A factor, at least 0, for each row: of the shape of `x` without `axis`, or broadcast to it.
-        It multiplies the class weight; a row of weight 0 takes no part.
+        A factor for each row's loss, finite and at least 0: in the shape of `x` without `axis`, or
+        broadcastable to it. A row of weight 0 does not count, as one that is ignored. The mean
+        divides by the summed weights of the rows counted, each times that of its label, if any.
     ignore_index : int, default -100
         Rows with this label do not count: their loss is 0.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -307,7 +309,8 @@ def cross_entropy(
     if sample_weight is not None:
         samples = grid.per_row(sample_weight, "sample_weight")
         if not isinstance(sample_weight, da.Array):
-            losses.check_sample_weight(np.asarray(sample_weight))
+            alone = Rows(np.shape(sample_weight), ())
+            as_sample_weights(sample_weight, alone, np.dtype(float), False)
     rows = (_losses_of_rows if grid.whole else _losses_of_parts)(grid, operands, samples, how)
     if reduction == "none":
         loss = convert(grid.by_row(rows), parts.member, grid.dtype, name="loss")
@@ -395,7 +398,17 @@ def _target(
     if isinstance(weight, da.Array):
         raise TypeError("weight must be an array of NumPy; pass weight.compute()")
     values = np.broadcast_to(np.zeros((), sample.dtype), found)
-    criterion_of(shape, grid.dtype, values, grid.axes, None, weight, reduction=reduction, **how)
+    criterion_of(
+        shape,
+        grid.dtype,
+        values,
+        grid.axes,
+        where=None,
+        weight=weight,
+        sample_weight=None,
+        reduction=reduction,
+        **how,
+    )
     if has_labels and not isinstance(target, da.Array):
         count = math.prod(grid.x.shape[i] for i in grid.axes)
         as_labels(target, Rows((*target.shape, count), -1), how["ignore_index"])

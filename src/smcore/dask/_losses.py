@@ -20,12 +20,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from .._arrays import Array, Axis, DType, Mask, as_float, compute_dtype, sum_dtype
-from .._criterion import as_labels
 from .._cross_entropy import cross_entropy
 from .._rows import Rows
+from .._target import as_labels, as_sample_weights
 from ._parts import LOSS, PAIR, SMOOTHED, part, records_of
 
-__all__ = ["check_sample_weight", "loss_of_parts", "loss_of_rows", "loss_part"]
+__all__ = ["loss_of_parts", "loss_of_rows", "loss_part"]
 
 _NONE = -100  # the label of a row that has none here
 
@@ -186,19 +186,12 @@ def loss_of_rows(
     return _rows(rows, loss, lse, own, counted, sample_weight)
 
 
-def check_sample_weight(factor: Array) -> None:
-    """Raise if a row counts less than nothing."""
-    if (factor < 0).any():
-        raise ValueError(f"sample_weight must be at least 0; found {factor.min()} among them")
-
-
 def _rows(
     rows: Rows, loss: Array, lse: Array, weight: Array, counted: Any, sample_weight: Array | None
 ) -> Array:
     """Return the records of rows; those that do not count have a loss and a weight of 0."""
     if sample_weight is not None:
-        factor = rows.numbers(sample_weight, "sample_weight")
-        check_sample_weight(factor)
+        factor = as_sample_weights(sample_weight, rows, np.dtype(float), False).reshape(rows.kept)
         with np.errstate(all="ignore"):
             loss, weight = loss * factor, weight * factor
         counted = counted & (factor > 0)
