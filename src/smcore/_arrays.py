@@ -80,14 +80,39 @@ def common_dtype(dtypes: Iterator[DType]) -> DType:
 def as_array(value: ArrayLike | None, name: str, instead: str = "") -> Array:
     """Return the argument `name` as an array; refuse a masked one, whose mask that would drop.
 
-    `instead` says what to pass in its place, if not the data and `where`.
+    `instead` says what to pass in its place, if not the data and `where`. An array of another
+    library may have ``__array__`` or DLPack; one that lies on a device is refused.
     """
     # A plain ndarray is none: so numpy.ma is imported only for those who use it.
     if type(value) is not np.ndarray:
         _check_not_masked(value, name, instead)
         for i, item in enumerate(value if isinstance(value, (list, tuple)) else ()):
             _check_not_masked(item, f"{name}[{i}]", instead)
+        if hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray):
+            return _of_another_library(value, name)
     return np.asarray(value)
+
+
+_HOST = {1, 3, 11, 13}  # DLPack's numbers: the CPU, and what CUDA and ROCm have there or share
+_DEVICES = {2: "CUDA", 8: "Metal", 10: "ROCm", 14: "oneAPI"}
+
+
+def _of_another_library(value: Any, name: str) -> Array:
+    """Return an array that exports DLPack, without a copy where it can be had so."""
+    try:
+        kind = int(value.__dlpack_device__()[0])
+        if kind in _HOST:  # __array__ has more dtypes, such as bfloat16
+            return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must be what NumPy can read; found {type(value).__name__}: {error}"
+        ) from error
+    found = _DEVICES.get(kind, f"a device of DLPack's type {kind}")
+    raise TypeError(
+        f"{name} must lie in the memory of the CPU; found {type(value).__name__} on {found}; "
+        "copy it there, or use softmax, log_softmax or logsumexp of scipy.special with "
+        "SCIPY_ARRAY_API=1, which serve arrays on devices"
+    )
 
 
 def _check_not_masked(array: Any, name: str, instead: str) -> None:
