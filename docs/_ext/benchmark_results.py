@@ -16,6 +16,11 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+TITLES = {  # of the files, which are named by vendor, family and model
+    "amd-25-17": "AMD Zen 4",
+    "amd-26-2": "AMD Zen 5",
+    "intel-6-207": "Intel Emerald Rapids",
+}
 COLUMNS = (
     ("processor", "text"),
     ("operation", "text"),
@@ -29,9 +34,9 @@ COLUMNS = (
 
 
 def runs() -> dict[str, dict[str, Any]]:
-    """Return the stored runs, by the name of the processor's file."""
+    """Return the stored runs, by the name of the processor."""
     files = sorted(RESULTS.glob("*.json"))
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    return {TITLES.get(file.stem, file.stem): json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def digits(value: float) -> str:

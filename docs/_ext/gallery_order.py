@@ -10,6 +10,18 @@ from cycler import cycler
 
 # The palette of Okabe and Ito, told apart without red and green, darkest first.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+STYLE: dict[str, Any] = {
+    "axes.grid": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "figure.figsize": (8, 4.2),
+    "font.size": 11,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+}
 ORDER = (
     "training",
     "jacobians",
@@ -41,16 +53,4 @@ class Order:
 
 def use_style(gallery: dict[str, Any], file: str) -> None:
     """Give the next example the same style as all others."""
-    style: dict[str, Any] = {
-        "axes.grid": True,
-        "axes.prop_cycle": cycler(color=COLOURS),
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "figure.constrained_layout.use": True,
-        "figure.dpi": 120,
-        "figure.figsize": (8, 4.2),
-        "font.size": 11,
-        "grid.alpha": 0.3,
-        "legend.frameon": False,
-    }
-    matplotlib.rcParams.update(style)
+    matplotlib.rcParams.update(STYLE)

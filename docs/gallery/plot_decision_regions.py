@@ -18,7 +18,7 @@ y = rng.integers(3, size=300)
 X = centres[y] + rng.standard_normal((300, 2))
 
 W, b = np.zeros((2, 3)), np.zeros(3)
-for _step in range(300):
+for _step in range(25):
     _, (_, dW, db) = smcore.linear_cross_entropy_with_grad(X, W, y, b)
     W, b = W - 0.5 * dW, b - 0.5 * db
 
@@ -30,7 +30,7 @@ grid = np.stack(np.meshgrid(side, side), axis=-1)
 s = smcore.softmax_layer(grid.reshape(-1, 2), W, b).reshape(200, 200, 3)
 colours = np.array([[0.0, 0.45, 0.7], [0.84, 0.37, 0.0], [0.0, 0.62, 0.45]])
 
-few = grid[6::17, 6::17].reshape(-1, 2)
+few = grid[8::20, 8::20].reshape(-1, 2)
 at_few = smcore.softmax_layer(few, W, b)
 dx = smcore.softmax_layer_vjp(at_few, few, W, -(np.log(at_few) + 1))[2]
 
@@ -39,8 +39,8 @@ certainty = (s.max(axis=-1, keepdims=True) - 1 / 3) * 1.5
 picture = 1 - certainty * (1 - s @ colours) * 0.75
 axis.imshow(picture, extent=(-5, 5, -5, 5), origin="lower")
 axis.scatter(*X.T, c=colours[y], s=14, edgecolor="white", lw=0.5)
-axis.quiver(*few.T, *dx.T, color="0.25", width=0.003)
-axis.set(xlabel="first feature", ylabel="second feature")
+axis.quiver(*few.T, *dx.T, color="0.15", width=0.004, scale=8, pivot="mid")
+axis.set(xlabel="first feature", ylabel="second feature", xlim=(-5, 5), ylim=(-5, 5))
 axis.grid(False)
 plt.show()
 print(f"right: {np.mean((X @ W + b).argmax(axis=1) == y):.1%}")

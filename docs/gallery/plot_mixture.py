@@ -12,7 +12,7 @@ import numpy as np
 
 import smcore
 
-rng = np.random.default_rng(4)
+rng = np.random.default_rng(7)
 true_means = np.array([[-4.0, 0.0], [0.0, 3.0], [4.0, 0.0], [0.0, -2.5]])
 points = true_means[rng.integers(4, size=600)] + rng.standard_normal((600, 2)) * [1.0, 0.6]
 
@@ -25,7 +25,7 @@ def log_densities(x, means, spreads):
 
 means = points[rng.choice(600, 4, replace=False)]
 spreads, shares, likelihoods = np.full((4, 2), 2.0), np.full(4, 0.25), []
-for _step in range(60):
+for _step in range(40):
     parts = log_densities(points, means, spreads)
     likelihoods.append(smcore.logsumexp(parts, b=shares).mean())
     belongs = smcore.softmax(parts + np.log(shares))  # to which part, with what probability

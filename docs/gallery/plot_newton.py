@@ -46,7 +46,11 @@ def objective(flat):
 
 for method in ("newton-cg", "L-BFGS-B"):
     passes, steps = 0.0, []
-    options = {"hessp": hessian_product} if method == "newton-cg" else {"options": {"ftol": 1e-15}}
+    options = (
+        {"hessp": hessian_product}
+        if method == "newton-cg"
+        else {"options": {"ftol": 1e-16, "gtol": 1e-9}}
+    )
     minimize(
         value_and_gradient,
         np.zeros(640),

@@ -41,9 +41,9 @@ figure, axis = plt.subplots()
 axis.loglog(blocks, rounded, "C1o-", lw=2, label="np.logaddexp of rounded logsumexps")
 axis.loglog(blocks, merged, "C0o-", lw=2, label="logsumexp_merge of pairs")
 axis.axhline(np.spacing(np.float32(exact)), color="0.5", ls="--", lw=1)
-axis.text(4, np.spacing(np.float32(exact)) * 1.1, "one unit in the last place of the result")
+axis.text(15, np.spacing(np.float32(exact)) * 1.2, "one unit in the last place")
 axis.set(xlabel="blocks that the row was read in", ylabel="error of the logsumexp")
-axis.legend(loc="center left")
+axis.legend(loc="upper left")
 plt.show()
 
 # %%

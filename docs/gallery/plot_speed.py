@@ -15,8 +15,9 @@ import matplotlib.pyplot as plt
 for root in (Path.cwd(), *Path.cwd().parents):
     if (root / "benchmarks" / "results").is_dir():
         break
+titles = {"amd-25-17": "AMD Zen 4", "intel-6-207": "Intel Emerald Rapids"}
 runs = {
-    file.stem: json.loads(file.read_text(encoding="utf-8"))
+    titles.get(file.stem, file.stem): json.loads(file.read_text(encoding="utf-8"))
     for file in sorted((root / "benchmarks" / "results").glob("*.json"))
 }
 peers = {"smcore": "C0", "numpy": "C3", "scipy": "C1", "pytorch": "C4", "jax": "C2"}
@@ -65,7 +66,8 @@ for i, (processor, run) in enumerate(runs.items()):
 axis.axvline(1, color="0.4", lw=1)
 axis.set(xscale="log", xlabel="time of the best peer / time of smcore")
 axis.set_yticks(range(len(operations)), operations)
-axis.set_xticks([1, 2, 5], ["1", "2", "5"])
+axis.set_xticks([0.8, 1, 2, 3, 5], ["0.8", "1", "2", "3", "5"])
+axis.minorticks_off()
 axis.invert_yaxis()
-axis.legend()
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
