@@ -36,7 +36,10 @@ COLUMNS = (
 def runs() -> dict[str, dict[str, Any]]:
     """Return the stored runs, by the name of the processor."""
     files = sorted(RESULTS.glob("*.json"))
-    return {TITLES.get(file.stem, file.stem): json.loads(file.read_text(encoding="utf-8")) for file in files}
+    return {
+        TITLES.get(file.stem, file.stem): json.loads(file.read_text(encoding="utf-8"))
+        for file in files
+    }
 
 
 def digits(value: float) -> str:

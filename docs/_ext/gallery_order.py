@@ -33,8 +33,11 @@ ORDER = (
     "newton",
     "label_smoothing",
     "ragged_rows",
+    "decision_regions",
+    "mixture",
     "softmax_regression",
     "dask",
+    "spectrum",
     "speed",
 )
 

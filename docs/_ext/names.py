@@ -55,8 +55,14 @@ def link_code(app: Sphinx, tree: nodes.document) -> None:
             code.replace_self(link_to("smcore", match[1], code.deepcopy(), page))
 
 
+def skip(app: Sphinx, what: str, name: str, found: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out what scikit-learn gives every estimator; its texts lead to its own site."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx."""
     app.add_role("name", name_role)
+    app.connect("autodoc-skip-member", skip)
     app.connect("doctree-read", link_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
