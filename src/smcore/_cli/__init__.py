@@ -1,13 +1,14 @@
 """The command line of smcore: parse, run one command, turn every failure into one line.
 
 The commands use nothing but the public functions of the package. Each lives in a module of its
-own that is imported when it is called, so that ``info`` and ``explain`` need NumPy alone.
+own that is imported when it is called, so that all but ``train`` need NumPy alone.
 
 Exit status: 0 done, 2 a mistake in the request or the data, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status. Nothing is raised for mistakes of the user.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(argv)
         sys.stdout.flush()  # a closed pipe shows here rather than when the interpreter ends
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = build_parser()
+    name = os.path.basename(sys.argv[0] or "")
+    parser = build_parser("smcore" if name.startswith("smcore") else "python -m smcore")
     arguments = parser.parse_args(argv)
     if arguments.command is None:
         parser.print_help()

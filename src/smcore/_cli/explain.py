@@ -1,10 +1,11 @@
-"""``python -m smcore explain``: the softmax layer and its derivatives, one step after another."""
+"""``smcore explain``: the softmax layer and its derivatives, one step after another."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 import smcore
 
+from . import columns, model, tables
 from .errors import CliError
 from .matrices import DECIMALS, Floats, judge, print_matrix, read_beside, read_matrix, read_vector
+from .model import FILE_NAME
+from .tables import Dialect
 
 EXAMPLE_X = (0.1, 0.5, 0.4)
 EXAMPLE_W = (
@@ -48,16 +52,18 @@ class Layer:
         return bool(self.mean.any() or (self.scale != 1).any())
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, dialect: Dialect) -> None:
     """Carry out the command: read the arrays, then print every step."""
-    layer = _layer(arguments)
+    if arguments.W is not None and Path(arguments.W).is_dir():
+        arguments.W = str(Path(arguments.W, FILE_NAME))
+    layer = _layer(arguments, dialect)
     h = _explain_forward(layer)
     product = _explain_first_principles(layer.x, h)
     _explain_shortcut(layer.x, h, product)
     _explain_loss(layer)
 
 
-def _layer(arguments: argparse.Namespace) -> Layer:
+def _layer(arguments: argparse.Namespace, dialect: Dialect) -> Layer:
     W = np.array(EXAMPLE_W) if arguments.W is None else read_matrix("W", arguments.W)
     n_inputs, n_outputs = W.shape
     if n_inputs * n_outputs**2 > MOST_ENTRIES:
@@ -65,7 +71,9 @@ def _layer(arguments: argparse.Namespace) -> Layer:
             f"argument --W: {n_inputs} x {n_outputs} is too large to be explained: dS/dW would "
             f"hold {n_inputs * n_outputs**2} numbers, more than {MOST_ENTRIES}"
         )
-    if arguments.x is not None:
+    if arguments.data is not None:
+        row = _row_of_table(arguments, dialect)
+    elif arguments.x is not None:
         row = read_vector("x", arguments.x)
     elif arguments.W is None:
         row = np.array(EXAMPLE_X)
@@ -93,6 +101,22 @@ def _layer(arguments: argparse.Namespace) -> Layer:
     if not layer.scale.all():
         raise CliError(f"{place}, array 'scale': holds 0")
     return layer
+
+
+def _row_of_table(arguments: argparse.Namespace, dialect: Dialect) -> Floats:
+    """Return the features of one row of a table, as the model given as W makes them."""
+    if arguments.W is None or arguments.x is not None:
+        raise CliError("argument --data: is wanted with --W, a model of train, in place of --x")
+    trained = model.load(Path(arguments.W))
+    tables.check_exists(arguments.data)
+    source = tables.open_table(arguments.data, dialect)
+    table = trained.read(source, lambda _: None)
+    if arguments.row > len(table):
+        raise CliError(f"argument --row: {arguments.data} has {len(table)} rows")
+    row, _ = tables.without_missing(
+        table.take(np.array([arguments.row - 1])), list(table.columns), str(source.path), False
+    )
+    return columns.encode(row, trained.columns)[0]
 
 
 def _numbers_beside(
@@ -129,9 +153,9 @@ def _explain_forward(layer: Layer) -> Floats:
     inputs, scores = _names("x", n_inputs), _names("Z", n_outputs)
     print(f"The softmax layer h = softmax(W^T x + b): {n_inputs} inputs, {n_outputs} outputs")
     if layer.features or layer.is_standardised:
-        columns = np.stack([layer.row, layer.mean, layer.scale, x], axis=1)
+        parts = np.stack([layer.row, layer.mean, layer.scale, x], axis=1)
         named = _named("x", layer.features, n_inputs)
-        _show("x = (row - mean) / scale", columns, named, ["row", "mean", "scale", "x"])
+        _show("x = (row - mean) / scale", parts, named, ["row", "mean", "scale", "x"])
     _show("x, the input", x, [""], inputs)
     _show("W, the weights", W, inputs, scores)
     if b.any():

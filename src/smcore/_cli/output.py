@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .errors import CliError
 
 
-def check_directory(directory: Path) -> None:
-    """Refuse a place that cannot be written to, without creating anything."""
+def check_directory(directory: Path, names: Sequence[str] = ()) -> None:
+    """Refuse a place in which no files of these names can be written, without creating anything."""
     existing = directory.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
         raise CliError(f"argument --out: {existing} is not a directory")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise CliError(f"argument --out: {existing} cannot be written to")
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise CliError(f"argument --out: {existing} cannot be written to: {reason}") from None
+    for name in names:
+        if (directory / name).is_dir():
+            raise CliError(f"argument --out: {directory / name} is a directory")
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written."""
+    if path.is_dir():
+        raise CliError(f"argument --out: {path} is a directory")
+    if path.exists() and not path.is_file():
+        raise CliError(f"argument --out: {path} is not a file; without --out, stdout is written to")
+    check_directory(path.parent)
 
 
 def write_files(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:

@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import smcore
 
-from .errors import CliError
+from . import texts
 
-PROGRAM = "python -m smcore"
+if TYPE_CHECKING:
+    from .tables import Dialect
+
 Number = TypeVar("Number", int, float)
-DEMO_PACKAGES = {"matplotlib": "matplotlib", "rich": "rich", "sklearn": "scikit-learn"}
+DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 MAX_SEED = 2**32 - 1
-
-TRAIN_DESCRIPTION = """\
-Fit a softmax classifier (softmax layer, cross-entropy, mini-batch SGD with momentum) and write a
-report. Without --data: the 1797 handwritten digits that come with scikit-learn. A quarter of the
-rows, drawn class by class, is held out for the test; features are standardised with the mean and
-the spread of the training rows. The same loop is run on the same batches with plain NumPy
-formulas (and with SciPy) and timed beside it. Needs the extra [demo]."""
-
-TRAIN_EPILOG = """\
-data files:
-  .csv  UTF-8, commas, a header line. --target names the column of class labels (text or whole
-        numbers); every other column is a feature and holds finite numbers.
-  .npz  --target names the array of class labels, one per row. The features are the array 'X', or
-        the only other array: (rows, features), or (rows, height, width) for images.
-
-files written to --out, all at the end, and none after an error:
-  weights.npz  W, b, classes, features, mean, scale: softmax((X - mean) / scale @ W + b)
-  history.csv  loss, accuracy and milliseconds of every epoch
-  report.png   loss curves, confusion matrix, weights, the Jacobian of the least certain row
-
-examples:
-  python -m smcore train
-  python -m smcore train --data iris.csv --target species --epochs 50 --out iris-model"""
-
-EXPLAIN_DESCRIPTION = """\
-Print the softmax layer h = softmax(W^T x + b) and its derivatives step by step: from first
-principles, by the shortcut, and the difference between the two."""
-
-EXPLAIN_EPILOG = """\
-An ARRAY is written out, rows separated by semicolons ("1,2;3,4"), or is a file: .csv (numbers
-only, no header), .npy, or .npz (the array of that name: W, x or b).
-
-What else is in the .npz given as --W is used, as train writes it: b, mean and scale, by which x is
-standardised, and the names of features and classes.
-
-examples:
-  python -m smcore explain
-  python -m smcore explain --W "1,2,0;0,1,1" --x=-1,0.5
-  python -m smcore explain --W smcore-train/weights.npz --x row.csv"""
-
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line, without the usage."""
@@ -66,27 +29,32 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{command}: error: {' '.join(message.split())}\n")
 
 
-def build_parser() -> Parser:
-    """Make the parser of the whole command line."""
+def build_parser(program: str) -> Parser:
+    """Make the parser of the whole command line, called as `program`."""
     parser = Parser(
-        prog=PROGRAM,
+        prog=program,
         description="Softmax, its derivatives and its losses for NumPy.",
-        epilog=f"'{PROGRAM} COMMAND --help' explains a command.",
+        epilog=f"'{program} COMMAND --help' explains a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"smcore {smcore.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
 
     train = _add_command(commands, "train", _train, "fit a softmax classifier, write a report")
-    train.description, train.epilog = TRAIN_DESCRIPTION, TRAIN_EPILOG
+    train.description, train.epilog = texts.TRAIN_DESCRIPTION, texts.TRAIN_EPILOG
     _add_train_arguments(train)
+    predict = _add_command(commands, "predict", _predict, "classify the rows of a table")
+    predict.description, predict.epilog = texts.PREDICT_DESCRIPTION, texts.PREDICT_EPILOG
+    _add_predict_arguments(predict)
     explain = _add_command(commands, "explain", _explain, "print the worked example of the layer")
-    explain.description, explain.epilog = EXPLAIN_DESCRIPTION, EXPLAIN_EPILOG
+    explain.description, explain.epilog = texts.EXPLAIN_DESCRIPTION, texts.EXPLAIN_EPILOG
     _add_explain_arguments(explain)
     info = _add_command(
         commands, "info", _info, "print version, backend, target, compiler, threads"
     )
     info.description = "Print what this installation of smcore is and what it uses."
+    for command in (train, predict, explain):
+        command.epilog = (command.epilog or "").format(program=program)
     return parser
 
 
@@ -113,7 +81,7 @@ def _add_command(
 
 def _add_train_arguments(parser: Parser) -> None:
     data = parser.add_argument_group("data")
-    data.add_argument("--data", type=Path, metavar="FILE", help="a .csv or .npz file, see below")
+    data.add_argument("--data", type=Path, metavar="FILE", help="a table or an .npz, see below")
     data.add_argument("--target", metavar="NAME", help="the column or array of class labels")
     data.add_argument(
         "--out",
@@ -122,6 +90,49 @@ def _add_train_arguments(parser: Parser) -> None:
         default=Path("smcore-train"),
         help="directory for the results (default: %(default)s)",
     )
+    tables = _add_table_arguments(parser)
+    _add_drop_missing(tables)
+    for name, text in (
+        ("--drop", "columns to leave out; NAMES: one, several with commas between, or again"),
+        ("--categorical", "columns whose numbers are names of categories"),
+    ):
+        tables.add_argument(name, metavar="NAMES", action="append", default=[], help=text)
+    tables.add_argument(
+        "--max-categories",
+        type=_positive_int,
+        metavar="N",
+        default=100,
+        help="most categories of a column of text (default: %(default)s)",
+    )
+    _add_training_arguments(parser)
+
+
+def _add_drop_missing(tables: argparse._ArgumentGroup) -> None:
+    tables.add_argument(
+        "--drop-missing", action="store_true", help="leave out rows in which values are missing"
+    )
+
+
+def _add_table_arguments(parser: Parser) -> argparse._ArgumentGroup:
+    tables = parser.add_argument_group("tables")
+    tables.add_argument("--no-header", action="store_true", help="line 1 is data; names are 1, 2, ...")
+    tables.add_argument(
+        "--delimiter", type=_delimiter, metavar="C", help="between fields, or tab (default: found out)"
+    )
+    tables.add_argument(
+        "--decimal",
+        choices=(".", ","),
+        default=".",
+        metavar="C",
+        help="the decimal sign, . or , (default: %(default)s)",
+    )
+    tables.add_argument(
+        "--encoding", type=_encoding, default="utf-8-sig", metavar="NAME", help="(default: utf-8)"
+    )
+    return tables
+
+
+def _add_training_arguments(parser: Parser) -> None:
     training = parser.add_argument_group("training")
     for name, kind, default, text in (
         ("--epochs", _positive_int, 30, "passes over the training rows"),
@@ -144,6 +155,45 @@ def _add_train_arguments(parser: Parser) -> None:
         default="float32",
         help="precision of the training (default: %(default)s)",
     )
+    training.add_argument(
+        "--compare",
+        action="store_true",
+        help="train with plain NumPy formulas and with SciPy, too, each timed",
+    )
+
+
+def _add_predict_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        default=Path("smcore-train"),
+        help="what train wrote: the directory, or weights.npz (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", required=True, help="a table, or an .npz"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to (default: stdout)")
+    parser.add_argument(
+        "--show",
+        choices=("both", "labels", "probabilities"),
+        default="both",
+        help="what to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="columns of the table to write beside the results",
+    )
+    tables = _add_table_arguments(parser)
+    _add_drop_missing(tables)
+    tables.add_argument(
+        "--ignore-unknown",
+        action="store_true",
+        help="take a category that the model does not know for none, rather than refuse it",
+    )
 
 
 def _add_explain_arguments(parser: Parser) -> None:
@@ -153,29 +203,68 @@ def _add_explain_arguments(parser: Parser) -> None:
         ("--b", "bias, one number per column of W (default: that of the .npz given as --W, or 0)"),
     ):
         parser.add_argument(name, metavar="ARRAY", help=text)
+    parser.add_argument("--data", type=Path, metavar="FILE", help="a table to take the input from")
+    parser.add_argument(
+        "--row", type=_positive_int, metavar="N", default=1, help="its row (default: the first)"
+    )
+    _add_table_arguments(parser)
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    try:
-        from .train import run
-    except ModuleNotFoundError as error:
-        package = DEMO_PACKAGES.get((error.name or "").partition(".")[0])
-        if package is None:
-            raise
-        raise CliError(
-            f'{package} is not installed: python -m pip install "softmax-core[demo]"'
-        ) from None
-    run(arguments)
+    from .data import Choice
+    from .train import run
+
+    choice = Choice(
+        target=arguments.target,
+        dialect=_dialect(arguments),
+        drop=arguments.drop,
+        categorical=arguments.categorical,
+        drop_missing=arguments.drop_missing,
+        max_categories=arguments.max_categories,
+    )
+    run(arguments, choice)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from .predict import run
+
+    run(arguments, _dialect(arguments))
+
+
+def _dialect(arguments: argparse.Namespace) -> Dialect:
+    from .tables import Dialect
+
+    return Dialect(
+        header=not arguments.no_header,
+        delimiter=arguments.delimiter,
+        decimal=arguments.decimal,
+        encoding=arguments.encoding,
+    )
 
 
 def _explain(arguments: argparse.Namespace) -> None:
     from .explain import run
 
-    run(arguments)
+    run(arguments, _dialect(arguments))
 
 
 def _info(arguments: argparse.Namespace) -> None:
     smcore.show_config()
+
+
+def _delimiter(text: str) -> str:
+    delimiter = DELIMITERS.get(text, text)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise argparse.ArgumentTypeError(f"must be one character, or tab, not {text!r}")
+    return delimiter
+
+
+def _encoding(text: str) -> str:
+    try:
+        name = codecs.lookup(text).name
+    except LookupError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no encoding that Python knows") from None
+    return "utf-8-sig" if name == "utf-8" else name
 
 
 def _positive_int(text: str) -> int:

@@ -1,29 +1,38 @@
-"""The picture of a training: loss, confusion, weights, and the Jacobian where it is liveliest."""
+"""The picture of a training: curves, confusions, weights, and the Jacobian where it is liveliest.
+
+At most `MOST_NAMED` rows and columns of a matrix are shown, all of them named: of more classes or
+features, those that have most to say, and the titles say so.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
+
+import smcore
+
+from .lettering import escaped, fonts_for, name_columns, name_rows, shortened
+from .sgd import Scores
 
 Array = NDArray[Any]
 
 DPI = 110
+WIDTH = 14  # inches
 MOST_ANNOTATED = 14  # classes up to which the cells of a matrix carry their number
-MOST_NAMED = 40  # names up to which every row or column is named
-MOST_IMAGES = 40  # classes whose weights are drawn as images
+MOST_NAMED = 40
+MOST_PAIRS = 14
 DIVERGING = "RdBu_r"
 
 
@@ -34,155 +43,262 @@ class Report:
     classes: Sequence[str]
     features: Sequence[str]
     image_shape: tuple[int, int] | None
-    train_loss: Sequence[float]
-    test_loss: Sequence[float]
-    test_accuracy: float
-    confusion: Array
+    history: Sequence[Scores]
+    true: Array  # class of each row of the test
+    predicted: Array
     weights: Array
     row: Array
     row_class: int
     probabilities: Array
-    jacobian: Array
 
 
-def draw(report: Report) -> bytes:
-    """Draw the report and return it as a PNG."""
-    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
-    figure = Figure(figsize=(14, 16), dpi=DPI, layout=layout)
-    top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=[1, 0.85, 1]).flat
-    loss_axes, confusion_axes = top.subplots(1, 2)
-    _draw_loss(loss_axes, report)
-    _draw_confusion(confusion_axes, report)
-    if report.image_shape is None:
-        _draw_weight_map(middle, report)
-    else:
-        _draw_weight_images(middle, report, report.image_shape)
-    _draw_least_certain(bottom, report)
+def draw(report: Report) -> tuple[bytes, str | None]:
+    """Draw the report; return it as a PNG, and a note if characters could not be drawn."""
+    families, missing = fonts_for({*report.classes, *report.features})
+    if missing:
+        report = replace(
+            report,
+            classes=[escaped(name, missing) for name in report.classes],
+            features=[escaped(name, missing) for name in report.features],
+        )
+    settings = {"font.family": families, "text.parse_math": False, "image.interpolation": "nearest"}
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    with matplotlib.rc_context(settings):
+        _figure(report).savefig(buffer, format="png")
+    note = None
+    if missing:
+        note = (
+            f"no installed font has {len(missing)} of the characters in names, such as "
+            f"{min(missing)!a}: report.png shows their numbers (Noto Sans CJK is such a font)"
+        )
+    return buffer.getvalue(), note
 
 
-def _draw_loss(axes: Axes, report: Report) -> None:
-    epochs = range(1, len(report.train_loss) + 1)
+def _figure(report: Report) -> Figure:
+    """Lay out four bands of panels, each as high as what it shows."""
+    heights = [
+        4.5,
+        5.0 if len(report.classes) <= MOST_ANNOTATED else 7.5,
+        _weights_height(report),
+        5.5,
+    ]
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
+    figure = Figure(figsize=(WIDTH, sum(heights)), dpi=DPI, layout=layout)
+    bands = figure.subfigures(4, 1, squeeze=False, height_ratios=heights).flat
+    curves, confusions, weights, least_certain = bands
+    _draw_curves(curves, report.history)
+    _draw_confusions(confusions, report, heights[1])
+    if report.image_shape is None:
+        _draw_weight_map(weights, report, heights[2])
+    else:
+        _draw_weight_images(weights, report, report.image_shape)
+    _draw_least_certain(least_certain, report, heights[3])
+    return figure
+
+
+def _draw_curves(figure: SubFigure, history: Sequence[Scores]) -> None:
+    epochs = range(1, len(history) + 1)
     marker = "o" if len(epochs) == 1 else ""
-    axes.plot(epochs, report.train_loss, marker=marker, label="training rows")
-    axes.plot(epochs, report.test_loss, marker=marker, label="test rows")
-    axes.set(title="Loss after each epoch", xlabel="epoch", ylabel="mean cross-entropy")
-    axes.set_ylim(bottom=0)
+    losses, accuracies = figure.subplots(1, 2)
+    for axes, what in ((losses, "loss"), (accuracies, "accuracy")):
+        for rows in ("train", "test"):
+            values = [getattr(scores, f"{rows}_{what}") for scores in history]
+            axes.plot(epochs, values, marker=marker, label=f"{rows} rows")
+        axes.set(title=f"{what.capitalize()} after each epoch", xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    losses.set_ylabel("mean cross-entropy")
+    losses.set_ylim(bottom=0)
+    accuracies.set_ylabel("rows of the right class")
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _draw_confusions(figure: SubFigure, report: Report, inches: float) -> None:
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    _draw_confusion_matrix(left, report, inches)
+    _draw_pairs(right, report, inches)
+
+
+def _draw_confusion_matrix(axes: Axes, report: Report, inches: float) -> None:
+    """Draw the share of each true class that is taken for each class."""
+    K, wrong = len(report.classes), report.true != report.predicted
+    errors = np.bincount(report.true[wrong], minlength=K)
+    errors += np.bincount(report.predicted[wrong], minlength=K)
+    chosen = _largest(errors, MOST_NAMED)
+    totals = np.bincount(report.true, minlength=K)[chosen]
+    place = np.full(K, -1)
+    place[chosen] = np.arange(len(chosen))
+    pairs = np.stack([place[report.true], place[report.predicted]])
+    n = len(chosen)
+    rows, columns = pairs[:, (pairs >= 0).all(axis=0)]
+    counts = np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
+    shares = counts / np.maximum(totals, 1)[:, np.newaxis]
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    _annotate(axes, shares, "{:.0%}", shares > 0.5)
+    right = np.count_nonzero(~wrong)
+    what = "Confusion matrix" if n == K else f"The {n} of {K} classes with most errors"
+    axes.set_title(f"{what}: {right / len(wrong):.1%} of {len(wrong)} test rows are right")
+    axes.set(xlabel="predicted class", ylabel="true class (number of test rows)")
+    names = shortened([report.classes[k] for k in chosen], 24)
+    side = min(inches - 1.5, 5.5)
+    name_columns(axes, names, side)
+    name_rows(axes, [f"{name} ({m})" for name, m in zip(names, totals, strict=True)], side)
+    colorbar = _add_colorbar(axes, image, "share of the true class")
+    colorbar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _draw_pairs(axes: Axes, report: Report, inches: float) -> None:
+    """Draw the most frequent confusions as bars."""
+    K, wrong = len(report.classes), report.true != report.predicted
+    axes.set_title("Most frequent confusions: true class → predicted class")
+    if not wrong.any():
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no test row is taken for another class", ha="center")
+        return
+    pairs, counts = np.unique(
+        report.true[wrong].astype(np.int64) * K + report.predicted[wrong], return_counts=True
+    )
+    order = np.argsort(-counts, kind="stable")[:MOST_PAIRS]
+    totals = np.bincount(report.true, minlength=K)
+    names = shortened(report.classes, 18)
+    labels = [f"{names[pair // K]} → {names[pair % K]}" for pair in pairs[order]]
+    bars = axes.barh(range(len(order)), counts[order], color="tab:red")
+    axes.bar_label(
+        bars,
+        [f" {n} of {totals[pair // K]}" for n, pair in zip(counts[order], pairs[order], strict=True)],
+        fontsize="small",
+    )
+    axes.set(xlabel="test rows", ylim=(max(len(order), 6) - 0.5, -0.5))
+    axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
+    name_rows(axes, labels, inches - 1)
 
 
-def _draw_confusion(axes: Axes, report: Report) -> None:
-    image = axes.imshow(report.confusion, cmap="Blues", vmin=0)
-    _annotate(axes, report.confusion, "{:d}", dark=report.confusion > report.confusion.max() / 2)
-    axes.set_title(f"Confusion matrix of the test rows ({report.test_accuracy:.1%} correct)")
-    axes.set(xlabel="predicted class", ylabel="true class")
-    _name_ticks(axes, report.classes, report.classes)
-    _add_colorbar(axes, image, "test rows").locator = MaxNLocator(integer=True)
+def _weights_height(report: Report) -> float:
+    if report.image_shape is not None:
+        rows, _ = _panels(min(len(report.classes), MOST_NAMED))
+        return 0.8 + 1.7 * rows if rows > 1 else 3.5
+    return 2.2 + 0.2 * min(len(report.features), MOST_NAMED)
+
+
+def _panels(count: int) -> tuple[int, int]:
+    columns = min(count, 5 if count <= 10 else 10)
+    return math.ceil(count / columns), columns
 
 
 def _draw_weight_images(figure: SubFigure, report: Report, shape: tuple[int, int]) -> None:
-    names = report.classes[:MOST_IMAGES]
-    columns = min(len(names), 5 if len(names) <= 10 else 10)
-    rows = math.ceil(len(names) / columns)
+    names = shortened(report.classes, 16)[:MOST_NAMED]
+    rows, columns = _panels(len(names))
     panels = figure.subplots(rows, columns, squeeze=False)
     limit = _limit(report.weights)
     for axes in panels.flat:
         axes.set_axis_off()
     for axes, name, weights in zip(panels.flat, names, report.weights.T, strict=False):
         image = axes.imshow(weights.reshape(shape), cmap=DIVERGING, vmin=-limit, vmax=limit)
-        axes.set_title(f"class {_short(name)}", fontsize="medium", parse_math=False)
+        axes.set_title(name if columns > 5 else f"class {name}", fontsize="medium")
     shown = "" if len(names) == len(report.classes) else f" (the first {len(names)})"
     figure.suptitle(f"Weights of each class{shown}: red pixels speak for it, blue ones against it")
     _add_colorbar(list(panels.flat), image, "weight")
 
 
-def _draw_weight_map(figure: SubFigure, report: Report) -> None:
+def _draw_weight_map(figure: SubFigure, report: Report, inches: float) -> None:
     axes = figure.subplots()
-    limit = _limit(report.weights)
-    image = axes.imshow(report.weights.T, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
-    if len(report.features) <= MOST_ANNOTATED:
-        _annotate(axes, report.weights.T, "{:.2f}", np.abs(report.weights.T) > 0.6 * limit)
-    axes.set_title("Weights of each class: red features speak for it, blue ones against it")
-    axes.set(xlabel="feature (standardised)", ylabel="class")
-    _name_ticks(axes, report.features, report.classes)
+    sizes = np.abs(report.weights)
+    features = _largest(sizes.max(axis=1), MOST_NAMED)
+    classes = _largest(sizes[features].max(axis=0), MOST_NAMED)
+    weights = report.weights[np.ix_(features, classes)]
+    limit = _limit(weights)
+    image = axes.imshow(weights, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
+    if len(features) <= MOST_NAMED and len(classes) <= MOST_ANNOTATED:
+        _annotate(axes, weights, "{:.2f}", np.abs(weights) > 0.6 * limit)
+    parts = [
+        f"the {len(chosen)} of {len(names)} {what} with the largest"
+        for chosen, names, what in (
+            (features, report.features, "features"), (classes, report.classes, "classes")
+        )
+        if len(chosen) < len(names)
+    ]
+    shown = f" ({'; '.join(parts)})" if parts else ""
+    axes.set_title(f"Weights{shown}: red features speak for a class, blue ones against it")
+    axes.set(xlabel="class", ylabel="feature (standardised)")
+    name_columns(axes, shortened([report.classes[k] for k in classes], 24), 10)
+    name_rows(axes, shortened([report.features[j] for j in features], 40), inches - 1.5)
     _add_colorbar(axes, image, "weight")
 
 
-def _draw_least_certain(figure: SubFigure, report: Report) -> None:
+def _draw_least_certain(figure: SubFigure, report: Report, inches: float) -> None:
+    """Draw the row's image, its most probable classes, and the Jacobian among them."""
+    chosen = _largest(report.probabilities, MOST_ANNOTATED)
+    if report.row_class not in chosen:
+        chosen[report.probabilities[chosen].argmin()] = report.row_class
+        chosen.sort()
+    names = shortened([report.classes[k] for k in chosen], 24)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 1.35]).flat
     if report.image_shape is not None:
         image_axes, bar_axes = left.subplots(2, 1)
         image_axes.imshow(report.row.reshape(report.image_shape), cmap="gray_r")
         image_axes.set(xticks=[], yticks=[])
-        image_axes.set_title(
-            f"The least certain test image, truly {_short(report.classes[report.row_class])}",
-            parse_math=False,
-        )
+        truth = shortened(report.classes, 24)[report.row_class]
+        image_axes.set_title(f"The least certain test image, truly {truth}")
     else:
         bar_axes = left.subplots()
-    _draw_probabilities(bar_axes, report)
-    _draw_jacobian(right.subplots(), report)
+    _draw_probabilities(bar_axes, report, chosen, names)
+    _draw_jacobian(right.subplots(), report, chosen, names)
 
 
-def _draw_probabilities(axes: Axes, report: Report) -> None:
-    positions = range(len(report.classes))
-    colors = ["tab:green" if i == report.row_class else "tab:gray" for i in positions]
-    axes.bar(positions, report.probabilities, color=colors)
+def _draw_probabilities(
+    axes: Axes, report: Report, chosen: Array, names: Sequence[str]
+) -> None:
+    s = report.probabilities[chosen]
+    colors = ["tab:green" if k == report.row_class else "tab:gray" for k in chosen]
+    axes.bar(range(len(chosen)), s, color=colors)
     kind = "image" if report.image_shape else "row"
     axes.set_title(f"softmax of the least certain {kind} (green: its true class)")
-    axes.set(xlabel="class", ylabel="probability", ylim=(0, None))
-    _name_ticks(axes, report.classes, None)
+    rest = len(report.classes) - len(chosen)
+    others = f"; {rest} others have {max(1 - s.sum(), 0):.1%} together" if rest else ""
+    axes.set(xlabel=f"class{others}", ylabel="probability", ylim=(0, None))
+    name_columns(axes, names, 4.5)
 
 
-def _draw_jacobian(axes: Axes, report: Report) -> None:
-    limit = _limit(report.jacobian)
-    image = axes.imshow(report.jacobian, cmap=DIVERGING, vmin=-limit, vmax=limit)
-    _annotate(axes, report.jacobian, "{:.3f}", np.abs(report.jacobian) > 0.6 * limit)
+def _draw_jacobian(axes: Axes, report: Report, chosen: Array, names: Sequence[str]) -> None:
+    """Draw rows and columns of the Jacobian; what is not shown is never made."""
+    units = np.zeros((len(report.probabilities), len(chosen)), report.probabilities.dtype)
+    units[chosen, range(len(chosen))] = 1
+    jacobian = (smcore.SoftmaxJacobian(report.probabilities) @ units)[chosen]
+    limit = _limit(jacobian)
+    image = axes.imshow(jacobian, cmap=DIVERGING, vmin=-limit, vmax=limit)
+    _annotate(axes, jacobian, "{:.3f}", np.abs(jacobian) > 0.6 * limit)
+    of = "" if len(chosen) == len(report.classes) else f", its {len(chosen)} likeliest classes"
     kind = "image" if report.image_shape else "row"
-    axes.set_title(f"Jacobian ∂s/∂z of the softmax at the least certain {kind}")
+    axes.set_title(f"Jacobian ∂s/∂z at the least certain {kind}{of}")
     axes.set(xlabel="class whose score z changes", ylabel="class whose probability s answers")
-    _name_ticks(axes, report.classes, report.classes)
+    name_columns(axes, names, 4)
+    name_rows(axes, names, 4)
     _add_colorbar(axes, image, "∂s/∂z")
 
 
 def _annotate(axes: Axes, matrix: Array, template: str, dark: Array) -> None:
     """Write the values into the cells, white where a cell is dark and grey where it shows zero."""
-    if max(matrix.shape) > MOST_ANNOTATED:
+    if matrix.shape[1] > MOST_ANNOTATED:
         return
     for (i, j), value in np.ndenumerate(matrix):
         text = template.format(value)
         color = "white" if dark[i, j] else "black"
-        if float(text) == 0:
+        if not any(digit in text for digit in "123456789"):
             text, color = "0", "0.65"
         axes.text(j, i, text, ha="center", va="center", color=color, fontsize="small")
 
 
-def _name_ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None) -> None:
-    """Name rows and columns while they are few; beyond that matplotlib's numbers must do."""
-    if len(columns) <= MOST_NAMED:
-        names = [_short(name) for name in columns]
-        turn = max(map(len, names)) * len(names) > 50
-        axes.set_xticks(range(len(names)), names, rotation=90 if turn else 0, parse_math=False)
-    if rows is not None and len(rows) <= MOST_NAMED:
-        axes.set_yticks(range(len(rows)), [_short(name) for name in rows], parse_math=False)
+def _largest(values: Array, most: int) -> Array:
+    """Return where the largest values are, in the order of the places."""
+    return np.sort(np.argsort(-values, kind="stable")[:most])
 
 
-def _add_colorbar(axes: Axes | list[Axes], image: AxesImage, label: str) -> Colorbar:
+def _add_colorbar(axes: Axes | list[Axes], image: AxesImage, label: str) -> Any:
     return image.axes.figure.colorbar(image, ax=axes, label=label, shrink=0.9)
 
 
 def _limit(matrix: Array) -> float:
     """Return the bound of a colour scale that is symmetric about zero."""
     return float(np.abs(matrix).max()) or 1.0
-
-
-def _short(name: str, most: int = 14) -> str:
-    """Leave out the middle: long names tend to differ at their ends."""
-    half = most // 2
-    return name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}"

@@ -113,9 +113,11 @@ class Scores:
     test_accuracy: float
 
 
-def make_models(split: Split, n_classes: int) -> list[Model]:
-    """Make a model for each way to get the gradient, smcore's first, all starting from zeros."""
-    losses = {"smcore": smcore_loss, "NumPy": numpy_loss, "SciPy": scipy_loss()}
+def make_models(split: Split, n_classes: int, compare: bool) -> list[Model]:
+    """Make smcore's model, and one for each other way to get the gradient, all of zeros."""
+    losses: dict[str, LossAndGradient | None] = {"smcore": smcore_loss}
+    if compare:
+        losses |= {"NumPy": numpy_loss, "SciPy": scipy_loss()}
     models = []
     for name, loss in losses.items():
         if loss is None:

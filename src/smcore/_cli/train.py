@@ -1,54 +1,74 @@
-"""``python -m smcore train``: fit a softmax classifier, time it beside NumPy and SciPy."""
+"""``smcore train``: fit a softmax classifier; on request, time it beside NumPy and SciPy."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import io
 import sys
 import time
 from collections.abc import Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from sklearn.metrics import confusion_matrix
 
 import smcore
 
 from . import data, output
-from .data import Dataset, Split
-from .report import Report, draw
+from .data import Choice, Dataset, Split
+from .errors import not_installed
+from .model import FILE_NAME, TrainedModel
+from .progress import loading
 from .sgd import Model, Scores, Settings, make_models, train
 
+if TYPE_CHECKING:
+    from .report import Report
 
-def run(arguments: argparse.Namespace) -> None:
-    """Carry out the command: read, train, print, and write when all went well."""
-    output.check_directory(arguments.out)
-    dataset = data.load(arguments.data, arguments.target)
-    split = data.split(dataset, arguments.seed, arguments.dtype)
+PACKAGES = {"matplotlib": "matplotlib", "rich": "rich", "sklearn": "scikit-learn"}
+FILES = (FILE_NAME, "history.csv", "report.png")
+RISE = 1.05  # of the test loss above its lowest: a smaller one is no news
+
+
+def run(arguments: argparse.Namespace, choice: Choice) -> None:
+    """Carry out the command: read, train, print, and write when all went well.
+
+    What can be wrong with the request is found before anything large is imported.
+    """
+    for module, package in PACKAGES.items():
+        if importlib.util.find_spec(module) is None:
+            raise not_installed(package, "demo")
+    output.check_directory(arguments.out, FILES)
+    with loading(arguments.data) as progress:
+        dataset = data.load(arguments.data, choice, progress)
     settings = Settings(**{name: getattr(arguments, name) for name in Settings.__annotations__})
+    split = data.split(dataset, arguments.seed, arguments.dtype)
     _print_task(dataset, split, settings)
-    models = make_models(split, len(dataset.classes))
+    models = make_models(split, len(dataset.classes), arguments.compare)
     history = _train_with_progress(models, split, settings)
     _print_history(models, history)
     _print_summary(models, history, split)
-    paths = output.write_files(
-        arguments.out,
-        {
-            "weights.npz": _weights_file(models[0], dataset, split),
-            "history.csv": _history_file(models, history),
-            "report.png": draw(_report(models[0], history, dataset, split)),
-        },
-    )
+    from .report import draw
+
+    picture, note = draw(_report(models[0], history, dataset, split))
+    if note:
+        print(f"note: {note}")
+    model = _trained(models[0], dataset, split).to_bytes()
+    contents = [model, _history_file(models, history), picture]
+    paths = output.write_files(arguments.out, dict(zip(FILES, contents, strict=True)))
     print("\nWritten:", *paths, sep="\n  ")
+    if arguments.data is not None:
+        print(f"\nTo classify other rows: smcore predict --model {arguments.out} --data FILE")
 
 
 def _train_with_progress(models: Sequence[Model], split: Split, settings: Settings) -> list[Scores]:
     """Train behind a bar on stderr, which is drawn between epochs so as not to be timed."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    )
+
     history: list[Scores] = []
     drawn = time.monotonic()
     with Progress(
@@ -75,39 +95,35 @@ def _train_with_progress(models: Sequence[Model], split: Split, settings: Settin
 
 def _report(model: Model, history: Sequence[Scores], dataset: Dataset, split: Split) -> Report:
     """Collect what the picture shows; the least certain row is that of the highest entropy."""
+    from .report import Report
+
     log_s = smcore.log_softmax(split.X_test @ model.W + model.b)
     entropy = -(np.exp(log_s) * log_s).sum(axis=1)
     chosen = int(entropy.argmax())
-    s = smcore.softmax_layer(split.X_test[chosen], model.W, model.b)
-    labels = np.arange(len(dataset.classes))
     return Report(
         classes=[str(label) for label in dataset.classes],
         features=dataset.features,
         image_shape=dataset.image_shape,
-        train_loss=[scores.train_loss for scores in history],
-        test_loss=[scores.test_loss for scores in history],
-        test_accuracy=history[-1].test_accuracy,
-        confusion=confusion_matrix(split.y_test, log_s.argmax(axis=1), labels=labels),
+        history=history,
+        true=split.y_test,
+        predicted=log_s.argmax(axis=1),
         weights=model.W,
         row=split.X_test[chosen] * split.scale + split.mean,
         row_class=int(split.y_test[chosen]),
-        probabilities=s,
-        jacobian=smcore.softmax_jacobian(s),
+        probabilities=smcore.softmax_layer(split.X_test[chosen], model.W, model.b),
     )
 
 
-def _weights_file(model: Model, dataset: Dataset, split: Split) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+def _trained(model: Model, dataset: Dataset, split: Split) -> TrainedModel:
+    return TrainedModel(
         W=model.W,
         b=model.b,
-        classes=dataset.classes,
-        features=np.array(dataset.features, dtype=np.str_),
         mean=split.mean,
         scale=split.scale,
+        classes=dataset.classes,
+        columns=dataset.columns,
+        target=dataset.target,
     )
-    return buffer.getvalue()
 
 
 def _history_file(models: Sequence[Model], history: Sequence[Scores]) -> bytes:
@@ -122,9 +138,13 @@ def _history_file(models: Sequence[Model], history: Sequence[Scores]) -> bytes:
 
 def _print_task(dataset: Dataset, split: Split, settings: Settings) -> None:
     n_rows, n_features = dataset.X.shape
-    n_classes = len(dataset.classes)
+    n_columns = len(dataset.columns)
+    made_of = f" of {n_columns} columns" if n_columns < n_features else ""
+    for note in dataset.notes:
+        print(f"note      {note}")
     print(
-        f"data      {dataset.source}: {n_rows} rows, {n_features} features, {n_classes} classes\n"
+        f"data      {dataset.source}: {n_rows} rows, {n_features} features{made_of}, "
+        f"{len(dataset.classes)} classes\n"
         f"split     {len(split.y_train)} rows to train, {len(split.y_test)} held out for the test\n"
         f"training  lr {settings.lr:g}, momentum {settings.momentum:g}, l2 {settings.l2:g}, "
         f"batches of {settings.batch_size}, seed {settings.seed}\n"
@@ -134,39 +154,60 @@ def _print_task(dataset: Dataset, split: Split, settings: Settings) -> None:
 
 def _print_history(models: Sequence[Model], history: Sequence[Scores]) -> None:
     columns = ["epoch", "train\nloss", "train\nacc.", "test\nloss", "test\nacc."]
-    table = _table(columns + [f"{model.name}\nms" for model in models])
-    for i, scores in enumerate(history):
-        table.add_row(
+    rows = [
+        [
             str(i + 1),
             f"{scores.train_loss:.4f}",
             f"{scores.train_accuracy:.1%}",
             f"{scores.test_loss:.4f}",
             f"{scores.test_accuracy:.1%}",
             *(f"{1e3 * model.seconds[i]:.2f}" for model in models),
-        )
-    Console().print(table)
+        ]
+        for i, scores in enumerate(history)
+    ]
+    _print_table(columns + [f"{model.name}\nms" for model in models], rows)
 
 
 def _print_summary(models: Sequence[Model], history: Sequence[Scores], split: Split) -> None:
     n_test = len(split.y_test)
     accuracy = history[-1].test_accuracy
-    print(f"Test accuracy {accuracy:.1%}: {round(accuracy * n_test)} of {n_test} held-out rows.\n")
-    print("One epoch of the same loop on the same batches, with loss and gradient from:")
-    table = _table(["", "min ms", "median ms", "min / smcore", "weights differ by"])
+    print(f"Test accuracy {accuracy:.1%}: {round(accuracy * n_test)} of {n_test} held-out rows.")
+    losses = [scores.test_loss for scores in history]
+    best = int(np.argmin(losses))
+    if losses[-1] > RISE * losses[best]:
+        print(
+            f"note: the test loss was lowest after epoch {best + 1} ({losses[best]:.4f}) and has "
+            f"risen to {losses[-1]:.4f} since: the model learns its training rows by heart; "
+            "fewer --epochs, a larger --l2 or a smaller --lr may serve better"
+        )
+    if len(models) > 1:
+        _print_comparison(models)
+
+
+def _print_comparison(models: Sequence[Model]) -> None:
+    print("\nOne epoch of the same loop on the same batches, with loss and gradient from:")
     base = models[0]
-    for model in models:
-        table.add_row(
+    rows = [
+        [
             model.name,
             f"{1e3 * min(model.seconds):.2f}",
             f"{1e3 * median(model.seconds):.2f}",
             f"{min(model.seconds) / min(base.seconds):.2f}",
             "" if model is base else f"{np.abs(model.W - base.W).max():.1e}",
-        )
-    Console().print(table)
+        ]
+        for model in models
+    ]
+    _print_table(["", "min ms", "median ms", "min / smcore", "weights differ by"], rows)
 
 
-def _table(columns: Sequence[str]) -> Table:
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, justify="right")
-    return table
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
