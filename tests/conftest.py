@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import runpy
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,6 +17,7 @@ from types import ModuleType
 import cases
 import numpy as np
 import pytest
+from commands import Outcome
 from hypothesis import settings
 
 import smcore
@@ -113,3 +115,24 @@ def environment() -> dict[str, str]:
         paths = kept["PYTHONPATH"].split(os.pathsep)
         kept["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, paths)))
     return kept
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run ``python -m smcore`` with these arguments in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["smcore", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_module("smcore", run_name="__main__", alter_sys=True)
+        return Outcome(stop.value.code or 0, capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def demo():
+    """The packages that training needs beyond NumPy."""
+    for name in ("sklearn", "matplotlib", "rich"):
+        pytest.importorskip(name)

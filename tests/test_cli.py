@@ -5,8 +5,8 @@ The commands run in this process, as ``python -m smcore`` would run them; a few 
 
 from __future__ import annotations
 
+import argparse
 import os
-import runpy
 import subprocess
 import sys
 import zipfile
@@ -14,49 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import files, flowers, refuses, succeeds, write_csv
 
 import smcore
 
 OTHER_BACKEND = {"native": "numpy", "numpy": "native"}[smcore.backend()]
-
-
-class Outcome:
-    """Exit status and output of a command."""
-
-    def __init__(self, status, captured):
-        self.status, self.out, self.err = status, captured.out, captured.err
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    """Run ``python -m smcore`` with these arguments in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["smcore", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_module("smcore", run_name="__main__", alter_sys=True)
-        return Outcome(stop.value.code or 0, capsys.readouterr())
-
-    return run
-
-
-def succeeds(outcome: Outcome) -> str:
-    assert (outcome.status, outcome.err) == (0, "")
-    return outcome.out
-
-
-def refuses(outcome: Outcome, *parts: str) -> None:
-    """Exit status 2, nothing printed but one line on stderr, which names the place."""
-    assert outcome.status == 2
-    assert outcome.out == ""
-    assert outcome.err.count("\n") == 1 and outcome.err.endswith("\n")
-    for part in ("error", *parts):
-        assert part in outcome.err
-
-
-def files(directory: Path) -> set[str]:
-    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
 
 
 # ---- info, --help, --version ---------------------------------------------------------------------
@@ -73,7 +35,7 @@ def test_version(run):
     assert smcore.__version__ in succeeds(run("--version"))
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["explain"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["explain"], ["info"]])
 def test_help(run, command):
     out = succeeds(run(*command, "--help"))
     assert "usage: python -m smcore" in out and "--help" in out
@@ -289,32 +251,6 @@ def test_train_refuses_a_damaged_file(run, tmp_path, header):
 # ---- train ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def demo():
-    """The packages that training needs beyond NumPy."""
-    for name in ("sklearn", "matplotlib", "rich"):
-        pytest.importorskip(name)
-
-
-def flowers(n: int = 60) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Three classes, easily told apart."""
-    rng = np.random.default_rng(0)
-    y = np.arange(n) % 3
-    X = rng.standard_normal((n, 2)) * 0.3 + np.array([[0, 0], [3, 0], [0, 3]])[y]
-    return ["rose", "lily", "iris"], X, y
-
-
-def write_csv(
-    path: Path, lines: dict[int, str] | None = None, header: str = "width,species,height"
-) -> None:
-    """The flowers as a file; `lines` replaces some of its lines."""
-    names, X, y = flowers()
-    text = [header, *(f"{w:.3f},{names[c]},{h:.3f}" for (w, h), c in zip(X, y, strict=True))]
-    for number, line in (lines or {}).items():
-        text[number - 1] = line
-    path.write_text("\n".join(text) + "\n")
-
-
 @pytest.mark.usefixtures("demo")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_train_on_the_users_csv(run, tmp_path, dtype):
@@ -381,7 +317,7 @@ def test_train_on_the_digits(run, tmp_path):
     assert {"smcore-train/weights.npz", "smcore-train/report.png"} <= files(tmp_path)
     with np.load(tmp_path / "smcore-train/weights.npz") as model:
         assert model["W"].shape == (64, 10)
-    assert "NumPy" in out
+    assert "Test accuracy" in out and "NumPy" not in out
 
 
 @pytest.mark.usefixtures("demo")
@@ -425,8 +361,8 @@ BAD_TRAIN = {
     "a directory": (None, ["--data", ".", "--target", "species"], ()),
     "another format": (
         {},
-        ["--data", "flowers.txt", "--target", "species"],
-        ("flowers.txt", ".csv"),
+        ["--data", "flowers.xlsx", "--target", "species"],
+        ("flowers.xlsx", ".csv", ".parquet"),
     ),
     "no such column": (
         {},
@@ -440,10 +376,10 @@ BAD_TRAIN = {
         DATA,
         ("flowers.csv", "line 4", "'height'", "'tall'"),
     ),
-    "NaN": ({9: "1.0,rose,nan"}, DATA, ("flowers.csv", "line 9", "'height'", "NaN")),
+    "NaN": ({9: "1.0,rose,nan"}, DATA, ("flowers.csv", "line 9", "'height'", "missing")),
     "infinity": ({9: "inf,rose,1"}, DATA, ("flowers.csv", "line 9", "'width'", "infinite")),
-    "empty cell": ({9: ",rose,1"}, DATA, ("flowers.csv", "line 9", "'width'", "empty")),
-    "empty label": ({9: "1,,1"}, DATA, ("flowers.csv", "line 9", "'species'", "empty")),
+    "empty cell": ({9: ",rose,1"}, DATA, ("flowers.csv", "line 9", "'width'", "missing")),
+    "empty label": ({9: "1,,1"}, DATA, ("flowers.csv", "line 9", "'species'", "missing")),
     "too few cells": ({9: "1,rose"}, DATA, ("flowers.csv", "line 9", "2", "3")),
     "too many cells": ({9: "1,rose,1,1"}, DATA, ("flowers.csv", "line 9", "4", "3")),
     "column twice": ({1: "width,species,width"}, DATA, ("flowers.csv", "line 1", "'width'")),
@@ -493,7 +429,7 @@ BAD_TRAIN = {
 
 def write_bad_files(directory: Path) -> None:
     _, X, y = flowers(6)
-    (directory / "flowers.txt").write_text("x")
+    (directory / "flowers.xlsx").write_text("x")
     (directory / "lone.csv").write_text("species\nrose\nlily\n")
     (directory / "single.csv").write_text("width,species\n" + "1,rose\n" * 6)
     (directory / "header.csv").write_text("width,species\n")
@@ -539,3 +475,70 @@ runpy.run_module("smcore", run_name="__main__")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1 and "[demo]" in result.stderr
     assert files(tmp_path) == set()
+
+
+@pytest.mark.usefixtures("demo")
+def test_train_beside_numpy_and_scipy(run, tmp_path):
+    write_csv(tmp_path / "flowers.csv")
+    out = succeeds(run("train", *DATA, "--epochs", "2", "--compare"))
+    assert "NumPy" in out and "weights differ by" in out
+    header = (tmp_path / "smcore-train/history.csv").read_text().splitlines()[0]
+    assert header.startswith("epoch,train_loss") and "smcore_ms,numpy_ms" in header
+
+
+LIGHT = """
+import runpy, sys
+sys.argv = ["smcore", *sys.argv[1:]]
+try:
+    runpy.run_module("smcore", run_name="__main__", alter_sys=True)
+finally:
+    print([name for name in ("sklearn", "scipy", "matplotlib", "rich") if name in sys.modules])
+"""
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--data", "flower.csv", "--target", "species"],
+        ["--data", "flowers.csv", "--target", "specie"],
+        ["--data", "flowers.csv", "--target", "species", "--out", "flowers.csv"],
+        ["--data", "flowers.csv", "--target", "species", "--out", "full"],
+    ],
+    ids=["file", "column", "out", "a directory in the place of a file"],
+)
+def test_mistakes_are_found_before_large_imports(environment, tmp_path, arguments):
+    write_csv(tmp_path / "flowers.csv", {60: "1,rose"})  # a fault that reading alone would find
+    (tmp_path / "full" / "report.png").mkdir(parents=True)
+    result = subprocess.run(
+        [sys.executable, "-c", LIGHT, "train", *arguments],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "[]\n" and result.stderr.count("\n") == 1
+    assert "line 60" not in result.stderr
+
+
+def test_names_nearby_are_told(run, tmp_path):
+    write_csv(tmp_path / "flowers.csv")
+    for package in ("sklearn", "matplotlib", "rich"):
+        pytest.importorskip(package)
+    refuses(run("train", "--data", "flower.csv", "--target", "species"), "'flowers.csv'")
+    refuses(run("train", "--data", "flowers.csv", "--target", "Species"), "mean 'species'")
+    refuses(run("train", "--data", "flowers.csv"), "--target", "'width', 'species', 'height'")
+
+
+def test_the_note_of_a_rising_loss(capsys):
+    pytest.importorskip("rich")
+    from smcore._cli import sgd, train
+
+    def summary(*losses):
+        history = [sgd.Scores(0.1, 0.9, loss, 0.8) for loss in losses]
+        split = argparse.Namespace(y_test=np.zeros(10))
+        train._print_summary([None], history, split)
+        return capsys.readouterr().out
+
+    assert "after epoch 2 (0.3000)" in summary(0.5, 0.3, 0.4)
+    assert "note" not in summary(0.5, 0.4, 0.3) and "note" not in summary(0.5, 0.4, 0.401)

@@ -59,7 +59,7 @@ def labels(labels: NDArray[Any], place: str) -> NDArray[Any]:
     raise CliError(f"{place}: holds {labels.dtype} values, neither text nor whole numbers")
 
 
-def _check_finite(array: Floats, place: str) -> None:
+def _check_finite(array: NDArray[Any], place: str) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         index = tuple(bad[0])

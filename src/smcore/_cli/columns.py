@@ -119,9 +119,7 @@ def _crowded(path: object, crowded: Mapping[str, Column], most: int) -> str:
     )
 
 
-def _check_no_number(
-    values: Sequence[str | None], name: str, place: Callable[[int], str]
-) -> None:
+def _check_no_number(values: Sequence[str | None], name: str, place: Callable[[int], str]) -> None:
     """Refuse text that stands in a column of numbers: one where half of the values are."""
     present = [(i, text) for i, text in enumerate(values) if text is not None]
     bad = [(i, text) for i, text in present if not _reads(text)]
@@ -187,8 +185,7 @@ def encode(
 ) -> NDArray[np.float64]:
     """Return the features that the columns make, side by side."""
     parts = (
-        column.encode(table.columns[column.name], table.place, ignore_unknown)
-        for column in columns
+        column.encode(table.columns[column.name], table.place, ignore_unknown) for column in columns
     )
     X = np.empty((len(table), sum(len(column.features) for column in columns)))
     start = 0
@@ -206,5 +203,6 @@ def to_json(columns: Sequence[Column]) -> str:
 def from_json(text: str) -> tuple[Column, ...]:
     """Read what `to_json` has written."""
     return tuple(
-        Column(entry["name"], entry["kind"], tuple(entry["categories"])) for entry in json.loads(text)
+        Column(entry["name"], entry["kind"], tuple(entry["categories"]))
+        for entry in json.loads(text)
     )

@@ -156,16 +156,7 @@ def _digits() -> Dataset:
 
 def _read_table(source: Source, choice: Choice, progress: Progress) -> Dataset:
     names, path = source.names, str(source.path)
-    if choice.target is None:
-        raise CliError(
-            f"argument --data: needs --target, the column of class labels; {path} has "
-            f"{listed(names)}"
-        )
-    try:
-        target = tables.resolve(names, choice.target, "--target", path)
-    except CliError as error:
-        hint = "; if line 1 holds no names, --no-header" if any(map(_is_number, names)) else ""
-        raise CliError(f"{error}{hint if source.header else ''}") from None
+    target = _target(source, choice.target)
     dropped = tables.resolve_all(names, choice.drop, "--drop", path)
     categorical = tables.resolve_all(names, choice.categorical, "--categorical", path)
     wanted = [name for name in names if name not in {*dropped, *source.index, target}]
@@ -187,10 +178,25 @@ def _read_table(source: Source, choice: Choice, progress: Progress) -> Dataset:
     labels = columns.as_labels([str(value) for value in table.columns[target]])
     y, classes = _encode(labels, place, table.place)
     X = columns.encode(table, learned)
-    left_out |= {name: "it names the rows" for name in source.index if name not in dropped}
+    left_out |= {name: "it names the rows" for name in {*source.index} - {*dropped, target}}
     notes = [f"{name!r} is left out: {reason}" for name, reason in left_out.items()]
     notes += [*_doubts(source), *filter(None, [note])]
     return Dataset(X, y, classes, learned, target, path, notes=tuple(notes))
+
+
+def _target(source: Source, wanted: str | None) -> str:
+    """Return the name of the column of labels."""
+    if wanted is None:
+        raise CliError(
+            f"argument --data: needs --target, the column of class labels; {source.path} has "
+            f"{listed(source.names)}"
+        )
+    try:
+        return tables.resolve(source.names, wanted, "--target", str(source.path))
+    except CliError as error:
+        doubtful = source.header and any(map(_is_number, source.names))
+        hint = "; if line 1 holds no names, --no-header" if doubtful else ""
+        raise CliError(f"{error}{hint}") from None
 
 
 def _doubts(source: Source) -> Iterator[str]:

@@ -42,9 +42,7 @@ def opening(place: str) -> Iterator[None]:
 
 def not_installed(package: str, extra: str) -> CliError:
     """Return the error for a package that belongs to an extra."""
-    return CliError(
-        f'{package} is not installed: python -m pip install "softmax-core[{extra}]"'
-    )
+    return CliError(f'{package} is not installed: python -m pip install "softmax-core[{extra}]"')
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

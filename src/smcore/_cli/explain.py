@@ -113,10 +113,12 @@ def _row_of_table(arguments: argparse.Namespace, dialect: Dialect) -> Floats:
     table = trained.read(source, lambda _: None)
     if arguments.row > len(table):
         raise CliError(f"argument --row: {arguments.data} has {len(table)} rows")
-    row, _ = tables.without_missing(
-        table.take(np.array([arguments.row - 1])), list(table.columns), str(source.path), False
-    )
-    return columns.encode(row, trained.columns)[0]
+    row = table.take(np.array([arguments.row - 1]))
+    for name, values in row.columns.items():
+        if tables.is_missing(values).any():
+            raise CliError(f"{row.place(0)}, column {name!r}: the value is missing")
+    features: Floats = columns.encode(row, trained.columns)[0]
+    return features
 
 
 def _numbers_beside(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.ticker import FixedLocator
 
 DEFAULT_FONT = "DejaVu Sans"  # comes with matplotlib
 NO_FONTS = ("emoji", "last resort", "lastresort")  # in colours, or with a box for everything
 FONT_SIZE = 9.0
 EM = 0.62  # width of a character of this font, in its size
+LINE = 0.8  # size of what stands in a line of height 1
+LEGIBLE = 4.5
 
 
 def fonts_for(texts: Collection[str]) -> tuple[list[str], set[str]]:
@@ -45,8 +50,11 @@ def _is_odd(entry: font_manager.FontEntry) -> tuple[bool, bool, bool]:
 def escaped(text: str, characters: Collection[str]) -> str:
     r"""Write these characters as ``\u6587``, as Python does."""
     return "".join(
-        c.encode("ascii", "backslashreplace").decode() if c in characters and ord(c) > 127
-        else "�" if c in characters else c
+        c.encode("ascii", "backslashreplace").decode()
+        if c in characters and ord(c) > 127
+        else "�"
+        if c in characters
+        else c
         for c in text
     )
 
@@ -90,15 +98,41 @@ def _head(name: str, most: int) -> str:
     return name
 
 
-def name_columns(axes: Axes, names: Sequence[str], inches: float) -> None:
-    """Name the ticks of the x axis, upright where they would run into each other."""
-    cell = 72 * inches / len(names)
-    size = min(FONT_SIZE, 0.85 * cell)
-    is_wide = any(width(name) * EM * size > cell for name in names)
-    axes.set_xticks(range(len(names)), names, rotation=90 if is_wide else 0, fontsize=size)
+def name_columns(axes: Axes, names: Sequence[str]) -> None:
+    """Name the ticks of the x axis; `fit` finds their size."""
+    axes.set_xticks(range(len(names)), names, rotation=90 if room_for(names) else 0)
 
 
-def name_rows(axes: Axes, names: Sequence[str], inches: float) -> None:
-    """Name the ticks of the y axis."""
-    size = min(FONT_SIZE, 0.85 * 72 * inches / len(names))
-    axes.set_yticks(range(len(names)), names, fontsize=size)
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the ticks of the y axis; `fit` finds their size."""
+    axes.set_yticks(range(len(names)), names, fontsize=FONT_SIZE)
+
+
+def room_for(names: Sequence[str]) -> float:
+    """Return the inches that names below columns take if they stand upright, or 0 if they lie."""
+    widest = max(map(width, names))
+    return widest * EM * FONT_SIZE / 72 if widest * len(names) > 45 else 0.0
+
+
+def fit(figure: Figure) -> None:
+    """Make names of ticks, and numbers in the cells of images, as small as their places are.
+
+    The places are known once all is laid out, and grow when what is beside them shrinks.
+    """
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        column = 72 * box.width / figure.dpi / abs(np.diff(axes.get_xlim())[0])
+        row = 72 * box.height / figure.dpi / abs(np.diff(axes.get_ylim())[0])
+        if isinstance(axes.yaxis.get_major_locator(), FixedLocator):
+            axes.tick_params(axis="y", labelsize=min(FONT_SIZE, LINE * row))
+        if isinstance(axes.xaxis.get_major_locator(), FixedLocator):
+            axes.tick_params(axis="x", labelsize=min(FONT_SIZE, LINE * column))
+            longest = max((width(text.get_text()) for text in axes.get_xticklabels()), default=0)
+            if longest * EM * FONT_SIZE > 0.95 * column:
+                axes.tick_params(axis="x", labelrotation=90)
+        if axes.images and axes.texts:
+            longest = max(len(text.get_text()) for text in axes.texts)
+            size = min(FONT_SIZE, 0.9 * column / (EM * longest), 0.7 * row)
+            for text in axes.texts:
+                text.set(fontsize=size, visible=size >= LEGIBLE)

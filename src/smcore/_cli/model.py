@@ -124,7 +124,8 @@ def load(path: Path) -> TrainedModel:
                 f"{path}, array {name!r}: is {arrays[name].dtype} of shape {arrays[name].shape}; "
                 f"numbers of shape {shape} are wanted"
             )
-    return TrainedModel(*(arrays[name] for name in NUMBERS), classes, learned, target)
+    W, b, mean, scale = (arrays[name] for name in NUMBERS)
+    return TrainedModel(W, b, mean, scale, classes, learned, target)
 
 
 def _columns(arrays: dict[str, NDArray[Any]]) -> tuple[Column, ...]:

@@ -20,6 +20,7 @@ Number = TypeVar("Number", int, float)
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 MAX_SEED = 2**32 - 1
 
+
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line, without the usage."""
 
@@ -115,9 +116,14 @@ def _add_drop_missing(tables: argparse._ArgumentGroup) -> None:
 
 def _add_table_arguments(parser: Parser) -> argparse._ArgumentGroup:
     tables = parser.add_argument_group("tables")
-    tables.add_argument("--no-header", action="store_true", help="line 1 is data; names are 1, 2, ...")
     tables.add_argument(
-        "--delimiter", type=_delimiter, metavar="C", help="between fields, or tab (default: found out)"
+        "--no-header", action="store_true", help="line 1 is data; names are 1, 2, ..."
+    )
+    tables.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="C",
+        help="between fields, or tab (default: found out)",
     )
     tables.add_argument(
         "--decimal",

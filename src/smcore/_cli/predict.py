@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import columns, model, output, tables
 from .model import TrainedModel
 from .progress import loading
-from .tables import Dialect, Table, Values
+from .tables import Dialect, Values
 
 
 @dataclass
@@ -48,9 +48,7 @@ def run(arguments: argparse.Namespace, dialect: Dialect) -> None:
         _print_accuracy(trained, s, rows.labels)
 
 
-def _rows_of_table(
-    arguments: argparse.Namespace, trained: TrainedModel, dialect: Dialect
-) -> Rows:
+def _rows_of_table(arguments: argparse.Namespace, trained: TrainedModel, dialect: Dialect) -> Rows:
     source = tables.open_table(arguments.data, dialect)
     trained.check_columns(source)
     kept = tables.resolve_all(source.names, arguments.keep, "--keep", str(source.path))
@@ -58,9 +56,7 @@ def _rows_of_table(
     labels = {trained.target}.intersection(source.names).difference(needed)
     with loading(arguments.data) as progress:
         table = trained.read(source, progress, {*kept, *labels})
-    rows, note = tables.without_missing(
-        table, needed, str(source.path), arguments.drop_missing
-    )
+    rows, note = tables.without_missing(table, needed, str(source.path), arguments.drop_missing)
     if note:
         print(f"smcore predict: note: {note}", file=sys.stderr)
     return Rows(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import smcore
 
-from .lettering import escaped, fonts_for, name_columns, name_rows, shortened
+from .lettering import escaped, fit, fonts_for, name_columns, name_rows, room_for, shortened
 from .sgd import Scores
 
 Array = NDArray[Any]
@@ -32,8 +32,11 @@ DPI = 110
 WIDTH = 14  # inches
 MOST_ANNOTATED = 14  # classes up to which the cells of a matrix carry their number
 MOST_NAMED = 40
+MOST_PROBABLE = 10
 MOST_PAIRS = 14
+LONGEST = 24  # name of a class
 DIVERGING = "RdBu_r"
+SETTINGS: dict[Any, Any] = {"text.parse_math": False, "image.interpolation": "nearest"}
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,8 @@ def draw(report: Report) -> tuple[bytes, str | None]:
             classes=[escaped(name, missing) for name in report.classes],
             features=[escaped(name, missing) for name in report.features],
         )
-    settings = {"font.family": families, "text.parse_math": False, "image.interpolation": "nearest"}
     buffer = io.BytesIO()
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({**SETTINGS, "font.family": families}):
         _figure(report).savefig(buffer, format="png")
     note = None
     if missing:
@@ -76,23 +78,27 @@ def draw(report: Report) -> tuple[bytes, str | None]:
 
 def _figure(report: Report) -> Figure:
     """Lay out four bands of panels, each as high as what it shows."""
+    names = shortened(report.classes, LONGEST)
+    few, many = room_for(names[:MOST_PROBABLE]), room_for(names[:MOST_NAMED])
     heights = [
         4.5,
-        5.0 if len(report.classes) <= MOST_ANNOTATED else 7.5,
-        _weights_height(report),
-        5.5,
+        (5.0 if len(names) <= MOST_ANNOTATED else 6.5) + many,
+        _weights_height(report) + (many if report.image_shape is None else 0),
+        5.5 + few,
     ]
     layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
     figure = Figure(figsize=(WIDTH, sum(heights)), dpi=DPI, layout=layout)
     bands = figure.subfigures(4, 1, squeeze=False, height_ratios=heights).flat
     curves, confusions, weights, least_certain = bands
     _draw_curves(curves, report.history)
-    _draw_confusions(confusions, report, heights[1])
+    _draw_confusions(confusions, report)
     if report.image_shape is None:
-        _draw_weight_map(weights, report, heights[2])
+        _draw_weight_map(weights, report)
     else:
         _draw_weight_images(weights, report, report.image_shape)
-    _draw_least_certain(least_certain, report, heights[3])
+    _draw_least_certain(least_certain, report)
+    fit(figure)
+    fit(figure)  # what the first has made smaller leaves room
     return figure
 
 
@@ -112,67 +118,64 @@ def _draw_curves(figure: SubFigure, history: Sequence[Scores]) -> None:
     losses.set_ylim(bottom=0)
     accuracies.set_ylabel("rows of the right class")
     accuracies.yaxis.set_major_formatter(PercentFormatter(1))
+    bottom, top = accuracies.get_ylim()
+    if top > 1:
+        accuracies.set_ylim(min(bottom, 0.98), 1.001)
 
 
-def _draw_confusions(figure: SubFigure, report: Report, inches: float) -> None:
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    _draw_confusion_matrix(left, report, inches)
-    _draw_pairs(right, report, inches)
+def _draw_confusions(figure: SubFigure, report: Report) -> None:
+    is_large = len(report.classes) > MOST_ANNOTATED
+    left, right = figure.subplots(1, 2, width_ratios=[1.4 if is_large else 1.15, 1])
+    hits = report.true == report.predicted
+    figure.suptitle(f"{hits.mean():.1%} of {len(hits)} test rows are right")
+    pairs, counts = np.unique(
+        np.stack([report.true, report.predicted])[:, ~hits], axis=1, return_counts=True
+    )
+    order = np.argsort(-counts, kind="stable")
+    _draw_confusion_matrix(left, report, pairs[:, order])
+    _draw_pairs(right, report, pairs[:, order[:MOST_PAIRS]], counts[order[:MOST_PAIRS]])
 
 
-def _draw_confusion_matrix(axes: Axes, report: Report, inches: float) -> None:
+def _draw_confusion_matrix(axes: Axes, report: Report, pairs: Array) -> None:
     """Draw the share of each true class that is taken for each class."""
-    K, wrong = len(report.classes), report.true != report.predicted
-    errors = np.bincount(report.true[wrong], minlength=K)
-    errors += np.bincount(report.predicted[wrong], minlength=K)
-    chosen = _largest(errors, MOST_NAMED)
-    totals = np.bincount(report.true, minlength=K)[chosen]
-    place = np.full(K, -1)
-    place[chosen] = np.arange(len(chosen))
-    pairs = np.stack([place[report.true], place[report.predicted]])
+    K = len(report.classes)
+    candidates = dict.fromkeys([*pairs.T.ravel().tolist(), *range(K)])  # the confused ones first
+    chosen = sorted(list(candidates)[:MOST_NAMED])
     n = len(chosen)
-    rows, columns = pairs[:, (pairs >= 0).all(axis=0)]
-    counts = np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
+    place = np.full(K, -1)
+    place[chosen] = np.arange(n)
+    rows, columns = place[report.true], place[report.predicted]
+    shown = (rows >= 0) & (columns >= 0)
+    counts = np.bincount(rows[shown] * n + columns[shown], minlength=n * n).reshape(n, n)
+    totals = np.bincount(report.true, minlength=K)[chosen]
     shares = counts / np.maximum(totals, 1)[:, np.newaxis]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     _annotate(axes, shares, "{:.0%}", shares > 0.5)
-    right = np.count_nonzero(~wrong)
-    what = "Confusion matrix" if n == K else f"The {n} of {K} classes with most errors"
-    axes.set_title(f"{what}: {right / len(wrong):.1%} of {len(wrong)} test rows are right")
+    axes.set_title("Confusion matrix" + (f": {n} of {K} classes" if n < K else ""))
     axes.set(xlabel="predicted class", ylabel="true class (number of test rows)")
-    names = shortened([report.classes[k] for k in chosen], 24)
-    side = min(inches - 1.5, 5.5)
-    name_columns(axes, names, side)
-    name_rows(axes, [f"{name} ({m})" for name, m in zip(names, totals, strict=True)], side)
+    names = shortened([report.classes[k] for k in chosen], LONGEST)
+    name_columns(axes, names)
+    name_rows(axes, [f"{name} ({m})" for name, m in zip(names, totals, strict=True)])
     colorbar = _add_colorbar(axes, image, "share of the true class")
     colorbar.ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def _draw_pairs(axes: Axes, report: Report, inches: float) -> None:
+def _draw_pairs(axes: Axes, report: Report, pairs: Array, counts: Array) -> None:
     """Draw the most frequent confusions as bars."""
-    K, wrong = len(report.classes), report.true != report.predicted
-    axes.set_title("Most frequent confusions: true class → predicted class")
-    if not wrong.any():
+    axes.set_title("Most frequent confusions (true class → predicted class)", loc="right")
+    if not len(counts):
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no test row is taken for another class", ha="center")
         return
-    pairs, counts = np.unique(
-        report.true[wrong].astype(np.int64) * K + report.predicted[wrong], return_counts=True
-    )
-    order = np.argsort(-counts, kind="stable")[:MOST_PAIRS]
-    totals = np.bincount(report.true, minlength=K)
+    totals = np.bincount(report.true, minlength=len(report.classes))
     names = shortened(report.classes, 18)
-    labels = [f"{names[pair // K]} → {names[pair % K]}" for pair in pairs[order]]
-    bars = axes.barh(range(len(order)), counts[order], color="tab:red")
-    axes.bar_label(
-        bars,
-        [f" {n} of {totals[pair // K]}" for n, pair in zip(counts[order], pairs[order], strict=True)],
-        fontsize="small",
-    )
-    axes.set(xlabel="test rows", ylim=(max(len(order), 6) - 0.5, -0.5))
-    axes.margins(x=0.15)
+    bars = axes.barh(range(len(counts)), counts, color="tab:red")
+    ratios = [f" {m} of {totals[k]}" for m, k in zip(counts, pairs[0], strict=True)]
+    axes.bar_label(bars, ratios, fontsize="small")
+    axes.set(xlabel="test rows", ylim=(max(len(counts), 6) - 0.5, -0.5))
+    axes.margins(x=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    name_rows(axes, labels, inches - 1)
+    name_rows(axes, [f"{names[k]} → {names[m]}" for k, m in pairs.T])
 
 
 def _weights_height(report: Report) -> float:
@@ -202,7 +205,7 @@ def _draw_weight_images(figure: SubFigure, report: Report, shape: tuple[int, int
     _add_colorbar(list(panels.flat), image, "weight")
 
 
-def _draw_weight_map(figure: SubFigure, report: Report, inches: float) -> None:
+def _draw_weight_map(figure: SubFigure, report: Report) -> None:
     axes = figure.subplots()
     sizes = np.abs(report.weights)
     features = _largest(sizes.max(axis=1), MOST_NAMED)
@@ -215,31 +218,32 @@ def _draw_weight_map(figure: SubFigure, report: Report, inches: float) -> None:
     parts = [
         f"the {len(chosen)} of {len(names)} {what} with the largest"
         for chosen, names, what in (
-            (features, report.features, "features"), (classes, report.classes, "classes")
+            (features, report.features, "features"),
+            (classes, report.classes, "classes"),
         )
         if len(chosen) < len(names)
     ]
     shown = f" ({'; '.join(parts)})" if parts else ""
     axes.set_title(f"Weights{shown}: red features speak for a class, blue ones against it")
     axes.set(xlabel="class", ylabel="feature (standardised)")
-    name_columns(axes, shortened([report.classes[k] for k in classes], 24), 10)
-    name_rows(axes, shortened([report.features[j] for j in features], 40), inches - 1.5)
+    name_columns(axes, shortened([report.classes[k] for k in classes], LONGEST))
+    name_rows(axes, shortened([report.features[j] for j in features], 40))
     _add_colorbar(axes, image, "weight")
 
 
-def _draw_least_certain(figure: SubFigure, report: Report, inches: float) -> None:
+def _draw_least_certain(figure: SubFigure, report: Report) -> None:
     """Draw the row's image, its most probable classes, and the Jacobian among them."""
-    chosen = _largest(report.probabilities, MOST_ANNOTATED)
+    chosen = _largest(report.probabilities, MOST_PROBABLE)
     if report.row_class not in chosen:
         chosen[report.probabilities[chosen].argmin()] = report.row_class
         chosen.sort()
-    names = shortened([report.classes[k] for k in chosen], 24)
+    names = shortened([report.classes[k] for k in chosen], LONGEST)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 1.35]).flat
     if report.image_shape is not None:
         image_axes, bar_axes = left.subplots(2, 1)
         image_axes.imshow(report.row.reshape(report.image_shape), cmap="gray_r")
         image_axes.set(xticks=[], yticks=[])
-        truth = shortened(report.classes, 24)[report.row_class]
+        truth = shortened(report.classes, LONGEST)[report.row_class]
         image_axes.set_title(f"The least certain test image, truly {truth}")
     else:
         bar_axes = left.subplots()
@@ -247,9 +251,7 @@ def _draw_least_certain(figure: SubFigure, report: Report, inches: float) -> Non
     _draw_jacobian(right.subplots(), report, chosen, names)
 
 
-def _draw_probabilities(
-    axes: Axes, report: Report, chosen: Array, names: Sequence[str]
-) -> None:
+def _draw_probabilities(axes: Axes, report: Report, chosen: Array, names: Sequence[str]) -> None:
     s = report.probabilities[chosen]
     colors = ["tab:green" if k == report.row_class else "tab:gray" for k in chosen]
     axes.bar(range(len(chosen)), s, color=colors)
@@ -258,7 +260,7 @@ def _draw_probabilities(
     rest = len(report.classes) - len(chosen)
     others = f"; {rest} others have {max(1 - s.sum(), 0):.1%} together" if rest else ""
     axes.set(xlabel=f"class{others}", ylabel="probability", ylim=(0, None))
-    name_columns(axes, names, 4.5)
+    name_columns(axes, names)
 
 
 def _draw_jacobian(axes: Axes, report: Report, chosen: Array, names: Sequence[str]) -> None:
@@ -269,12 +271,12 @@ def _draw_jacobian(axes: Axes, report: Report, chosen: Array, names: Sequence[st
     limit = _limit(jacobian)
     image = axes.imshow(jacobian, cmap=DIVERGING, vmin=-limit, vmax=limit)
     _annotate(axes, jacobian, "{:.3f}", np.abs(jacobian) > 0.6 * limit)
-    of = "" if len(chosen) == len(report.classes) else f", its {len(chosen)} likeliest classes"
+    of = "" if len(chosen) == len(report.classes) else f": {len(chosen)} of its classes"
     kind = "image" if report.image_shape else "row"
     axes.set_title(f"Jacobian ∂s/∂z at the least certain {kind}{of}")
     axes.set(xlabel="class whose score z changes", ylabel="class whose probability s answers")
-    name_columns(axes, names, 4)
-    name_rows(axes, names, 4)
+    name_columns(axes, names)
+    name_rows(axes, names)
     _add_colorbar(axes, image, "∂s/∂z")
 
 
@@ -287,7 +289,7 @@ def _annotate(axes: Axes, matrix: Array, template: str, dark: Array) -> None:
         color = "white" if dark[i, j] else "black"
         if not any(digit in text for digit in "123456789"):
             text, color = "0", "0.65"
-        axes.text(j, i, text, ha="center", va="center", color=color, fontsize="small")
+        axes.text(j, i, text, ha="center", va="center", color=color)
 
 
 def _largest(values: Array, most: int) -> Array:

@@ -1,7 +1,7 @@
 """Tables as they come, in text or in Parquet: first the names of the columns, then those wanted.
 
-A column is read as numbers if all it holds are numbers, and as text otherwise. What is missing is NaN
-among numbers, and None among text.
+A column is read as numbers if all it holds are numbers, and as text otherwise. What is missing is
+NaN among numbers, and None among text.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def without_missing(
     column = next(name for name, mask in missing.items() if mask[first])
     raise CliError(
         f"{table.place(first)}, column {column!r}: the value is missing; in all, {most}{more}: "
-        f"--drop-missing leaves out {count} of {total} rows" + (f", {remedy} a column" if remedy else "")
+        f"--drop-missing leaves out {count} of {total} rows"
+        + (f", {remedy} a column" if remedy else "")
     )
 
 
@@ -149,7 +150,7 @@ def check_exists(path: Path) -> None:
 
 
 def resolve(names: Sequence[str], wanted: str, option: str, place: str) -> str:
-    """Return the name of a column that is given by name, or by position from 1 (from the end: -1)."""
+    """Return the name of a column given by name, or by position: 1 is the first, -1 the last."""
     if wanted in names:
         return wanted
     try:

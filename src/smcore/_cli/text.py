@@ -9,11 +9,11 @@ import io
 import itertools
 import lzma
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from math import nan
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,9 +115,12 @@ class TextFile:
         """Open the file, and what it holds as text, at its start."""
         encoding = self._dialect.encoding
         try:
-            with self.path.open("rb") as raw, _unpacked(raw, self.path) as binary:
-                with io.TextIOWrapper(binary, encoding, newline="") as text:
-                    yield raw, text
+            with (
+                self.path.open("rb") as raw,
+                _unpacked(raw, self.path) as binary,
+                io.TextIOWrapper(binary, encoding, newline="") as text,
+            ):
+                yield raw, text
         except UnicodeError:
             raise CliError(
                 f"{self._undecodable()}: is not {encoding.removesuffix('-sig').upper()} text; "
@@ -142,9 +145,13 @@ class TextFile:
 
 def _unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
     """Return what yields the content of the file, compressed or not."""
-    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    openers: dict[str, Callable[[BinaryIO], Any]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+    }
     opener = openers.get(path.suffix.lower())
-    return raw if opener is None else cast(BinaryIO, opener(raw, "rb"))
+    return raw if opener is None else cast(BinaryIO, opener(raw))
 
 
 def _delimiter_of(sample: Sequence[str]) -> str:

@@ -28,9 +28,9 @@ examples:
   {program} train --data iris.data.gz --no-header --target -1"""
 
 PREDICT_DESCRIPTION = """\
-Print the most probable class of each row of a table, and the probabilities of all, as CSV: by a model
-that train has written. Columns are found by their names; others are ignored. If the table has the
-labels, too, the accuracy is printed on stderr."""
+Print the most probable class of each row of a table, and the probabilities of all, as CSV: by a
+model that train has written. Columns are found by their names; others are ignored. If the table has
+the labels, too, the accuracy is printed on stderr."""
 
 PREDICT_EPILOG = """\
 examples:

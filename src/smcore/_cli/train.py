@@ -66,7 +66,11 @@ def _train_with_progress(models: Sequence[Model], split: Split, settings: Settin
     """Train behind a bar on stderr, which is drawn between epochs so as not to be timed."""
     from rich.console import Console
     from rich.progress import (
-        BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
     )
 
     history: list[Scores] = []
@@ -177,8 +181,8 @@ def _print_summary(models: Sequence[Model], history: Sequence[Scores], split: Sp
     if losses[-1] > RISE * losses[best]:
         print(
             f"note: the test loss was lowest after epoch {best + 1} ({losses[best]:.4f}) and has "
-            f"risen to {losses[-1]:.4f} since: the model learns its training rows by heart; "
-            "fewer --epochs, a larger --l2 or a smaller --lr may serve better"
+            f"risen to {losses[-1]:.4f} since: fewer --epochs, a larger --l2 or a smaller --lr "
+            "may serve better"
         )
     if len(models) > 1:
         _print_comparison(models)
