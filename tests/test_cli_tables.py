@@ -108,7 +108,7 @@ def test_categories_booleans_and_missing_values(tmp_path):
 
 BAD_TABLES = {
     "a decimal comma": ("a;y\n1,5;u\n2,5;v\n", ("line 2", "'1,5'", "--decimal ,")),
-    "another encoding": (b"a,y\n1,caf\xe9\n2,b\n", ("line 2", "UTF-8", "--encoding")),
+    "another encoding": (b"a,y\n1,\xe9\n2,b\n", ("line 2", "UTF-8", "--encoding")),
     "a quote that is not closed": ('a,y\n1,"u\n2,v\n', ("line",)),
     "fields too many": ("a,y\n1,u\n2,v,w\n", ("line 3", "3 fields", "--delimiter")),
     "text among numbers": ("a,y\n1,u\nx,v\n3,u\n", ("line 3", "'x'", "--categorical 'a'")),
