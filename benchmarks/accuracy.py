@@ -1,4 +1,4 @@
-"""Measure the accuracy of smcore: the tables of the README and docs/accuracy.md.
+"""Measure the accuracy of smcore: the tables of docs/accuracy.md.
 
     python benchmarks/accuracy.py table    # softmax, log_softmax, ... beside SciPy's
     python benchmarks/accuracy.py exp      # exp at every float32

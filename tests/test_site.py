@@ -24,6 +24,22 @@ def test_reference_has_every_public_name():
     assert sorted(names) == sorted(smcore.__all__)
 
 
+def test_guide_and_readme_list_every_public_name():
+    public = set(smcore.__all__) - {"__version__"}
+    guide = (DOCS / "guide/functions.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)\(", guide, re.M)) == public
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## The functions\n(.*?)^###? ", readme, re.M | re.S)[1]
+    assert set(re.findall(r"`(\w+)`[,| ]", "".join(re.findall(r"^\|.*", section, re.M)))) == public
+
+
+def test_readme_is_short_and_shows_the_pictures():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert readme.count("\n") <= 200
+    for picture in (DOCS / "pictures").glob("*.png"):
+        assert f"(docs/pictures/{picture.name})" in readme
+
+
 def test_every_page_is_in_a_table_of_contents():
     pages = {p.relative_to(DOCS).with_suffix("") for p in DOCS.glob("[!_]*/*.md")}
     pages |= {p.relative_to(DOCS).with_suffix("") for p in DOCS.glob("*.md")}
