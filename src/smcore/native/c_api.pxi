@@ -182,6 +182,7 @@ cdef int cross_entropy_rows(
     put_values(&work, 3, labels, sizeof(int64_t))
     put_values(&work, 4, loss, computed_size(dtype))
     put_values(&work, 5, lse, computed_size(dtype))
+    put_values(&work, 6, NULL, computed_size(dtype))
     work.targets.weight = weight
     work.targets.on, work.targets.off = 1 - label_smoothing, label_smoothing / <double>k
     work.targets.z_loss, work.targets.factor = z_loss, factor
