@@ -47,6 +47,11 @@ class Rows:
         """Return ``(*lead, length)``: a view, or a copy if the strides of several axes ask it."""
         return array.transpose(self._order).reshape(*self.lead, self.length)
 
+    def restore(self, values: Array) -> Array:
+        """Return rows ``(*lead, length)`` in the shape that is seen as rows: a view, or a copy."""
+        inverse = sorted(range(len(self._order)), key=self._order.__getitem__)
+        return values.reshape([self._shape[i] for i in self._order]).transpose(inverse)
+
     def empty(self, dtype: DType) -> Array:
         """Return a new array of the shape that is seen as rows, whose rows are a view."""
         inverse = np.argsort(self._order)

@@ -1,0 +1,387 @@
+"""Cross-entropy, of logits and of a layer's input."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, SupportsIndex, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.interpreters import ad
+
+import smcore
+
+from .._arrays import Axis, Real, as_real
+from .._criterion import Reduction
+from .._rows import Rows
+from ._kernels import as_inexact, call_native, computed_in, define
+from ._logsumexp import logsumexp
+from ._softmax import as_where, log_softmax, product, softmax, sum_of_products
+
+__all__ = ["cross_entropy", "linear_cross_entropy"]
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    *,
+    axis: Axis = -1,
+    where: Any = None,
+    weight: Any = None,
+    ignore_index: SupportsIndex = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: Real = 0.0,
+    z_loss: Real = 0.0,
+) -> jax.Array:
+    """Compute the cross-entropy between the softmax of logits and a target.
+
+    Where it is differentiated, one pass computes the loss and its gradient by the logits.
+
+    Parameters
+    ----------
+    x : array_like
+        The logits, K classes along `axis`: float16, bfloat16, float32 or float64; or integers or
+        booleans, which become JAX's default float.
+    target : array_like
+        Either labels 0 to K-1, integers of any width, in the shape of `x` without `axis`; or
+        probabilities, floats in the shape of `x`, by which there is a derivative, too.
+    axis : int, tuple of ints or None, default -1
+        The axis of the classes. Several axes make one row together; None takes all.
+    where : array_like of bool, optional
+        Which classes take part in each row, broadcastable to `x`.
+    weight : array_like, shape (K,), optional
+        A factor for each class; finite. There is no derivative by it.
+    ignore_index : int, default -100
+        Rows with this label do not count: their loss and gradient are 0.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the rows' losses.
+    label_smoothing : float, default 0.0
+        The share, in [0, 1], of the target that is spread evenly over the classes. A plain number:
+        it cannot be traced.
+    z_loss : float, default 0.0
+        A factor, at least 0: each row that counts has ``z_loss * lse**2`` added to its loss. Plain,
+        too.
+
+    Returns
+    -------
+    jax.Array
+        The loss, in the dtype of `x`: one number, or with ``reduction="none"`` one for each row.
+        The mean over no row at all is NaN.
+
+    Raises
+    ------
+    TypeError
+        If `x` or `weight` is not real, `where` not boolean, `target` neither integers nor floats,
+        or an option not a plain number.
+    ValueError
+        If an argument has the wrong shape, `reduction` is unknown, `label_smoothing` outside
+        [0, 1], `z_loss` negative or not finite, or there are no classes.
+    numpy.exceptions.AxisError
+        If `x` has no such axis.
+    ValueError, jax.errors.JaxRuntimeError
+        When it runs, one of them, if a label is neither 0 to K-1 nor `ignore_index`.
+    NotImplementedError
+        If it is differentiated by `weight`, or compiled for another platform than the CPU.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from smcore.jax import cross_entropy
+    >>> x, labels = jnp.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]), jnp.array([2, 0])
+    >>> loss, dx = jax.value_and_grad(cross_entropy)(x, labels)
+    >>> f"{loss:.4f}"
+    '0.7531'
+    >>> np.asarray(dx).round(4)
+    array([[ 0.045 ,  0.1224, -0.1674],
+           [-0.3333,  0.1667,  0.1667]], dtype=float32)
+    """
+    smoothing, z_factor = as_real(label_smoothing, "label_smoothing"), as_real(z_loss, "z_loss")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1]; found {label_smoothing!r}")
+    if z_factor < 0:
+        raise ValueError(f"z_loss must be at least 0; found {z_loss!r}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; found {reduction!r}")
+    how = _How(False, reduction == "none", int(ignore_index), smoothing, z_factor)
+    return _cross_entropy_of(x, target, where, weight, axis=axis, reduction=reduction, how=how)
+
+
+def linear_cross_entropy(X: Any, W: Any, target: Any, b: Any = None, **options: Any) -> jax.Array:
+    """Compute the cross-entropy of a softmax layer, from its input: of the logits ``X @ W + b``.
+
+    The product is XLA's, in full precision, and the logits are held whole, in float32 or float64.
+
+    Parameters
+    ----------
+    X : array_like, shape (..., D)
+        The inputs.
+    W : array_like, shape (D, K)
+        The weights.
+    target : array_like
+        Either labels 0 to K-1, integers of any width, of shape (...); or probabilities, floats of
+        shape (..., K).
+    b : array_like, shape (K,), optional
+        The bias.
+    **options
+        What `cross_entropy` takes besides, but `axis`.
+
+    Returns
+    -------
+    jax.Array
+        The loss, in the dtype that `X`, `W` and `b` promote to: one number, or with
+        ``reduction="none"`` one for each row.
+
+    Raises
+    ------
+    TypeError, ValueError, jax.errors.JaxRuntimeError, NotImplementedError
+        As `cross_entropy` says; also if `X`, `W` and `b` do not fit together.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from smcore.jax import linear_cross_entropy
+    >>> X, W = jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 1.0], [0.0, 1.0]])
+    >>> np.asarray(jax.grad(linear_cross_entropy, argnums=1)(X, W, jnp.array([1]))).round(4)
+    array([[ 0.0474, -0.0474],
+           [ 0.0949, -0.0949]], dtype=float32)
+    """
+    if "axis" in options:
+        raise TypeError("linear_cross_entropy() takes no axis: the classes are those of W")
+    operands = {"X": X, "W": W} | ({} if b is None else {"b": b})
+    arrays = {name: as_inexact(value, name) for name, value in operands.items()}
+    dtype = jnp.result_type(*arrays.values())
+    X, W, *bias = (array.astype(dtype) for array in arrays.values())
+    if W.ndim != 2 or X.ndim == 0 or X.shape[-1] != W.shape[0]:
+        raise ValueError(
+            f"X and W must have shapes (..., D) and (D, K); found {jnp.shape(X)} and {jnp.shape(W)}"
+        )
+    if bias and bias[0].shape != W.shape[1:]:
+        raise ValueError(f"b must have shape {W.shape[1:]}; found {bias[0].shape}")
+    z = jnp.matmul(X, W, precision="highest", preferred_element_type=computed_in(dtype))
+    z = z + bias[0].astype(z.dtype) if bias else z
+    return cross_entropy(z, target, **options).astype(dtype)
+
+
+class _How(NamedTuple):
+    """What is asked of a loss."""
+
+    gradient: bool  # to be returned, too
+    by_row: bool  # or one loss for all rows of a batch's element
+    ignore_index: int
+    smoothing: float
+    z_loss: float
+
+
+@functools.partial(jax.jit, static_argnames=("axis", "reduction", "how"))
+def _cross_entropy_of(
+    x: Any, target: Any, where: Any, weight: Any, *, axis: Axis, reduction: str, how: _How
+) -> jax.Array:
+    x = as_inexact(x, "x")
+    rows = Rows(x.shape, axis)
+    if rows.length == 0:
+        raise ValueError(f"there must be at least one class; found logits of shape {x.shape}")
+    dtype, flat = computed_in(x.dtype), (-1, rows.length)
+    target = _as_target(target, rows, x.shape)
+    operands = {"x": rows.view(x).reshape(flat), "target": target}
+    if weight is not None:
+        operands["weight"] = _as_weight(weight, rows.length, dtype)
+    mask = as_where(where, rows, x.shape)
+    if mask is not None:
+        operands["where"] = mask.reshape(flat)
+    factor = _factor(operands, how, dtype) if reduction == "mean" else jnp.ones((), dtype)
+    if x.size == 0:
+        return (jnp.zeros(rows.lead if how.by_row else ()) * factor).astype(x.dtype)
+    names = (*operands, "factor")
+    (loss,) = _loss.bind(*operands.values(), factor, names=names, how=how)
+    return loss.reshape(rows.lead if how.by_row else ()).astype(x.dtype)
+
+
+def _as_target(target: Any, rows: Rows, shape: tuple[int, ...]) -> Any:
+    """Return labels ``(N,)`` or probabilities ``(N, K)``."""
+    target = jnp.asarray(target)
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        if target.shape != rows.lead:
+            raise ValueError(
+                f"target (of integers, one for each row) must have shape {rows.lead}; "
+                f"found {target.shape}"
+            )
+        return target.reshape(-1)
+    if not jnp.issubdtype(target.dtype, jnp.floating):
+        raise TypeError(
+            f"target must hold integer labels, or probabilities as floats; found {target.dtype}"
+        )
+    if target.shape != shape:
+        raise ValueError(
+            f"target (of floats, one for each logit) must have shape {shape}; found {target.shape}"
+        )
+    return rows.view(cast(Any, target)).reshape(-1, rows.length)
+
+
+def _as_weight(weight: Any, count: int, dtype: Any) -> jax.Array:
+    weight = as_inexact(weight, "weight").astype(dtype)
+    if weight.shape != (count,):
+        raise ValueError(f"weight must have shape ({count},); found {weight.shape}")
+    return weight
+
+
+def _factor(operands: dict[str, Any], how: _How, dtype: Any) -> jax.Array:
+    """Return what makes of the sum of losses their mean."""
+    labels, weight = operands["target"], operands.get("weight")
+    if labels.ndim == 2:
+        return jnp.asarray(1 / max(1, len(labels)), dtype)
+    counted = labels != how.ignore_index
+    if weight is None:
+        return 1 / counted.sum().astype(dtype)
+    return 1 / jnp.where(counted, weight[jnp.where(counted, labels, 0)], 0).sum()
+
+
+# ---- the primitive -------------------------------------------------------------------------------
+#
+# Operands: x (..., N, K), target (..., N) or (..., N, K), weight (..., K), where (..., N, K),
+# factor (...), those that `names` lists.  Results: the losses times the factor, (..., N) or their
+# sum, (...); and the gradient of the sum by x, like x.
+
+
+def _results(x: Any, *others: Any, names: tuple[str, ...], how: _How) -> list[tuple[Any, Any]]:
+    losses = (x.shape[: -1 if how.by_row else -2], computed_in(x.dtype))
+    return [losses, (x.shape, x.dtype)] if how.gradient else [losses]
+
+
+def _on_host(*arrays: Any, names: tuple[str, ...], how: _How) -> list[Any]:
+    x = arrays[0]
+    results = [np.empty(*result) for result in _results(*arrays, names=names, how=how)]
+    for index in np.ndindex(x.shape[:-2]):
+        operands = dict(zip(names, (array[index] for array in arrays), strict=True))
+        for result, values in zip(results, _of_one(operands, how), strict=True):
+            result[index] = values
+    return results
+
+
+def _of_one(operands: dict[str, Any], how: _How) -> list[Any]:
+    """Return the results for one element of a batch."""
+    factor, x, target = operands.pop("factor"), operands.pop("x"), operands["target"]
+    x = x.astype(computed_in(x.dtype), copy=False)
+    options = dict(
+        operands,
+        reduction="none" if how.by_row else "sum",
+        ignore_index=how.ignore_index,
+        label_smoothing=how.smoothing,
+        z_loss=how.z_loss,
+    )
+    if not how.gradient:
+        return [factor * smcore.cross_entropy(x, **options)]
+    loss, dx = smcore.cross_entropy_with_grad(x, **options)
+    if factor != 1:
+        dx *= factor
+        if target.ndim == 1:
+            dx[target == how.ignore_index] = 0  # where the factor is infinite, too
+    return [factor * loss, dx]
+
+
+def _native(expected: Any, *arrays: Any, names: tuple[str, ...], how: _How) -> Any:
+    operands = dict(zip(names, arrays, strict=True))
+    if "where" in operands:  # smoothing spreads over the classes left: Python knows how
+        return None
+    x, target = operands["x"], operands["target"]
+    is_label = jnp.issubdtype(target.dtype, jnp.integer)
+    as_int = jnp.int64 if target.dtype in (jnp.int64, jnp.uint32, jnp.uint64) else jnp.int32
+    target = target.astype(as_int if is_label else x.dtype)
+    weight = [operands["weight"]] if "weight" in operands else []
+    return call_native(
+        "cross_entropy",
+        expected,
+        x,
+        target,
+        operands["factor"],
+        *weight,
+        ignore_index=np.int64(how.ignore_index),
+        smoothing=np.float64(how.smoothing),
+        z_loss=np.float64(how.z_loss),
+    )
+
+
+_loss = define("cross_entropy", _results, _on_host, _native)
+
+
+def _loss_jvp(primals: Any, tangents: Any, *, names: tuple[str, ...], how: _How) -> Any:
+    operands = dict(zip(names, primals, strict=True))
+    moves = {name: v for name, v in zip(names, tangents, strict=True) if type(v) is not ad.Zero}
+    if "weight" in moves:
+        raise NotImplementedError(
+            "smcore.jax.cross_entropy has no derivative by weight; "
+            "pass jax.lax.stop_gradient(weight)"
+        )
+    with_gradient = how._replace(gradient=True)
+    loss, dx = _loss.bind(*primals, names=names, how=with_gradient)
+    moved = [_moved_loss(operands, moves, dx, how)]
+    if not how.gradient:
+        return [loss], moved
+    return [loss, dx], [*moved, _moved_gradient(operands, moves, how)]
+
+
+def _moved_loss(operands: dict[str, Any], moves: dict[str, Any], dx: Any, how: _How) -> Any:
+    """Return the tangent of the loss, by logits and probabilities."""
+    moved: Any = 0
+    if "x" in moves:
+        moved = sum_of_products(dx, moves["x"])[..., 0]
+    if "target" in moves:
+        logs = log_softmax(operands["x"], where=operands.get("where"))
+        a = _moved_shares(operands, moves["target"], how)
+        logs = jnp.maximum(logs, jnp.finfo(logs.dtype).min)  # where -inf meets a move of 0
+        moved -= sum_of_products(logs, a)[..., 0] * operands["factor"][..., np.newaxis]
+    return moved if how.by_row else moved.sum(axis=-1)
+
+
+def _moved_shares(operands: dict[str, Any], target: Any, how: _How) -> Any:
+    """Return how the shares of the classes move with probabilities, before smoothing adds to it."""
+    a = (1 - how.smoothing) * target.astype(computed_in(operands["x"].dtype))
+    if "weight" in operands:
+        a = a * operands["weight"][..., np.newaxis, :]
+    return jnp.where(operands["where"], a, 0) if "where" in operands else a
+
+
+def _moved_gradient(operands: dict[str, Any], moves: dict[str, Any], how: _How) -> Any:
+    """Return the tangent of the gradient ``factor * (A s - a + 2 z lse s)``, by the same."""
+    x, where = operands["x"], operands.get("where")
+    factor = operands["factor"][..., np.newaxis, np.newaxis]
+    s = softmax(x, where=where)
+    moved: Any = jnp.zeros_like(s)
+    if "x" in moves:
+        v = moves["x"] if where is None else jnp.where(where, moves["x"], 0)
+        total, counted = _sum_of_shares(operands, how)
+        if how.z_loss:
+            lse = logsumexp(x, where=where, keepdims=True)
+            slope = 2 * how.z_loss * jnp.where(counted, lse, 0)
+            moved = 2 * how.z_loss * counted * s * sum_of_products(s, v)
+            total = total + slope
+        moved = moved + total * product(s, v)
+    if "target" in moves:
+        a = _moved_shares(operands, moves["target"], how)
+        moved = moved + a.sum(axis=-1, keepdims=True) * s - a
+    return (factor * moved).astype(x.dtype)
+
+
+def _sum_of_shares(operands: dict[str, Any], how: _How) -> tuple[Any, Any]:
+    """Return A of each row, the sum of the shares of its classes, and whether it counts."""
+    x, target = operands["x"], operands["target"]
+    dtype = computed_in(x.dtype)
+    weight = operands.get("weight", jnp.ones(x.shape[-1:], dtype))[..., np.newaxis, :]
+    where = operands.get("where", True)
+    left = jnp.where(where, weight, 0)
+    count = jnp.where(where, jnp.ones_like(weight), 0).sum(axis=-1, keepdims=True)
+    even = how.smoothing * left.sum(axis=-1, keepdims=True) / jnp.maximum(count, 1)
+    if target.ndim == x.ndim:
+        shares = jnp.where(where, weight * target.astype(dtype), 0)
+        return (1 - how.smoothing) * shares.sum(axis=-1, keepdims=True) + even, True
+    counted = (target != how.ignore_index)[..., np.newaxis]
+    labels = jnp.where(counted, target[..., np.newaxis], 0)
+    of_label = jnp.take_along_axis(jnp.broadcast_to(weight, x.shape), labels, axis=-1)
+    return jnp.where(counted, (1 - how.smoothing) * of_label + even, 0), counted
+
+
+ad.primitive_jvps[_loss] = _loss_jvp
