@@ -315,11 +315,11 @@ def cross_entropy(
     if reduction == "none":
         loss = convert(grid.by_row(rows), parts.member, grid.dtype, name="loss")
     else:
-        sums = tree(rows, parts.total, grid.all, False)
-        options = {} if reduction == "mean" else {"name": "loss"}
-        loss = convert(
-            sums, parts.mean if reduction == "mean" else parts.member, grid.dtype, **options
-        )
+        sums = tree(rows, parts.total, grid.all).squeeze()
+        if reduction == "mean":
+            loss = convert(sums, parts.mean, grid.dtype)
+        else:
+            loss = convert(sums, parts.member, grid.dtype, name="loss")
     if not return_lse:
         return loss
     return loss, convert(grid.by_row(rows), parts.member, grid.dtype, name="lse")

@@ -148,7 +148,7 @@ class Grid:
 
     def join(self, records: Any, merge: Callable[..., Array]) -> Any:
         """Merge records of parts to those of rows: a tree of tasks along the axes of a row."""
-        return records if self.whole else tree(records, merge, self.axes, True)
+        return records if self.whole else tree(records, merge, self.axes)
 
     def again(self, operands: Operands, whole: Any) -> tuple[Any, Operands]:
         """Return `x` and operands, to be computed once more when `whole` is known."""
@@ -162,16 +162,19 @@ class Grid:
         return kept.squeeze(axis=self.axes) if self.axes else kept
 
 
-def tree(x: Any, merge: Callable[..., Array], axes: tuple[int, ...], keepdims: bool) -> Any:
-    """Merge along axes by a tree of tasks, with as many branches as Dask's `split_every` says."""
+def tree(x: Any, merge: Callable[..., Array], axes: tuple[int, ...]) -> Any:
+    """Merge along axes, which are kept at length 1, by a tree of tasks.
+
+    It has as many branches as Dask's `split_every` says.
+    """
     return da.reduction(
         x,
         chunk=_same,
         aggregate=merge,
         axis=axes,
-        keepdims=keepdims,
+        keepdims=True,
         dtype=x.dtype,
-        meta=np.empty((0,) * (x.ndim if keepdims else x.ndim - len(axes)), x.dtype),
+        meta=np.empty((0,) * x.ndim, x.dtype),
     )
 
 
@@ -199,7 +202,7 @@ def check_dask(x: Any, name: str) -> None:
     if not isinstance(x, da.Array):
         raise TypeError(
             f"{name} must be a dask.array.Array; found {type(x).__name__}; "
-            f"pass dask.array.from_array({name}), or use smcore without Dask"
+            f"pass dask.array.from_array({name}) (of xarray {name}.data), or use smcore without Dask"
         )
     as_array(
         x._meta,

@@ -111,8 +111,10 @@ def signed_part(
 
 # ---- parts together ------------------------------------------------------------------------------
 
+# `keepdims` is how Dask calls them, and always True.
 
-def merge(records: Array, axis: Axis, keepdims: bool = True) -> Array:
+
+def merge(records: Array, axis: Axis, keepdims: bool) -> Array:
     """Join the parts of each row that lie along `axis`."""
     rows = Rows(records.shape, axis)
     each: Any = rows.view(records)
@@ -134,7 +136,7 @@ def merge(records: Array, axis: Axis, keepdims: bool = True) -> Array:
     if "classes" in names:
         members["classes"] = each["classes"].sum(axis=-1)
     members = {name: members[name] for name in names}
-    return records_of(rows.kept if keepdims else rows.lead, each.dtype[0], **members)
+    return records_of(rows.kept, each.dtype[0], **members)
 
 
 def _peak(each: Any) -> Array:
@@ -166,19 +168,17 @@ def _merged_loss(each: Any, m: Array, s: Array, loss: str, share: str) -> Array:
     return sums
 
 
-def merge_signed(records: Array, axis: Axis, keepdims: bool = True) -> Array:
+def merge_signed(records: Array, axis: Axis, keepdims: bool) -> Array:
     """Join the parts of each row of ``b * exp(x)`` that lie along `axis`."""
-    log, sign = logsumexp(
-        records["log"], axis, b=records["sign"], keepdims=keepdims, return_sign=True
-    )
+    log, sign = logsumexp(records["log"], axis, b=records["sign"], keepdims=True, return_sign=True)
     return records_of(np.shape(log), records.dtype[0], log=log, sign=sign)
 
 
-def total(records: Array, axis: Axis, keepdims: bool = True) -> Array:
+def total(records: Array, axis: Axis, keepdims: bool) -> Array:
     """Add up what rows hold."""
     with np.errstate(all="ignore"):
         sums = {
-            name: np.sum(records[name], axis=axis, keepdims=keepdims)
+            name: np.sum(records[name], axis=axis, keepdims=True)
             for name in records.dtype.names or ()
         }
     return records_of(np.shape(sums["loss"]), records.dtype[0], **sums)
