@@ -202,7 +202,7 @@ def check_dask(x: Any, name: str) -> None:
     if not isinstance(x, da.Array):
         raise TypeError(
             f"{name} must be a dask.array.Array; found {type(x).__name__}; "
-            f"pass dask.array.from_array({name}) (of xarray {name}.data), or use smcore without Dask"
+            f"pass dask.array.from_array({name}) (of xarray {name}.data), or call smcore itself"
         )
     as_array(
         x._meta,
