@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import smcore
 
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
+resource = pytest.importorskip("resource")  # Windows has none
 sd = pytest.importorskip("smcore.dask")
 
 LIMIT = 256 * 2**20  # bytes for a worker
