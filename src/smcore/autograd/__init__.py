@@ -18,10 +18,10 @@ array([-0.0757, -0.1301,  0.2058])
 
 try:
     import autograd  # noqa: F401
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ImportError(
         "smcore.autograd needs autograd: pip install 'softmax-core[autograd]'"
-    ) from error
+    ) from _error
 
 from ._logsumexp import logsumexp
 from ._losses import cross_entropy, linear_cross_entropy

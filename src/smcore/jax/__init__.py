@@ -23,8 +23,8 @@ array([[0.3333, 0.3333, 0.3333],
 
 try:
     import jax  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ImportError("smcore.jax needs JAX: pip install 'softmax-core[jax]'") from error
+except ModuleNotFoundError as _error:
+    raise ImportError("smcore.jax needs JAX: pip install 'softmax-core[jax]'") from _error
 
 from ._kernels import uses_ffi
 from ._logsumexp import logsumexp

@@ -5,10 +5,10 @@ from __future__ import annotations
 try:
     import scipy.optimize  # noqa: F401
     import sklearn  # noqa: F401  # the framework: imports are absolute
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "smcore.sklearn needs scikit-learn and SciPy: pip install 'softmax-core[sklearn]'"
-    ) from error
+    ) from _error
 
 from ._estimator import SoftmaxRegression
 

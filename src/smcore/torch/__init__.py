@@ -22,11 +22,11 @@ tensor([[ 0.0900,  0.2447, -0.3348]])
 
 try:
     import torch  # noqa: F401
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ImportError(
         "smcore.torch needs PyTorch 2.6 or newer; install it (pip install torch), "
         "or softmax-core with its extra [torch]"
-    ) from error
+    ) from _error
 
 from ._cross_entropy import cross_entropy
 from ._linear_cross_entropy import linear_cross_entropy
