@@ -354,6 +354,13 @@ def test_bad_input():
         sj.linear_cross_entropy(X[0], X[0], LABELS[0])
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int32", "uint32"])
+def test_labels_of_any_width(dtype):
+    expected = smcore.cross_entropy(X.astype(np.float32), LABELS)
+    found = sj.cross_entropy(X, LABELS.astype(dtype))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("wrong", [5, -1])
 def test_wrong_labels(wrong, way):
     labels = LABELS.copy()

@@ -289,7 +289,8 @@ def _native(expected: Any, *arrays: Any, names: tuple[str, ...], how: _How) -> A
         return None
     x, target = operands["x"], operands["target"]
     is_label = jnp.issubdtype(target.dtype, jnp.integer)
-    as_int = jnp.int64 if target.dtype in (jnp.int64, jnp.uint32, jnp.uint64) else jnp.int32
+    wide = target.dtype in (jnp.int64, jnp.uint32, jnp.uint64) and jax.config.jax_enable_x64
+    as_int = jnp.int64 if wide else jnp.int32
     target = target.astype(as_int if is_label else x.dtype)
     weight = [operands["weight"]] if "weight" in operands else []
     return call_native(
