@@ -437,6 +437,8 @@ def test_small_calls_with_rows_left_out(sm, native_dtype, count):
         lambda: sm.linear_cross_entropy_hvp(X, W, W, target, W[0], W[0]),
     ):
         assert all(np.isfinite(gradient).all() for gradient in call())
+    W[0] = np.inf
+    assert not sm.linear_cross_entropy_with_grad(X, W, target)[1][0][0].any()
 
 
 def test_every_option_together(sm, rng):

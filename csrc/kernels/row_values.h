@@ -66,13 +66,12 @@ SMC_INLINE void store_values(vec a, const smc_view *to, size_t i, size_t n) {
 
 /* Load values of the type computed in, those of lane block g; ones if there are none. */
 static vec load_weights(const tile *t, size_t g, const smc_view *from) {
+  if (!from->data) return v_set1(1);
   const size_t rows = lane_block_rows(t, g);
   const char *p = (const char *)from->data + (ptrdiff_t)lane_block_row(t, g) * from->row;
   real lane[W];
   v_store(lane, v_set1(1));
-  for (size_t l = 0; from->data && l < rows; ++l, p += from->row) {
-    memcpy(&lane[l], p, sizeof(real));
-  }
+  for (size_t l = 0; l < rows; ++l, p += from->row) memcpy(&lane[l], p, sizeof(real));
   return by_lane(t, lane);
 }
 

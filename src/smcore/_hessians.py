@@ -24,7 +24,7 @@ from ._arrays import (
 from ._backend import kernels
 from ._calls import public
 from ._criterion import Criterion, Reduction, criterion_of
-from ._linear import as_rows, check_layer, linear, row_blocks
+from ._linear import as_rows, check_layer, linear, row_blocks, rows_at_once
 from ._outputs import as_output, deliver
 from ._products import softmax_vjp
 from ._rows import Rows
@@ -338,17 +338,25 @@ def linear_cross_entropy_hvp(
         reduction,
         label_smoothing,
     )
-    factors = _factors(criterion).reshape(-1, 1)
     mask = None if criterion.mask is None else criterion.mask.reshape(-1, W.shape[1])
+    index = None if criterion.counted is None else np.flatnonzero(criterion.counted)
+    factors = _factors(criterion).reshape(-1, 1)[... if index is None else index]
+    shared = factors[0, 0] if len(factors) and (factors == factors[0]).all() else None
+    count = len(factors)
 
     HW, Hb = (np.zeros(shape, sum_dtype(dtype)) for shape in (V.shape, (*V.shape[:-2], W.shape[1])))
-    index = None if criterion.counted is None else np.flatnonzero(criterion.counted)
-    count = len(X) if index is None else len(index)
-    for block in row_blocks(count, max(_LEAST_ROWS, _BLOCK // W.shape[1]), index):
-        left, known = (None if a is None else a[block] for a in (mask, s))
-        x, by_row = X[block], _Factors(factors[block], X.dtype)
-        # no name for the product: it would be held while the next one is made
-        _add_block(HW, Hb, x, by_row.scale(_logit_product(x, W, b, V, Vb, known, left)))
+    step = rows_at_once(W, max(_LEAST_ROWS, _BLOCK // W.shape[1]))
+    for start, rows in zip(range(0, count, step), row_blocks(count, step, index), strict=True):
+        left, known = (None if a is None else a[rows] for a in (mask, s))
+        x = X[rows]
+        delta = _logit_product(x, W, b, V, Vb, known, left)
+        if shared is None:
+            delta = _Factors(factors[start : start + step], X.dtype).scale(delta)
+        _add_block(HW, Hb, x, delta)
+        del delta  # which would be held while the next one is made
+    if shared is not None:
+        HW *= shared
+        Hb *= shared
     return cast(HW, dtype), None if b is None else cast(Hb, dtype)
 
 
@@ -372,17 +380,16 @@ def _logit_product(
 ) -> Array:
     """Return ``(..., N, K)``, how the softmax of the logits moves along the directions."""
     v = linear(X, V, None if Vb is None else Vb[..., np.newaxis, :])
+    if mask is not None:
+        s = softmax(linear(X, W, b), where=mask) if s is None else s
+        return softmax_vjp(np.broadcast_to(s, v.shape), v, where=mask, out=v)
     backend = kernels(v.dtype)  # in place on either, where public functions may compute beside
     if s is None:
         s = linear(X, W, b)
-        if mask is None:
-            Rows(s.shape, -1).map(lambda x, out: backend.softmax(x, out, 1.0), (s,), s)
-        else:
-            softmax(s, where=mask, out=s)
-    s = np.broadcast_to(s, v.shape)
-    if mask is not None:
-        return softmax_vjp(s, v, where=mask, out=v)
-    Rows(v.shape, -1).map(backend.softmax_vjp, (s, v), v)
+        backend.softmax(s[np.newaxis], s[np.newaxis], 1.0)
+    rows = v.reshape(-1, *s.shape)
+    if rows.size:
+        backend.softmax_vjp(np.broadcast_to(s, rows.shape), rows, rows)
     return v
 
 

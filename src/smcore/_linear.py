@@ -23,12 +23,16 @@ __all__ = [
     "linear",
     "linear_vjp",
     "row_blocks",
+    "rows_at_once",
 ]
 
 _GRANTED = 1 << 26  # bytes of scratch at any size: 64 MiB
 _SHARE = 20  # and more where it is less than this part of the logits
 _CHUNK = 1 << 20  # bytes of a matrix that is still in the cache when it is added to another
 _TERMS = 32  # added in the dtype computed in before a sum goes on in a wider one
+_UNPACKED = 1_000_000  # multiplications up to which OpenBLAS does not copy its factors first
+_NEAR = 1 << 20  # bytes of inputs and logits that are still near when they are read again
+_LEAST_ROWS = 32  # of a block: below that, calls cost more than they save
 
 
 def check_layer(
@@ -75,10 +79,27 @@ def as_gradients(wrt: Iterable[str], names: str) -> frozenset[str]:
     return wanted
 
 
+def rows_at_once(W: Array, most: int) -> int:
+    """Return in how many rows at a time a thin layer is gone through fastest; `most` for others.
+
+    Both products with them, of 200 inputs and 20 classes, then take half of the time.
+    """
+    inputs, classes = W.shape[-2:]
+    rows = _UNPACKED // max(1, inputs * classes)
+    rows = min(rows, _NEAR // (W.itemsize * max(1, inputs + classes)))
+    return min(rows, most) if rows >= _LEAST_ROWS else most
+
+
 def linear(x: Array, W: Array, b: Array | None = None, out: Array | None = None) -> Array:
     """Return ``x @ W + b``."""
     with np.errstate(all="ignore"):
-        z: Array = np.matmul(x, W, out=out)
+        step = rows_at_once(W, len(x)) if x.ndim == W.ndim == 2 else 0
+        if step < len(x) and step and (out is None or not np.may_share_memory(x, out)):
+            z = np.empty((len(x), W.shape[1]), x.dtype) if out is None else out
+            for rows in row_blocks(len(x), step, None):
+                np.matmul(x[rows], W, out=z[rows])
+        else:
+            z = np.matmul(x, W, out=out)
         return z if b is None else np.add(z, b, out=z)
 
 
@@ -155,6 +176,8 @@ class LayerBlocks:
         elif self.count * row > room:
             room -= chunk
         self._most = max(1, int(room // row))
+        if self.is_plain:
+            self._most = rows_at_once(W, self._most)
 
     def height(self, count: int) -> int:
         """Return how many rows there are in each of the blocks that so many are taken in."""
@@ -226,8 +249,7 @@ class LayerGradients:
             else:
                 self._add_weights(self.dW, x, dz)
         if self.db is not None:
-            for start in range(0, len(dz), _TERMS):
-                self.db += dz[start : start + _TERMS].sum(axis=0)
+            self._add_bias(self.db, dz)
         self._is_first = False
 
     def _add_weights(self, dW: Array, x: Array, dz: Array) -> None:
@@ -241,6 +263,14 @@ class LayerGradients:
                 part[...] = product
             else:
                 np.add(part, product, out=part)
+
+    def _add_bias(self, db: Array, dz: Array) -> None:
+        whole = len(dz) // _TERMS * _TERMS
+        if whole:
+            by_term = dz[:whole].reshape(-1, _TERMS, dz.shape[1])
+            db += by_term.sum(axis=1).sum(axis=0, dtype=db.dtype)
+        if whole < len(dz):
+            db += dz[whole:].sum(axis=0)
 
     def _set_inputs(self, dX: Array, rows: slice | Array, dz: Array) -> None:
         if self._layer.is_plain and isinstance(rows, slice):

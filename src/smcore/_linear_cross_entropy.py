@@ -319,8 +319,10 @@ def linear_cross_entropy_with_grad(
 
     Logits are made for a block of rows at a time, and their gradient in the same place. Each block
     after the first adds to `dW`, so more of `block_bytes` makes large batches faster; but it is
-    never less than one row. Rows that do not count are left out of all products, whatever `X` holds
-    there; for their logsumexp logits are made all the same.
+    never less than one row. A thin layer, of no more than some 30,000 weights, is gone through in
+    blocks so small that the second product still finds the inputs in the cache. Rows that do not
+    count are left out of all products, whatever `X` holds there; for their logsumexp logits are
+    made all the same.
 
     Examples
     --------

@@ -26,12 +26,19 @@ cdef int through_softmax(call *c, ndarray *g, ndarray *out) except -1:
     return run_operation(&c.work, c.kernels, SMC_OP_softmax_vjp)
 
 
-cdef bint leaves_out_rows(const call *c) noexcept:
-    """Whether some rows take no part in products, whatever their features are."""
+cdef bint hides_rows(const call *c, cnp.ndarray z) noexcept:
+    """Whether a row that does not count has to be left out of the products, as zeros would not do.
+
+    That is so if its features or the weights are not finite: then its logits z are not, either.
+    """
     cdef const int64_t *labels = labels_of(c)
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, k = class_count(c)
+    cdef void *logits = cnp.PyArray_DATA(z)
     for i in range(row_count(c) if labels != NULL else 0):
-        if labels[i] < 0:
+        if labels[i] >= 0:
+            continue
+        if not (are_finite(<const float *>logits + i * k, k) if c.number == cnp.NPY_FLOAT32
+                else are_finite(<const double *>logits + i * k, k)):
             return True
     return False
 
@@ -86,10 +93,10 @@ cdef object layer_loss(call *c):
 
 
 cdef object layer_loss_with_grad(call *c):
-    if leaves_out_rows(c):
-        return None
     z, lse = new_rows(c), new_lse(c)
     fill_logits(c, W, B, z)
+    if hides_rows(c, z):
+        return None
     found = reduced_loss(c, pointer(z), lse, pointer(z))
     dX = feature_gradient(c, z) if c.by_features else None
     dW = weight_gradient(c, z) if c.by_weights else None
@@ -100,15 +107,15 @@ cdef object layer_loss_with_grad(call *c):
 
 cdef object layer_loss_hvp(call *c):
     cdef ndarray *s = c.arrays[<int>X]
-    if leaves_out_rows(c):
-        return None
     v = new_rows(c)
+    fill_logits(c, V, VB, v)
+    if hides_rows(c, v):
+        return None
     if s == NULL:
         made = new_rows(c)
         s = pointer(made)
         fill_logits(c, W, B, made)
         apply_softmax(c, s, s)
-    fill_logits(c, V, VB, v)
     multiply_by_hessian(c, s, pointer(v), pointer(v))
     HW = weight_gradient(c, v)
     return HW, None if c.arrays[<int>B] == NULL else column_sums(v)
