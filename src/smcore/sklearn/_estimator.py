@@ -221,6 +221,7 @@ class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: i
         self, X: Any, y: Any, sample_weight: Any, classes: Array | None = None, reset: bool = True
     ) -> Memory:
         """Return data in memory, checked. The classes are those in `y`, unless they are given."""
+        is_mapped = isinstance(X, np.memmap)
         X = checked_inputs(self, X, reset=reset)
         y = labels_or_probabilities(X, y)
         self.classes_ = classes_of(y) if classes is None else classes
@@ -232,7 +233,8 @@ class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: i
         dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float64)
         if weight is not None:
             weight = weight.astype(dtype, copy=False)
-        return Memory(X, encoded(y, self.classes_), weight, len(self.classes_), dtype)
+        target = encoded(y, self.classes_)
+        return Memory(X, target, weight, len(self.classes_), dtype, is_mapped)
 
     def _start(self, rows: Rows) -> Vector:
         """Return the parameters that there are, if they suit the data."""

@@ -25,8 +25,6 @@ Vector: TypeAlias = NDArray[np.float64]
 Array: TypeAlias = NDArray[Any]
 Sums: TypeAlias = tuple[Any, ...]
 
-_SMALL = 1_000_000  # multiplications up to which OpenBLAS does not copy its factors first
-_LEAST_ROWS = 32  # of a block all the same: below that, calls cost more than they save
 _READ = 1 << 25  # bytes of rows that are converted at once
 
 
@@ -41,6 +39,9 @@ class Rows(Protocol):
     def sum(self, function: Callable[..., Sums], *arguments: Any) -> Sums:
         """Add up what ``function(X, target, weight, *arguments)`` returns for each block."""
 
+    def softmax(self, W: Array, b: Array) -> Array | None:
+        """Return the softmax of the logits of all rows, or None where that is too much to keep."""
+
 
 class Memory:
     """Rows in the memory of this process, or mapped into it.
@@ -49,9 +50,15 @@ class Memory:
     """
 
     def __init__(
-        self, X: Array, target: Array, weight: Array | None, n_classes: int, dtype: Any
+        self,
+        X: Array,
+        target: Array,
+        weight: Array | None,
+        n_classes: int,
+        dtype: Any,
+        is_mapped: bool = False,
     ) -> None:
-        self.X, self.target, self.weight = X, target, weight
+        self.X, self.target, self.weight, self._is_mapped = X, target, weight, is_mapped
         self.n_features, self.n_classes, self.dtype = X.shape[1], n_classes, dtype
         self.total = float(len(X) if weight is None else weight.sum(dtype=np.float64))
 
@@ -68,6 +75,12 @@ class Memory:
             found = part if found is None else add(found, part)
         assert found is not None  # there is a row
         return found
+
+    def softmax(self, W: Array, b: Array) -> Array | None:
+        """Return the softmax of the logits of all rows, or None for those of a file."""
+        if self._is_mapped or self.X.dtype != self.dtype:
+            return None
+        return smcore.softmax_layer(self.X, W, b)
 
 
 def row_blocks(X: Array, dtype: Any) -> Iterator[slice]:
@@ -86,44 +99,28 @@ def add(first: Sums, second: Sums) -> Sums:
 
 def loss_and_gradient(
     X: Array, target: Array, weight: Array | None, W: Array, b: Array
-) -> tuple[float, Vector, Vector]:
+) -> tuple[float, Array, Array]:
     """Return the weighted sum of the losses of some rows, with its gradients by `W` and `b`."""
-    loss, dW, db = 0.0, np.zeros(W.shape), np.zeros(b.shape)
-    for rows in _small_blocks(len(X), W):
-        x = X[rows]
-        z = x @ W + b
-        losses, dz = smcore.cross_entropy_with_grad(z, target[rows], reduction="none", out=z)
-        if weight is not None:
-            losses = losses * weight[rows]
-            dz *= weight[rows, np.newaxis]
-        loss += losses.sum(dtype=np.float64)
-        dW += x.T @ dz
-        db += dz.sum(axis=0, dtype=np.float64)
-    return float(loss), dW, db
+    losses, (_, dW, db) = smcore.linear_cross_entropy_with_grad(
+        X, W, target, b, sample_weight=weight, reduction="none", wrt="Wb"
+    )
+    return float(losses.sum(dtype=np.float64)), dW, db
 
 
 def hessian_product(
-    X: Array, target: Array, weight: Array | None, W: Array, b: Array, V: Array, Vb: Array
-) -> tuple[Vector, Vector]:
-    """Return the Hessian of that sum times a direction of `W` and `b`."""
-    HW, Hb = np.zeros(W.shape), np.zeros(b.shape)
-    for rows in _small_blocks(len(X), W):
-        x = X[rows]
-        s = smcore.softmax(x @ W + b)
-        v = smcore.cross_entropy_hvp(s, x @ V + Vb, target[rows], reduction="sum")
-        if weight is not None:
-            v *= weight[rows, np.newaxis]
-        HW += x.T @ v
-        Hb += v.sum(axis=0, dtype=np.float64)
-    return HW, Hb
-
-
-def _small_blocks(count: int, W: Array) -> Iterator[slice]:
-    step = _SMALL // max(1, W.size)
-    if step < _LEAST_ROWS:
-        step = max(1, (1 << 22) // W.shape[1])
-    for start in range(0, count, step):
-        yield slice(start, start + step)
+    X: Array,
+    target: Array,
+    weight: Array | None,
+    W: Array,
+    b: Array,
+    V: Array,
+    Vb: Array,
+    s: Array | None,
+) -> tuple[Array, Array]:
+    """Return the Hessian of that sum times a direction of `W` and `b`; `s`: the softmax, if kept."""
+    return smcore.linear_cross_entropy_hvp(
+        X, W, V, target, b, Vb, sample_weight=weight, reduction="sum", s=s
+    )
 
 
 class Objective:
@@ -147,6 +144,7 @@ class Objective:
         self.rows, self.penalty, self.has_intercept = rows, penalty, fit_intercept
         self._n_free = 1 if rows.n_classes == 2 else rows.n_classes
         self._known: tuple[Vector, float, Vector] | None = None
+        self._softmax: tuple[Vector, Array | None] | None = None
 
     def on(self, rows: Rows) -> Objective:
         """Return the same of other rows, such as a batch."""
@@ -168,8 +166,11 @@ class Objective:
 
     def hessian_product(self, parameters: Vector, direction: Vector) -> Vector:
         """Return the Hessian of the objective at some parameters, times a direction."""
-        arguments = *self._layer(parameters), *self._layer(direction)
-        HW, Hb = self.rows.sum(hessian_product, *arguments)
+        layer = self._layer(parameters)
+        if self._softmax is None or not np.array_equal(self._softmax[0], parameters):
+            self._softmax = parameters.copy(), self.rows.softmax(*layer)
+        moved = self._layer(direction)
+        HW, Hb = self.rows.sum(hessian_product, *layer, *moved, self._softmax[1])
         return self._gathered(HW, Hb, self._weights(direction))
 
     def _weights(self, parameters: Vector) -> Vector:
@@ -181,7 +182,7 @@ class Objective:
         D = self.rows.n_features
         return table[:D], table[D] if self.has_intercept else np.zeros_like(table[0])
 
-    def _gathered(self, dW: Vector, db: Vector, weights: Vector) -> Vector:
+    def _gathered(self, dW: Array, db: Array, weights: Vector) -> Vector:
         """Return the gradient, or product, as one vector, with the penalty's share."""
         found = np.empty(self.shape)
         D = self.rows.n_features
