@@ -306,6 +306,8 @@ def test_sparse_inputs_are_refused():
         ("batch_size", 0),
         ("learning_rate", np.inf),
         ("class_weight", "even"),
+        ("class_weight", {0: -1.0}),
+        ("fit_intercept", "no"),
     ],
 )
 def test_a_wrong_parameter_is_named(parameter, value):
@@ -347,6 +349,20 @@ def test_a_fit_that_ends_early_says_so():
         assert model.n_iter_.tolist() == [2] and len(model.loss_curve_) == 2
     with pytest.raises(NotFittedError):
         SoftmaxRegression().predict_proba(X)
+
+
+def test_numbers_out_of_range_are_reported():
+    for solver in ("lbfgs", "newton-cg"):
+        with pytest.warns(ConvergenceWarning, match=f"{solver} has not converged"):
+            SoftmaxRegression(solver=solver).fit(1e200 * X, Y)
+    model = SoftmaxRegression(solver="sgd", learning_rate=1e300)
+    with pytest.raises(ValueError, match=r"not finite with learning_rate 1.0e\+300"):
+        model.fit(X, Y)
+    model.partial_fit(X, Y, [0, 1, 2])
+    kept = model.coef_.copy()
+    with pytest.raises(ValueError, match="give a smaller one"):
+        model.partial_fit(X, Y)
+    assert (model.coef_ == kept).all()
 
 
 def test_without_the_framework_the_error_says_what_to_install():

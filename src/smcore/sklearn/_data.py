@@ -50,6 +50,7 @@ def check_parameters(estimator: Any) -> None:
             rate is None or (_is_number(rate, Real, 0, above=True) and np.isfinite(rate)),
             "a positive number, or None",
         ),
+        "fit_intercept": (isinstance(estimator.fit_intercept, bool | np.bool_), "True or False"),
         "solver": (estimator.solver in SOLVERS, f"one of {', '.join(SOLVERS)}"),
     }
     for name, (is_right, allowed) in rules.items():
@@ -183,4 +184,7 @@ def class_factors(class_weight: Any, classes: Array, sums: Any, ndim: int) -> An
         raise ValueError("class_weight must be None where y holds probabilities")
     if class_weight == "balanced":
         return np.where(sums > 0, sums.sum() / (len(classes) * np.maximum(sums, 1e-300)), 0.0)
-    return compute_class_weight(class_weight, classes=classes, y=classes)
+    factors = compute_class_weight(class_weight, classes=classes, y=classes)
+    if not ((factors >= 0) & np.isfinite(factors)).all():
+        raise ValueError(f"class_weight must be finite and not negative; found {class_weight!r}")
+    return factors

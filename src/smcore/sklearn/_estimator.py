@@ -204,7 +204,8 @@ class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: i
                 gradient = "" if np.isnan(largest) else f", gradient at most {largest:.1e}"
                 progress.advance(f"loss {value:.6f}{gradient}")
 
-            found = self._minimised(objective, start, report)
+            with np.errstate(all="ignore"):  # what cannot be computed is reported below
+                found = self._minimised(objective, start, report)
         self._keep(found.parameters, objective)
         self.n_iter_ = np.array([found.n_iter], dtype=np.int32)
         self._seen = rows.total
@@ -324,7 +325,8 @@ class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: i
         if is_first or self._batches is None or self._batches.solver != self.solver:
             self._batches = self._new_batches()
         rng = check_random_state(self.random_state)
-        parameters, value = self._batches.epoch(objective, start, rng)
+        with np.errstate(all="ignore"):
+            parameters, value = self._batches.epoch(objective, start, rng)
         self._keep(parameters, objective)
         self.loss_curve_ = [*getattr(self, "loss_curve_", []), value]
         self.n_iter_ = getattr(self, "n_iter_", np.zeros(1, np.int32)) + 1

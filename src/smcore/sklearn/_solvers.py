@@ -151,6 +151,11 @@ class MiniBatches:
             Those after the last step.
         value : float
             The objective, each batch judged before its step.
+
+        Raises
+        ------
+        ValueError
+            If the steps lead nowhere: they are too long.
         """
         rows, total = objective.rows, 0.0
         assert isinstance(rows, Memory)
@@ -164,6 +169,11 @@ class MiniBatches:
             value, gradient = objective.on(part).value(parameters)
             total += value * len(part.target) / count
             parameters = parameters - self.step(gradient)
+        if not (np.isfinite(total) and np.isfinite(parameters).all()):
+            raise ValueError(
+                f"the objective is not finite with learning_rate {self.rate:.1e}: "
+                "standardise X, or give a smaller one"
+            )
         return parameters, total
 
     def step(self, gradient: Vector) -> Vector:
