@@ -78,6 +78,13 @@ def test_sums_are_those_of_all_rows():
     np.testing.assert_allclose(*products, rtol=1e-12, atol=1e-15)
 
 
+def test_many_weights_are_a_task_of_their_own(monkeypatch):
+    model = SoftmaxRegression(**NEWTON)
+    expected = clone(model).fit(*chunked(X, Y))
+    monkeypatch.setattr("smcore.sklearn._dask._SENT", 0)
+    assert (clone(model).fit(*chunked(X, Y)).coef_ == expected.coef_).all()
+
+
 def test_class_weights_and_arguments_in_memory():
     model = SoftmaxRegression(class_weight="balanced", **NEWTON)
     one = clone(model).fit(X, Y, WEIGHTS)
@@ -172,6 +179,10 @@ def test_on_processes():
         with pytest.warns(match="has not converged in 4 iterations"):
             other = SoftmaxRegression(max_iter=4).fit(dX, dy, dw)
         probabilities = other.predict_proba(dX).compute()
+        wide = da.ones((4, 700_000), chunks=(2, -1))
+        rows, _ = cluster_rows(wide, [0, 1, 0, 1], None, None)
+        value = Objective(rows, 0.1, False).value(np.zeros(700_000))[0]  # 11 MB, and no warning
+        assert value == pytest.approx(np.log(2))
     with pytest.warns(match="has not converged in 4 iterations"):
         model = SoftmaxRegression(max_iter=4).fit(X, Y, WEIGHTS)
     assert_alike(other, model, 10)

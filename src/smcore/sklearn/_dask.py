@@ -23,6 +23,8 @@ __all__ = ["cluster_rows", "predictions"]
 Array = NDArray[Any]
 
 _FAN = 8  # sums that one task of the tree adds up
+_SENT = 1 << 22  # bytes of weights that are sent with the tasks, rather than as a task of their own
+_QUIET = {"distributed.admin.large-graph-warning-threshold": "1GiB"}  # of many weights
 
 
 class ClusterRows:
@@ -45,12 +47,18 @@ class ClusterRows:
         self.total, self.dtype = total, dtype
 
     def sum(self, function: Callable[..., Sums], *arguments: Any) -> Sums:
-        """Add up what the function returns for each block, by one graph."""
-        shared = [delayed(argument) for argument in arguments]  # each a task, sent once
+        """Add up what the function returns for each block, by one graph.
+
+        A few weights come with each task, which is a journey less than from a task of their own.
+        """
+        size = sum(argument.nbytes for argument in arguments if argument is not None)
+        if size * len(self._blocks) > _SENT:
+            arguments = tuple(delayed(argument) for argument in arguments)
         parts = [
-            delayed(_of_block)(function, self.dtype, *block, *shared) for block in self._blocks
+            delayed(_of_block)(function, self.dtype, *block, *arguments) for block in self._blocks
         ]
-        found: Sums = _tree(parts, add).compute()
+        with dask.config.set(_QUIET):
+            found: Sums = _tree(parts, add).compute()
         return found
 
     def softmax(self, W: Array, b: Array) -> None:
