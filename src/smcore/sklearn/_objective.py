@@ -116,8 +116,8 @@ def hessian_product(
     V: Array,
     Vb: Array,
     s: Array | None,
-) -> tuple[Array, Array]:
-    """Return the Hessian of that sum times a direction of `W` and `b`; `s`: the softmax, if kept."""
+) -> tuple[Array, Array | None]:
+    """Return the Hessian of that sum times a direction; `s` is the softmax where it was kept."""
     return smcore.linear_cross_entropy_hvp(
         X, W, V, target, b, Vb, sample_weight=weight, reduction="sum", s=s
     )
