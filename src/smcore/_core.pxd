@@ -51,7 +51,7 @@ cdef int cross_entropy_rows(
     const void *x, ptrdiff_t x_row, ptrdiff_t x_col,
     const int64_t *labels,
     const void *t, ptrdiff_t t_row, ptrdiff_t t_col,
-    const void *weight,
+    const void *weight, const void *sample_weight,
     double label_smoothing, double z_loss, double factor,
     void *loss, void *lse,
     void *grad, ptrdiff_t grad_row, ptrdiff_t grad_col,

@@ -140,6 +140,8 @@ class Operands:
         self.labels = rng.integers(K, size=N)
         self.labels[4] = -100
         self.weight = rng.random(K).astype(self.computed)
+        self.sample = rng.random(N).astype(self.computed)
+        self.sample[1] = 0
         self.start = self.number, N, K
         self._layout = plain if layout is repeated else layout
 
@@ -213,11 +215,12 @@ def test_cross_entropy(calls, o, kind):
     target, t = (0, rows(o.s)) if kind == "distributions" else (values(o.labels), (0, 0, 0))
     grad, expected, loss, lse = o.out(), o.out(), o.by_row(), o.by_row()
     done = calls.cross_entropy_rows(
-        *o.start, *rows(x), target, *t, values(o.weight), 0.25, 0.5, 1.0, values(loss), values(lse),
-        *rows(grad),
+        *o.start, *rows(x), target, *t, values(o.weight), values(o.sample), 0.25, 0.5, 1.0,
+        values(loss), values(lse), *rows(grad),
     )  # fmt: skip
     assert done == 0
-    options = {"reduction": "none", "weight": o.weight, "label_smoothing": 0.25, "z_loss": 0.5}
+    options = {"reduction": "none", "weight": o.weight, "sample_weight": o.sample}
+    options.update(label_smoothing=0.25, z_loss=0.5)
     of = o.s if kind == "distributions" else o.labels
     found = smcore.cross_entropy_with_grad(x, of, return_lse=True, out=expected, **options)
     assert_bits(grad, expected)
@@ -228,7 +231,7 @@ def test_cross_entropy(calls, o, kind):
         whole = smcore.cross_entropy(x, of, **{**options, "reduction": "sum"})
         assert total == pytest.approx(whole, rel=float(np.finfo(o.dtype).eps))
     bare = calls.cross_entropy_rows(
-        *o.start, *rows(x), target, *t, 0, 0.0, 0.0, 1.0, values(loss), 0, 0, 0, 0
+        *o.start, *rows(x), target, *t, 0, 0, 0.0, 0.0, 1.0, values(loss), 0, 0, 0, 0
     )
     assert bare == 0
     assert_bits(loss.astype(o.dtype), smcore.cross_entropy(x, of, reduction="none"))
@@ -237,7 +240,7 @@ def test_cross_entropy(calls, o, kind):
 def test_the_factor_is_that_of_a_mean(calls):
     o = Operands("float64", plain)
     grad, loss = o.out(), o.by_row()
-    arguments = *rows(o.x), values(o.labels), 0, 0, 0, 0, 0.0, 0.0, 1 / (N - 1)
+    arguments = *rows(o.x), values(o.labels), 0, 0, 0, 0, 0, 0.0, 0.0, 1 / (N - 1)
     assert calls.cross_entropy_rows(*o.start, *arguments, values(loss), 0, *rows(grad)) == 0
     mean, expected = smcore.cross_entropy_with_grad(o.x, o.labels)
     assert_bits(grad, expected)
@@ -253,7 +256,7 @@ def test_what_is_refused(calls):
         assert calls.log_softmax_vjp_rows(*start, *rows(o.s), *rows(o.g), *rows(y)) == -1
         assert calls.logsumexp_rows(*start, *rows(o.x), values(loss)) == -1
     o.labels[-1] = K
-    rest = 0, 0, 0, 0, 0.0, 0.0, 1.0, values(loss), 0, *rows(y)
+    rest = 0, 0, 0, 0, 0, 0.0, 0.0, 1.0, values(loss), 0, *rows(y)
     assert calls.cross_entropy_rows(*o.start, *rows(o.x), values(o.labels), *rest) == -1
     assert (y == 7).all() and (loss == 7).all()
     assert np.isnan(calls.sum_values(2, N, values(loss)))
@@ -261,7 +264,7 @@ def test_what_is_refused(calls):
 
 def test_no_rows_are_no_work(calls):
     assert calls.softmax_rows(0, 0, K, 0, 1, 1, 0, 1, 1, 1.0) == 0
-    assert calls.cross_entropy_rows(0, 0, K, *[0] * 8, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0) == 0
+    assert calls.cross_entropy_rows(0, 0, K, *[0] * 9, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0) == 0
     assert calls.sum_values(0, 0, 0) == 0
 
 

@@ -84,12 +84,13 @@ typedef struct {
   /* The loss of each row of logits x, and `factor` times its gradient by x.  The target of a row is
    * its label, or where `labels` is NULL a distribution t.  A row whose label is negative is
    * ignored: its loss and gradient are 0.  Of the type computed in: `weight` (of the classes, or
-   * NULL), and the values `loss` and `lse` (the logsumexp, or NULL).  `grad` may be NULL. */
+   * NULL), and the values `sample_weight` (factors of loss and gradient, at least 0, or NULL),
+   * `loss` and `lse` (the logsumexp, or NULL).  `grad` may be NULL. */
   int (*cross_entropy_rows)(int dtype, size_t n, size_t k, const void *x, ptrdiff_t x_row,
                             ptrdiff_t x_col, const int64_t *labels, const void *t, ptrdiff_t t_row,
-                            ptrdiff_t t_col, const void *weight, double label_smoothing,
-                            double z_loss, double factor, void *loss, void *lse, void *grad,
-                            ptrdiff_t grad_row, ptrdiff_t grad_col);
+                            ptrdiff_t t_col, const void *weight, const void *sample_weight,
+                            double label_smoothing, double z_loss, double factor, void *loss,
+                            void *lse, void *grad, ptrdiff_t grad_row, ptrdiff_t grad_col);
 
   /* The sum of n values side by side, of SMCORE_F32 or SMCORE_F64 (else NaN), as Python sums
    * losses: in double, with what rounding takes from it summed apart. */

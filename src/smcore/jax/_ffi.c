@@ -250,7 +250,7 @@ static XLA_FFI_Error *cross_entropy(XLA_FFI_CallFrame *frame) {
       smcore->cross_entropy_rows(
           dtype, count, k, at(x->data, begin), step, 1, has_labels ? labels : NULL,
           has_labels ? NULL : at(target->data, begin), step, 1,
-          weight == NULL ? NULL : at(weight, b * k * computed_size(dtype)), smoothing, z_loss,
+          weight == NULL ? NULL : at(weight, b * k * computed_size(dtype)), NULL, smoothing, z_loss,
           factor, sums, NULL, grad == NULL ? NULL : to(grad, begin), step, 1);
       for (size_t j = 0; j < count; j++) {
         double loss = number(dtype, sums, j), next = total + loss;

@@ -164,7 +164,7 @@ cdef int cross_entropy_rows(
     const void *x, ptrdiff_t x_row, ptrdiff_t x_col,
     const int64_t *labels,
     const void *t, ptrdiff_t t_row, ptrdiff_t t_col,
-    const void *weight,
+    const void *weight, const void *sample_weight,
     double label_smoothing, double z_loss, double factor,
     void *loss, void *lse,
     void *grad, ptrdiff_t grad_row, ptrdiff_t grad_col,
@@ -182,7 +182,7 @@ cdef int cross_entropy_rows(
     put_values(&work, 3, labels, sizeof(int64_t))
     put_values(&work, 4, loss, computed_size(dtype))
     put_values(&work, 5, lse, computed_size(dtype))
-    put_values(&work, 6, NULL, computed_size(dtype))
+    put_values(&work, 6, sample_weight, computed_size(dtype))
     work.targets.weight = weight
     work.targets.on, work.targets.off = 1 - label_smoothing, label_smoothing / <double>k
     work.targets.z_loss, work.targets.factor = z_loss, factor
@@ -229,7 +229,7 @@ cdef extern from "include/smcore.h":
         ) noexcept nogil
         int (*cross_entropy_rows)(
             int, size_t, size_t, const void *, ptrdiff_t, ptrdiff_t,
-            const int64_t *, const void *, ptrdiff_t, ptrdiff_t, const void *,
+            const int64_t *, const void *, ptrdiff_t, ptrdiff_t, const void *, const void *,
             double, double, double, void *, void *, void *, ptrdiff_t, ptrdiff_t,
         ) noexcept nogil
         double (*sum_values)(int, size_t, const void *) noexcept nogil

@@ -71,15 +71,16 @@ static PyObject *cross_entropy_rows(PyObject *self, PyObject *arguments) {
   int dtype, done;
   Py_ssize_t n, k;
   rows x, t, grad;
-  unsigned long long labels, weight, loss, lse;
+  unsigned long long labels, weight, sample_weight, loss, lse;
   double label_smoothing, z_loss, factor;
   (void)self;
-  if (!PyArg_ParseTuple(arguments, "innKnnKKnnKdddKKKnn", &dtype, &n, &k, PUT(x), &labels, PUT(t),
-                        &weight, &label_smoothing, &z_loss, &factor, &loss, &lse, PUT(grad)))
+  if (!PyArg_ParseTuple(arguments, "innKnnKKnnKKdddKKKnn", &dtype, &n, &k, PUT(x), &labels, PUT(t),
+                        &weight, &sample_weight, &label_smoothing, &z_loss, &factor, &loss, &lse,
+                        PUT(grad)))
     return NULL;
   ANSWER("i", smcore->cross_entropy_rows(dtype, (size_t)n, (size_t)k, ROWS(x), AT(labels), ROWS(t),
-                                         AT(weight), label_smoothing, z_loss, factor, AT(loss),
-                                         AT(lse), ROWS(grad)));
+                                         AT(weight), AT(sample_weight), label_smoothing, z_loss,
+                                         factor, AT(loss), AT(lse), ROWS(grad)));
 }
 
 static PyObject *sum_values(PyObject *self, PyObject *arguments) {

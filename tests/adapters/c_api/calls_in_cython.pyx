@@ -92,15 +92,15 @@ def logsumexp_vjp_rows(
 def cross_entropy_rows(
     int dtype, size_t n, size_t k, size_t x, ptrdiff_t x_row, ptrdiff_t x_col,
     size_t labels, size_t t, ptrdiff_t t_row, ptrdiff_t t_col, size_t weight,
-    double label_smoothing, double z_loss, double factor, size_t loss, size_t lse,
-    size_t grad, ptrdiff_t grad_row, ptrdiff_t grad_col,
+    size_t sample_weight, double label_smoothing, double z_loss, double factor,
+    size_t loss, size_t lse, size_t grad, ptrdiff_t grad_row, ptrdiff_t grad_col,
 ):
     cdef int done
     with nogil:
         done = smcore.cross_entropy_rows(
             dtype, n, k, <void *>x, x_row, x_col, <int64_t *>labels, <void *>t, t_row, t_col,
-            <void *>weight, label_smoothing, z_loss, factor, <void *>loss, <void *>lse,
-            <void *>grad, grad_row, grad_col)
+            <void *>weight, <void *>sample_weight, label_smoothing, z_loss, factor,
+            <void *>loss, <void *>lse, <void *>grad, grad_row, grad_col)
     return done
 
 
