@@ -103,6 +103,7 @@ html_theme_options = {
     "footer_end": ["sphinx-version"],
     "secondary_sidebar_items": ["page-toc"],
 }
+html_context = {"default_mode": "auto"}
 html_sidebars = {"changelog": [], "benchmark_results": []}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 import sys
 from typing import Any
@@ -42,8 +44,15 @@ def name_role(
 
 
 def link_code(app: Sphinx, tree: nodes.document) -> None:
-    """Turn code that names a function, alone or with arguments, into a link."""
+    """Turn code that names a function, alone or with arguments, into a link.
+
+    On the page of an adapter that can be imported here it is the adapter's function.
+    """
     page = app.env.docname
+    module = page.replace("integrations/", "smcore.")
+    if module in app.config.adapters:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     for code in list(tree.findall(nodes.literal)):
         match = NAME.fullmatch(code.astext())
         inside = nodes.title | nodes.reference | addnodes.pending_xref
@@ -52,7 +61,7 @@ def link_code(app: Sphinx, tree: nodes.document) -> None:
             continue
         bare = "(" not in code.astext() and match[1] in WORDS
         if match[1] in PUBLIC and not bare:
-            code.replace_self(link_to("smcore", match[1], code.deepcopy(), page))
+            code.replace_self(link_to(module, match[1], code.deepcopy(), page))
 
 
 def skip(app: Sphinx, what: str, name: str, found: Any, skipped: bool, options: Any) -> bool | None:
