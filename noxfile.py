@@ -299,7 +299,7 @@ def docs(session: nox.Session) -> None:
     """Build the site in build/docs/html: every example runs, a warning is an error; check it."""
     session.install(".", *group("docs"), env=compiling())
     site = "build/docs/html"
-    options = ("-W", "--keep-going", "-n", "-q", "-d", "build/docs/doctrees")
+    options = ("-E", "-a", "-W", "--keep-going", "-n", "-q", "-d", "build/docs/doctrees")
     session.run("python", "-m", "sphinx", *options, *session.posargs, "docs", site)
     session.run("python", "tools/check_site.py", site)
 

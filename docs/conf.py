@@ -14,15 +14,12 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "_ext"))
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ADAPTERS = ("autograd", "capi", "dask", "jax", "numba", "sklearn", "torch")
-FRAMEWORKS = ("autograd", "dask", "distributed", "jax", "numba", "sklearn", "torch")
+FRAMEWORKS = ("autograd", "dask", "distributed", "jax", "sklearn", "torch")
 
 source_address = PROJECT["urls"]["Source"]
 documentation_address = PROJECT["urls"]["Documentation"]
 description = PROJECT["description"]
-adapters = [
-    f"smcore.{name}" for name in ADAPTERS if importlib.util.find_spec(f"smcore.{name}") is not None
-]
+adapters = [f"smcore.{name}" for name in ("autograd", "dask", "jax", "sklearn", "torch")]
 
 project = PROJECT["name"]
 author = copyright = PROJECT["authors"][0]["name"]

@@ -24,6 +24,15 @@ def test_reference_has_every_public_name():
     assert sorted(names) == sorted(smcore.__all__)
 
 
+def test_reference_has_every_adapter():
+    package = DOCS.parent / "src" / "smcore"
+    modules = {path.parent.name for path in package.glob("*/__init__.py")}
+    modules |= {path.stem for path in package.glob("*.py")}
+    text = (DOCS / "reference/adapters.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^   smcore\.(\w+)$", text, re.M)
+    assert set(listed) == {name for name in modules if not name.startswith("_")}
+
+
 def test_guide_and_readme_list_every_public_name():
     public = set(smcore.__all__) - {"__version__"}
     guide = (DOCS / "guide/functions.md").read_text(encoding="utf-8")

@@ -17,15 +17,6 @@ INCLUDE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
 CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
-ADAPTER = """
-## {0}
-
-```{{eval-rst}}
-.. automodule:: {0}
-   :members:
-```
-"""
-
 
 def included(app: Sphinx) -> dict[Path, Path]:
     """Return which files of the repository have a page here, and its path."""
@@ -38,8 +29,6 @@ def included(app: Sphinx) -> dict[Path, Path]:
 
 def added(app: Sphinx, name: str) -> str:
     """Return what a page has here that a code host could not show."""
-    if name == "reference/adapters":
-        return "".join(ADAPTER.format(module) for module in app.config.adapters)
     if name == "integrations/index":
         pages = sorted(path.stem for path in Path(app.srcdir, "integrations").glob("*.md"))
         names = "\n".join(page for page in pages if page != "index")
@@ -93,6 +82,5 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx."""
     app.add_config_value("source_address", "", "env", str)
-    app.add_config_value("adapters", [], "env", list)
     app.connect("source-read", read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
