@@ -114,6 +114,10 @@ BAD_TABLES = {
     "text among numbers": ("a,y\n1,u\nx,v\n3,u\n", ("line 3", "'x'", "--categorical 'a'")),
     "numbers with underscores": ("a,y\n1_000,u\n2,v\n3,u\n", ("line 2", "'1_000'")),
     "nothing but gaps": ("a,b,y\n1,,u\n,2,v\n", ("every row", "1 in 'a'", "--drop")),
+    "no column is left": (
+        "Id,y\n" + "".join(f"{i},{'uv'[i % 2]}\n" for i in range(12)),
+        ("besides 'y'", "'Id' is left out: it numbers the rows"),
+    ),
     "a column that is not there": ("a,y\n1,u\n2,v\n", ("--drop", "'z'")),
 }
 
@@ -149,15 +153,16 @@ def test_a_packed_file_that_is_cut_off(tmp_path):
         load(tmp_path / "t.csv.gz", "species")
 
 
-def test_text_that_begins_as_numbers(tmp_path):
+def test_text_that_begins_as_numbers(tmp_path, monkeypatch):
     """A column of codes, all digits in the rows that are converted first, stays text."""
     from smcore._cli import text
 
-    lines = ["code,y", *(f"{i % 3}.0,u" for i in range(text.BLOCK)), *["x1,v"] * 2 * text.BLOCK]
+    monkeypatch.setattr(text, "BLOCK", 2 * 600)
+    lines = ["code,y", *(f"{i % 3}.0,u" for i in range(600)), *["x1,v"] * 1200]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     dataset = load(tmp_path / "t.csv", "y")
     assert dataset.features == ("code=0", "code=1", "code=2", "code=x1")
-    assert dataset.X.sum(axis=0).tolist() == [1366, 1365, 1365, 2 * text.BLOCK]
+    assert dataset.X.sum(axis=0).tolist() == [200, 200, 200, 1200]
 
 
 def test_parquet(tmp_path):

@@ -158,6 +158,8 @@ def _read_table(source: Source, choice: Choice, progress: Progress) -> Dataset:
     names, path = source.names, str(source.path)
     target = _target(source, choice.target)
     dropped = tables.resolve_all(names, choice.drop, "--drop", path)
+    if target in dropped:
+        raise CliError(f"{path}: argument --drop: {target!r} is the target")
     categorical = tables.resolve_all(names, choice.categorical, "--categorical", path)
     wanted = [name for name in names if name not in {*dropped, *source.index, target}]
     table = source.read([*wanted, target], {*categorical, target}, progress)
@@ -167,7 +169,10 @@ def _read_table(source: Source, choice: Choice, progress: Progress) -> Dataset:
     left_out = _useless(table, wanted)
     wanted = [name for name in wanted if name not in left_out]
     if not wanted:
-        raise CliError(f"{path}: no column besides {target!r} to learn from")
+        raise CliError(
+            f"{path}: no column besides {target!r} to learn from"
+            + "".join(f"; {name!r} is left out: {reason}" for name, reason in left_out.items())
+        )
     # What makes no features is told before what is missing: it may be missing there.
     learned = columns.learn(table, wanted, categorical, choice.max_categories, path)
     table, note = tables.without_missing(

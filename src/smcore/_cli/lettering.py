@@ -10,6 +10,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.ticker import FixedLocator
 
 DEFAULT_FONT = "DejaVu Sans"  # comes with matplotlib
@@ -114,25 +115,32 @@ def room_for(names: Sequence[str]) -> float:
     return widest * EM * FONT_SIZE / 72 if widest * len(names) > 45 else 0.0
 
 
-def fit(figure: Figure) -> None:
-    """Make names of ticks, and numbers in the cells of images, as small as their places are.
+def fit(figure: Figure, layout: LayoutEngine) -> None:
+    """Lay the figure out, with names and numbers of cells as small as their places are.
 
     The places are known once all is laid out, and grow when what is beside them shrinks.
     """
-    figure.draw_without_rendering()
-    for axes in figure.axes:
-        box = axes.get_window_extent()
-        column = 72 * box.width / figure.dpi / abs(np.diff(axes.get_xlim())[0])
-        row = 72 * box.height / figure.dpi / abs(np.diff(axes.get_ylim())[0])
-        if isinstance(axes.yaxis.get_major_locator(), FixedLocator):
-            axes.tick_params(axis="y", labelsize=min(FONT_SIZE, LINE * row))
-        if isinstance(axes.xaxis.get_major_locator(), FixedLocator):
-            axes.tick_params(axis="x", labelsize=min(FONT_SIZE, LINE * column))
-            longest = max((width(text.get_text()) for text in axes.get_xticklabels()), default=0)
-            if longest * EM * FONT_SIZE > 0.95 * column:
-                axes.tick_params(axis="x", labelrotation=90)
-        if axes.images and axes.texts:
-            longest = max(len(text.get_text()) for text in axes.texts)
-            size = min(FONT_SIZE, 0.9 * column / (EM * longest), 0.7 * row)
-            for text in axes.texts:
-                text.set(fontsize=size, visible=size >= LEGIBLE)
+    for _ in range(2):
+        layout.execute(figure)
+        for axes in figure.axes:
+            axes.apply_aspect()
+            _fit_axes(axes, figure.dpi)
+    figure.set_layout_engine("none")  # it is done
+
+
+def _fit_axes(axes: Axes, dpi: float) -> None:
+    box = axes.get_window_extent()
+    column = 72 * box.width / dpi / abs(np.diff(axes.get_xlim())[0])
+    row = 72 * box.height / dpi / abs(np.diff(axes.get_ylim())[0])
+    if isinstance(axes.yaxis.get_major_locator(), FixedLocator):
+        axes.tick_params(axis="y", labelsize=min(FONT_SIZE, LINE * row))
+    if isinstance(axes.xaxis.get_major_locator(), FixedLocator):
+        axes.tick_params(axis="x", labelsize=min(FONT_SIZE, LINE * column))
+        longest = max((width(text.get_text()) for text in axes.get_xticklabels()), default=0)
+        if longest * EM * FONT_SIZE > 0.95 * column:
+            axes.tick_params(axis="x", labelrotation=90)
+    if axes.images and axes.texts:
+        longest = max(len(text.get_text()) for text in axes.texts)
+        size = min(FONT_SIZE, 0.9 * column / (EM * longest), 0.7 * row)
+        for text in axes.texts:
+            text.set(fontsize=size, visible=size >= LEGIBLE)

@@ -97,8 +97,7 @@ def _figure(report: Report) -> Figure:
     else:
         _draw_weight_images(weights, report, report.image_shape)
     _draw_least_certain(least_certain, report)
-    fit(figure)
-    fit(figure)  # what the first has made smaller leaves room
+    fit(figure, layout)
     return figure
 
 
@@ -289,7 +288,8 @@ def _annotate(axes: Axes, matrix: Array, template: str, dark: Array) -> None:
         color = "white" if dark[i, j] else "black"
         if not any(digit in text for digit in "123456789"):
             text, color = "0", "0.65"
-        axes.text(j, i, text, ha="center", va="center", color=color)
+        cell = axes.text(j, i, text, ha="center", va="center", color=color)
+        cell.set_in_layout(False)  # it lies within its cell, and takes long to be measured
 
 
 def _largest(values: Array, most: int) -> Array:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from .errors import CliError, opening
 from .tables import Dialect, Progress, Table, Values
 
-BLOCK = 4096  # rows that are converted together
+BLOCK = 2**17  # fields that are converted together
+TOLD = 64  # lines after which the progress is told
 SAMPLE = 50  # lines that tell the delimiter
 # A comma is often part of a number or a sentence, a blank of a name: they come last.
 DELIMITERS = ("\t", ";", "|", ",", " ")
@@ -68,7 +69,7 @@ class TextFile:
         numbers: list[NDArray[np.int64]] = []
         with opening(str(self.path)):
             lines = self._rows(progress)
-            while block := list(itertools.islice(lines, BLOCK)):
+            while block := list(itertools.islice(lines, max(BLOCK // len(self.names), 1))):
                 numbers.append(np.array([number for number, _ in block], dtype=np.int64))
                 fields = list(zip(*(fields for _, fields in block), strict=True))
                 for name, place, column in zip(names, places, parts, strict=True):
@@ -105,7 +106,7 @@ class TextFile:
                 for count, fields in enumerate(reader):
                     if fields and not (len(fields) == 1 and not fields[0].strip()):
                         yield reader.line_num, fields
-                    if count % BLOCK == 0:
+                    if count % TOLD == 0:
                         progress(raw.tell())
             except csv.Error as error:
                 raise CliError(f"{self.path}, line {reader.line_num}: {error}") from None
