@@ -147,7 +147,8 @@ def _print_task(dataset: Dataset, split: Split, settings: Settings) -> None:
     for note in dataset.notes:
         print(f"note      {note}")
     print(
-        f"data      {dataset.source}: {n_rows} rows, {n_features} feature{'s' * (n_features > 1)}{made_of}, "
+        f"data      {dataset.source}: {n_rows} rows, "
+        f"{n_features} feature{'s' * (n_features > 1)}{made_of}, "
         f"{len(dataset.classes)} classes\n"
         f"split     {len(split.y_train)} rows to train, {len(split.y_test)} held out for the test\n"
         f"training  lr {settings.lr:g}, momentum {settings.momentum:g}, l2 {settings.l2:g}, "
