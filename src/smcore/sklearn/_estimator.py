@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
+from ._base import Classifier
 from ._data import (
     check_parameters,
     checked_inputs,
@@ -40,7 +40,7 @@ def _takes_batches(estimator: Any) -> bool:
     )
 
 
-class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxRegression(Predictions, Classifier):
     r"""Multinomial logistic regression with an L2 penalty, exact, through smcore's kernels.
 
     Its parameters and attributes are named as those of `sklearn.linear_model.LogisticRegression`,
@@ -127,6 +127,13 @@ class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: i
     0.97
     """
 
+    coef_: Array
+    intercept_: Array
+    classes_: Array
+    n_features_in_: int
+    n_iter_: NDArray[np.int32]
+    loss_curve_: list[float]
+
     def __init__(
         self,
         *,
@@ -196,7 +203,7 @@ class SoftmaxRegression(Predictions, ClassifierMixin, BaseEstimator):  # type: i
         known = getattr(self, "coef_", None)
         start = self._start(rows) if self.warm_start and known is not None else None
         objective = Objective(rows, 1 / (self.C * rows.total), self.fit_intercept)
-        self.loss_curve_: list[float] = []
+        self.loss_curve_ = []
         with Progress(f"SoftmaxRegression, {self.solver}", self.max_iter, self.verbose) as progress:
 
             def report(value: float, largest: float) -> None:
