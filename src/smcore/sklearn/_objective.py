@@ -25,9 +25,6 @@ Vector: TypeAlias = NDArray[np.float64]
 Array: TypeAlias = NDArray[Any]
 Sums: TypeAlias = tuple[Any, ...]
 
-_UNCOPIED = 1_000_000  # multiplications of a product up to which OpenBLAS does not
-_LEAST_ROWS = 32  # of a block all the same: below that, calls cost more than they save
-_LOGITS = 1 << 22  # of a block, where there are many weights
 _READ = 1 << 25  # bytes of rows that are converted at once
 
 
@@ -102,19 +99,12 @@ def add(first: Sums, second: Sums) -> Sums:
 
 def loss_and_gradient(
     X: Array, target: Array, weight: Array | None, W: Array, b: Array
-) -> tuple[float, Vector, Vector]:
+) -> tuple[float, Array, Array]:
     """Return the weighted sum of the losses of some rows, with its gradients by `W` and `b`."""
-    loss, dW, db = 0.0, np.zeros(W.shape), np.zeros(b.shape)
-    for rows in _thin_blocks(len(X), W):
-        x, w = X[rows], None if weight is None else weight[rows]
-        z = x @ W + b
-        losses, dz = smcore.cross_entropy_with_grad(
-            z, target[rows], sample_weight=w, reduction="none", out=z
-        )
-        loss += losses.sum(dtype=np.float64)
-        dW += x.T @ dz
-        db += dz.sum(axis=0, dtype=np.float64)
-    return float(loss), dW, db
+    losses, (_, dW, db) = smcore.linear_cross_entropy_with_grad(
+        X, W, target, b, sample_weight=weight, reduction="none", wrt="Wb"
+    )
+    return float(losses.sum(dtype=np.float64)), dW, db
 
 
 def hessian_product(
@@ -126,27 +116,11 @@ def hessian_product(
     V: Array,
     Vb: Array,
     s: Array | None,
-) -> tuple[Vector, Vector]:
+) -> tuple[Array, Array | None]:
     """Return the Hessian of that sum times a direction; `s` is the softmax where it was kept."""
-    HW, Hb = np.zeros(W.shape), np.zeros(b.shape)
-    for rows in _thin_blocks(len(X), W):
-        x, w = X[rows], None if weight is None else weight[rows]
-        known = smcore.softmax(x @ W + b) if s is None else s[rows]
-        v = smcore.cross_entropy_hvp(
-            known, x @ V + Vb, target[rows], sample_weight=w, reduction="sum"
-        )
-        HW += x.T @ v
-        Hb += v.sum(axis=0, dtype=np.float64)
-    return HW, Hb
-
-
-def _thin_blocks(count: int, W: Array) -> Iterator[slice]:
-    """Yield rows whose products with `W` OpenBLAS makes without copying its factors first."""
-    step = _UNCOPIED // max(1, W.size)
-    if step < _LEAST_ROWS:
-        step = max(1, _LOGITS // W.shape[1])
-    for start in range(0, count, step):
-        yield slice(start, start + step)
+    return smcore.linear_cross_entropy_hvp(
+        X, W, V, target, b, Vb, sample_weight=weight, reduction="sum", s=s
+    )
 
 
 class Objective:
