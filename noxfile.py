@@ -296,11 +296,14 @@ def webassembly(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site in build/docs/html: every example runs, a warning is an error; check it."""
-    session.install(".", *group("docs"), env=compiling())
+    """Build the site in build/docs/html: every example runs, a warning is an error; check it.
+
+    `-- torch` installs PyTorch, too: smcore.torch is shown where it is.
+    """
+    session.install(".", *group("docs"), *session.posargs, env=compiling())
     site = "build/docs/html"
     options = ("-E", "-a", "-W", "--keep-going", "-n", "-q", "-d", "build/docs/doctrees")
-    session.run("python", "-m", "sphinx", *options, *session.posargs, "docs", site)
+    session.run("python", "-m", "sphinx", *options, "docs", site)
     session.run("python", "tools/check_site.py", site)
 
 

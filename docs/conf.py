@@ -14,12 +14,11 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "_ext"))
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FRAMEWORKS = ("autograd", "dask", "distributed", "jax", "sklearn", "torch")
 
 source_address = PROJECT["urls"]["Source"]
 documentation_address = PROJECT["urls"]["Documentation"]
 description = PROJECT["description"]
-adapters = [f"smcore.{name}" for name in ("autograd", "dask", "jax", "sklearn", "torch")]
+adapters = [f"smcore.{name}" for name in ("autograd", "dask", "jax", "numba", "sklearn", "torch")]
 
 project = PROJECT["name"]
 author = copyright = PROJECT["authors"][0]["name"]
@@ -34,6 +33,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "adapter_pages",
     "benchmark_results",
     "llms",
     "names",
@@ -58,7 +58,6 @@ copybutton_prompt_is_regexp = True
 # ---- The reference ----
 add_module_names = False
 autodoc_typehints = "none"
-autodoc_mock_imports = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
 autosummary_generate = True
 numpydoc_show_class_members = False
 

@@ -29,7 +29,7 @@ def test_reference_has_every_adapter():
     modules = {path.parent.name for path in package.glob("*/__init__.py")}
     modules |= {path.stem for path in package.glob("*.py")}
     text = (DOCS / "reference/adapters.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^   smcore\.(\w+)$", text, re.M)
+    listed = re.findall(r"^generated/smcore\.(\w+)$", text, re.M)
     assert set(listed) == {name for name in modules if not name.startswith("_")}
 
 

@@ -71,7 +71,6 @@ def skip(app: Sphinx, what: str, name: str, found: Any, skipped: bool, options: 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx."""
-    app.add_config_value("adapters", [], "env", list)
     app.add_role("name", name_role)
     app.connect("autodoc-skip-member", skip)
     app.connect("doctree-read", link_code)

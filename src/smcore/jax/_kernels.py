@@ -8,6 +8,7 @@ extension for that was compiled, and else Python, which calls the functions of `
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ Call = Callable[..., Sequence[Any]]  # of arrays, and keywords that are no array
 def _register() -> bool:
     """Make the extension's handlers known to XLA; return whether it was compiled, and is wanted."""
     try:
-        from . import _ffi  # type: ignore[attr-defined, unused-ignore]
+        _ffi = importlib.import_module("smcore.jax._ffi")
     except ModuleNotFoundError:
         return False
     if smcore.backend() != "native":
