@@ -276,7 +276,7 @@ def test_mapped_files_stay_where_they_are(dtype, tmp_path, monkeypatch):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 0.6 * data.size * 8
+    assert peak < 0.8 * data.size * 8  # a copy alone would take more
     whole = clone(model).fit(data.astype("f4" if dtype == "f4" else "f8"), labels)
     assert model.coef_.dtype == whole.coef_.dtype
     tolerance = 1e-3 if dtype == "f4" else 1e-9
