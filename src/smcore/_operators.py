@@ -125,21 +125,21 @@ class SoftmaxLayerJacobian(Operator):
 
     Parameters
     ----------
-    s : array_like, shape (K,) or (N, K)
+    s : array_like, shape (..., K)
         What `softmax_layer` returned. Kept as it is, not copied, as `x` is.
-    x : array_like, shape (J,) or (N, J)
+    x : array_like, shape (..., J)
         What it was given.
 
     Attributes
     ----------
     shape : tuple of int
-        ``(K, K*J)`` or ``(N, K, K*J)``. Row t is output t; column ``i*J + j`` is ``W[j, i]``.
+        ``(..., K, K*J)``. Row t is output t; column ``i*J + j`` is ``W[j, i]``.
     dtype : numpy.dtype
         The one that `s` and `x` promote to.
     ndim : int
-        The number of axes, 2 or 3.
+        The number of axes.
     T : linear operator
-        The transpose of each matrix, of shape ``(K*J, K)`` or ``(N, K*J, K)``.
+        The transpose of each matrix, of shape ``(..., K*J, K)``.
 
     Raises
     ------

@@ -177,7 +177,9 @@ cdef int cross_entropy_rows(
     if not begin_rows(&work, SMC_OP_cross_entropy, dtype, n, k):
         return -1
     put_rows(&work, 0, dtype, x, x_row, x_col)
-    put_rows(&work, 1, dtype, NULL if labels != NULL else t, t_row, t_col)
+    if labels != NULL:
+        t = NULL
+    put_rows(&work, 1, dtype, t, t_row, t_col)
     put_rows(&work, 2, dtype, grad, grad_row, grad_col)
     put_values(&work, 3, labels, sizeof(int64_t))
     put_values(&work, 4, loss, computed_size(dtype))

@@ -16,8 +16,8 @@ Examples
 
 try:
     import numba  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ImportError("smcore.numba needs Numba: pip install 'softmax-core[numba]'") from error
+except ModuleNotFoundError as _error:
+    raise ImportError("smcore.numba needs Numba: pip install 'softmax-core[numba]'") from _error
 
 from . import _cross_entropy, _rowwise  # noqa: F401 (what they register)
 
