@@ -22,7 +22,7 @@ from ._config import (
     use_target,
 )
 from ._cross_entropy import cross_entropy, cross_entropy_with_grad
-from ._hessians import cross_entropy_hvp, linear_cross_entropy_hvp
+from ._hessians import cross_entropy_hvp
 from ._jacobians import log_softmax_jacobian, softmax_jacobian
 from ._layer import (
     linear_weight_jacobian,
@@ -32,6 +32,7 @@ from ._layer import (
     softmax_layer_vjp,
 )
 from ._linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_grad
+from ._linear_hessians import linear_cross_entropy_hvp
 from ._logsumexp import logsumexp, logsumexp_vjp
 from ._operators import SoftmaxJacobian, SoftmaxLayerJacobian
 from ._products import log_softmax_jvp, log_softmax_vjp, softmax_jvp, softmax_vjp
