@@ -100,7 +100,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_context = {"default_mode": "auto"}
-html_sidebars = {"changelog": [], "benchmark_results": []}
+html_sidebars = {"benchmark_results": [], "quickstart": []}
 
 
 def _mathjax() -> Path:
