@@ -44,6 +44,7 @@ include "native/backend.pxi"
 # The fast path: roles of arguments, a judge of all, what is done then, and the table.
 include "native/roles.pxi"
 include "native/arrays.pxi"
+include "native/results.pxi"
 include "native/judge.pxi"
 include "native/bodies.pxi"
 include "native/losses.pxi"
