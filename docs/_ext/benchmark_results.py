@@ -94,6 +94,7 @@ def machines() -> str:
     blocks = []
     for name, run in runs().items():
         facts = {**run["environment"], **{f"peer {k}": v for k, v in run["peers"].items()}}
+        facts |= {f"warning {i}": text for i, text in enumerate(run["warnings"], 1)}
         lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items())
         summary = f"{name}: card {run['card']}, {len(run['cells'])} cells, {run['threads']} thread"
         blocks.append(f"<details><summary>{escape(summary)}</summary><dl>{lines}</dl></details>")
