@@ -97,11 +97,13 @@ def lock(session: nox.Session) -> None:
         "build": group("build"),
         "cibuildwheel": (pinned("package", "cibuildwheel"),),
         "package": group("package"),
+        "wheel-jax": group("wheel-jax"),
     }.items():
         wanted = Path(session.create_tmp(), f"{name}.in")
         wanted.write_text("\n".join(requirements))
         locked = LOCKED / f"{name}.txt"
-        session.run(*command, *options, f"--output-file={locked}", str(wanted))
+        alone = ("--no-deps",) if name == "wheel-jax" else ()  # of it, headers alone are used
+        session.run(*command, *options, *alone, f"--output-file={locked}", str(wanted))
         locked.write_text("# Written by `nox -s lock`.\n" + locked.read_text())
 
 

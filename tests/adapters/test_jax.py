@@ -384,3 +384,11 @@ def test_without_jax_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     with pytest.raises(ImportError, match=r"pip install 'softmax-core\[jax\]'"):
         importlib.import_module("smcore.jax")
+
+
+@pytest.mark.skipif(not sj.uses_ffi(), reason="smcore was compiled without jaxlib's headers")
+def test_handlers_of_a_newer_interface_are_not_registered():
+    _ffi = importlib.import_module("smcore.jax._ffi")
+    major, minor = _ffi.version
+    assert _kernels._takes((major, 0)) and _kernels._takes((major, minor))
+    assert not _kernels._takes((major, minor + 1)) and not _kernels._takes((major + 1, 0))

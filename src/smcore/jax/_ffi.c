@@ -299,10 +299,17 @@ static PyMethodDef methods[] = {
     {"targets", targets, METH_NOARGS, "Return the handlers by name, as capsules."},
     {NULL, NULL, 0, NULL}};
 
+/* Which version of XLA's interface the handlers were compiled for; an older jaxlib refuses them. */
+static int add_version(PyObject *module) {
+  PyObject *version = Py_BuildValue("(ii)", XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR);
+  const int status = version == NULL ? -1 : PyModule_AddObjectRef(module, "version", version);
+  Py_XDECREF(version);
+  return status;
+}
+
 static int import_smcore(PyObject *module) {
-  (void)module;
   smcore = smcore_import();
-  return smcore == NULL ? -1 : 0;
+  return smcore == NULL ? -1 : add_version(module);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)import_smcore},

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,13 +27,27 @@ __all__ = ["Call", "as_inexact", "bind", "call_native", "computed_in", "define",
 Call = Callable[..., Sequence[Any]]  # of arrays, and keywords that are no arrays
 
 
+def _takes(version: tuple[int, int]) -> bool:
+    """Return whether this jaxlib takes handlers compiled for that version of its interface.
+
+    One that does not would refuse to compute anything at all, once they are registered. Its headers
+    tell: there is no other way to ask.
+    """
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
+    if not header.exists():
+        return False
+    found = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header.read_text()))
+    major, minor = version
+    return int(found["MAJOR"]) == major and int(found["MINOR"]) >= minor
+
+
 def _register() -> bool:
-    """Make the extension's handlers known to XLA; return whether it was compiled, and is wanted."""
+    """Make the handlers known to XLA; return whether they were compiled, and are wanted."""
     try:
         _ffi = importlib.import_module("smcore.jax._ffi")
     except ModuleNotFoundError:
         return False
-    if smcore.backend() != "native":
+    if smcore.backend() != "native" or not _takes(_ffi.version):
         return False
     for name, handler in _ffi.targets().items():
         jax.ffi.register_ffi_target(f"smcore_{name}", handler, platform="cpu")
