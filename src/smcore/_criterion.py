@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, SupportsIndex, TypedDict
+from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,8 +75,7 @@ class LossKernel(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True)
-class Criterion:
+class Criterion(NamedTuple):
     """What is asked of logits of one shape and dtype: checked, and in the kernels' terms."""
 
     rows: Rows

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,8 +17,7 @@ __all__ = ["NOTHING", "Selection"]
 NOTHING = {"s": 0.0, "log_s": -np.inf}
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The argument `where` beside operands and a result of one shape and dtype.
 
     It takes its memory before the first write, so that to fill an `out` cannot fail.
