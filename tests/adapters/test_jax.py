@@ -392,3 +392,15 @@ def test_handlers_of_a_newer_interface_are_not_registered():
     major, minor = _ffi.version
     assert _kernels._takes((major, 0)) and _kernels._takes((major, minor))
     assert not _kernels._takes((major, minor + 1)) and not _kernels._takes((major + 1, 0))
+
+
+@pytest.mark.parametrize("labels", [[0, -100], [-100, -100]])
+@pytest.mark.parametrize("z_loss", [0.0, 0.5])
+def test_second_derivatives_of_ignored_rows_are_zero(labels, z_loss):
+    x = jnp.array([[1.0, 2.0, 4.0], [np.nan, np.inf, 0.0]])
+    loss = functools.partial(sj.cross_entropy, z_loss=z_loss)
+    found = np.asarray(jax.hessian(loss)(x, jnp.array(labels)))
+    expected = np.zeros(found.shape)
+    if labels[0] == 0:
+        expected[0, :, 0] = jax.hessian(lambda row: loss(row, jnp.array(0)))(x[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)

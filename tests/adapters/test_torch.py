@@ -644,3 +644,76 @@ torch.testing.assert_close(st.softmax(x, dim=0), torch.softmax(x, 0))
     command = [sys.executable, "-W", "error", "-c", code]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert found.returncode == 0, found.stderr
+
+
+# ---- sums out of range, empty batches, kept graphs ---------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_means_of_more_rows_than_float16_can_count(dtype):
+    N = 70000
+    x = torch.linspace(-1, 1, 2 * N, dtype=torch.float64).reshape(N, 2).to(dtype)
+    y, v = torch.zeros(N, dtype=torch.int64), torch.tensor([1000.0, 0.0], dtype=dtype).expand(N, 2)
+    s = torch.softmax(x.double(), -1)
+    tolerance = {"rtol": 2e-2, "atol": 0, "check_dtype": False}
+    leaf = x.clone().requires_grad_()
+    (g,) = torch.autograd.grad(st.cross_entropy(leaf, y), leaf, create_graph=True)
+    (h,) = torch.autograd.grad(g, leaf, v)
+    expected = 1000 / N * s[:, 0] * s[:, 1]
+    torch.testing.assert_close(h[:, 0].double(), expected, **tolerance)
+
+    mapped = torch.vmap(torch.func.grad_and_value(lambda a: st.cross_entropy(a, y)))
+    g, loss = mapped(torch.stack([x, -x]))
+    torch.testing.assert_close(loss[0].double(), -s[:, 0].log().mean(), **tolerance)
+    if dtype != torch.float16:  # where they are subnormal
+        torch.testing.assert_close(g[0, :, 1].double(), s[:, 1] / N, **tolerance)
+    assert (g[0, :, 1] > 0).all()
+
+
+@pytest.mark.parametrize("size", [1e38, 1e-42])
+def test_means_depend_on_ratios_of_sample_weights_alone(size):
+    x = torch.tensor([[0.0, 1, 2], [1, 0, 3], [2, 2, 0], [5, 0, 0]])
+    y = torch.tensor([0, 1, 2, 0])
+    ratios = torch.tensor([1.0, 2, 3, 0])
+    units = ratios * size / (1.0 if size > 1 else 1.401298464324817e-45)
+    weights = units if size > 1 else units.round() * 1.401298464324817e-45
+
+    def derivatives(w, convert):
+        leaf = convert(x).requires_grad_()
+        loss = st.cross_entropy(leaf, y, sample_weight=convert(w))
+        (g,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        return loss.detach(), *torch.autograd.grad((g * convert(x)).sum(), leaf), g.detach()
+
+    expected = derivatives(weights.double(), torch.Tensor.double)
+    for found, truth in zip(derivatives(weights, torch.clone), expected, strict=True):
+        torch.testing.assert_close(found.double(), truth, rtol=1e-5, atol=1e-7)
+    for axis in (None, 0):
+        w = weights if axis is None else weights[None]
+        g, loss = torch.vmap(
+            torch.func.grad_and_value(lambda a, w: st.cross_entropy(a, y, sample_weight=w)),
+            (0, axis),
+        )(x[None], w)
+        torch.testing.assert_close(loss[0].double(), expected[0], rtol=1e-5, atol=0)
+        torch.testing.assert_close(g[0].double(), expected[2], rtol=1e-5, atol=1e-7)
+
+
+def test_vmap_of_an_empty_batch():
+    x, W, y = torch.zeros(0, 2, 3), torch.zeros(3, 4), torch.tensor([0, 1])
+    weights = torch.zeros(0, 3)
+    assert torch.vmap(lambda a: st.cross_entropy(a, y))(x).shape == (0,)
+    assert torch.vmap(lambda a: st.cross_entropy(a, y, reduction="none"))(x).shape == (0, 2)
+    assert torch.vmap(lambda a, w: st.cross_entropy(a, y, weight=w))(x, weights).shape == (0,)
+    assert torch.vmap(lambda a: st.linear_cross_entropy(a, W, y))(x).shape == (0,)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_gradients_may_be_written_over_where_the_graph_is_kept(linear):
+    x = torch.tensor([[0.0, 1, 2], [1, 0, 3]], requires_grad=True)
+    y = torch.tensor([0, 1])
+    loss = st.linear_cross_entropy(x, torch.eye(3), y) if linear else st.cross_entropy(x, y)
+    loss.backward(retain_graph=True)
+    expected = x.grad.clone()
+    assert expected.any()
+    x.grad.zero_()
+    loss.backward()
+    torch.testing.assert_close(x.grad, expected)

@@ -352,6 +352,7 @@ def _moved_gradient(operands: dict[str, Any], moves: dict[str, Any], how: _How) 
     factor = operands["factor"][..., np.newaxis, np.newaxis]
     s = softmax(x, where=where)
     moved: Any = jnp.zeros_like(s)
+    counted: Any = True
     if "x" in moves:
         v = moves["x"] if where is None else jnp.where(where, moves["x"], 0)
         total, counted = _sum_of_shares(operands, how)
@@ -364,7 +365,8 @@ def _moved_gradient(operands: dict[str, Any], moves: dict[str, Any], how: _How) 
     if "target" in moves:
         a = _moved_shares(operands, moves["target"], how)
         moved = moved + a.sum(axis=-1, keepdims=True) * s - a
-    return (factor * moved).astype(x.dtype)
+    # Rows that do not count may hold anything, and the factor is infinite where none does.
+    return jnp.where(counted, factor * moved, 0).astype(x.dtype)
 
 
 def _sum_of_shares(operands: dict[str, Any], how: _How) -> tuple[Any, Any]:

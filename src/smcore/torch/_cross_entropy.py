@@ -23,6 +23,7 @@ from ._tensors import (
     checked_dims,
     checked_float,
     keep,
+    kept,
     masked,
     room_like,
     row_sum,
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 Reduction = Literal["mean", "sum", "none"]
+
+_keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph  # of this backward pass
 
 
 class How(NamedTuple):
@@ -267,8 +270,8 @@ def times(gradient: Tensor, g: Tensor) -> Tensor:
     """Multiply a gradient by what comes from above: most often by 1, which takes no time."""
     if torch.is_grad_enabled() or not plain(gradient, g):
         return gradient * g
-    if g.ndim == 0 and g.item() == 1.0:
-        return gradient
+    if g.ndim == 0 and g.item() == 1.0:  # of a graph that is kept, it is wanted again
+        return gradient.clone() if _keeps_graph() else gradient
     if gradient.dtype.itemsize == 2:
         return gradient * g
     with np.errstate(all="ignore"):
@@ -279,25 +282,28 @@ def times(gradient: Tensor, g: Tensor) -> Tensor:
 
 
 def _row_factors(
-    shape: tuple[int, ...], constants: Constants, dims: Dims, how: How, dtype: Any
+    shape: tuple[int, ...], constants: Constants, dims: Dims, how: How
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return for each row the factor of its softmax, that of its z-loss, and what it weighs.
 
-    All hold the axes of a row at length 1. The mean divides by the sum of what the rows weigh.
+    All hold the axes of a row at length 1. The mean divides by the sum of what the rows weigh. They
+    are float64, in which no such sum is out of range.
     """
     target, where, weight, sample_weight = constants
+    dtype = torch.float64
     ndim, K = len(shape), math.prod(shape[d] for d in dims)
     weights = target.new_ones(K, dtype=dtype) if weight is None else weight.to(dtype)
     by_class = weights.reshape([shape[i] if i - ndim in dims else 1 for i in range(ndim)])
-    everything = torch.ones((), dtype=torch.bool, device=target.device)
-    part = (everything if where is None else where).expand(shape).to(dtype)
-    even = row_sum(part * by_class, dims) / row_sum(part, dims).clamp(min=1)
+    even = weights.mean()
+    if where is not None:
+        part = where.expand(shape).to(dtype)
+        even = row_sum(part * by_class, dims) / row_sum(part, dims).clamp(min=1)
     if target.is_floating_point():
         (shares,) = masked(where, target.to(dtype))
         on = row_sum(shares * by_class, dims)
         counts = weighs = torch.ones_like(on)
     else:
-        labels = keep(target, part, dims)
+        labels = target.reshape(kept(shape, dims))
         counts = labels != how.ignore_index
         on = weighs = torch.where(counts, weights[torch.where(counts, labels, 0).long()], 0)
         counts = counts.to(dtype)
@@ -309,10 +315,12 @@ def _row_factors(
 
 def _hessian_product(x: Tensor, v: Tensor, constants: Constants, dims: Dims, how: How) -> Tensor:
     """Return how the gradient moves when the logits move along `v`."""
-    factors, counts, weighs = _row_factors(x.shape, constants, dims, how, x.dtype)
+    factors, counts, weighs = _row_factors(x.shape, constants, dims, how)
     if how.reduction == "mean":
         divisor = weighs.sum()
         factors, counts = factors / divisor, counts / divisor
+    wide = torch.float32 if x.dtype.itemsize == 2 else x.dtype
+    factors, counts = factors.to(wide), counts.to(wide)
     where = constants.where
     s = row_softmax(x, where, None, dims, 1.0)
     product = softmax_vjp(s, v, where, dims, 1.0)
@@ -321,7 +329,7 @@ def _hessian_product(x: Tensor, v: Tensor, constants: Constants, dims: Dims, how
         lse = keep(row_logsumexp(x, where, dims), x, dims)
         along = s * row_sum(s * v, dims)
         found = found + 2 * how.z_loss * counts * (lse * product + along)
-    return torch.where(counts == 0, 0, found)
+    return torch.where(counts == 0, 0, found).to(x.dtype)
 
 
 def _batch(operation: Operation, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -337,19 +345,36 @@ def _batch(operation: Operation, info: Any, in_dims: tuple[int | None, ...], *ar
     )
     where = with_batch_in_front(constants.where, in_dims[2], ndim)
     sample_weight = with_batch_in_front(constants.sample_weight, in_dims[4], ndim)
+    if sample_weight is not None and how.reduction == "mean":
+        sample_weight = _in_range(sample_weight)
     constants = Constants(target, where, constants.weight, sample_weight)
     by_row = how._replace(reduction="none")
     loss, lse, dx = operation(x, *constants, dims, *by_row, with_grad)
     if how.reduction != "none":
-        loss = loss.reshape(B, -1).sum(1)
+        sums = _batch_sums(loss)
+        loss = sums.to(x.dtype)
     if how.reduction == "mean":
-        weighs = _row_factors(x.shape, constants, dims, how, torch.float64)[2]
-        divisor = weighs.reshape(B, -1).sum(1)
-        loss = (loss / divisor).to(x.dtype)
+        divisor = _batch_sums(_row_factors(x.shape, constants, dims, how)[2])
+        loss = (sums / divisor).to(x.dtype)
         if with_grad:  # rows that are ignored have no gradient, not even where no row counts
-            by_batch = torch.where(divisor == 0, 1, divisor).to(x.dtype)
-            dx = dx / by_batch.reshape(B, *[1] * ndim)
+            wide = torch.float32 if x.dtype.itemsize == 2 else x.dtype
+            by_batch = torch.where(divisor == 0, 1, divisor).to(wide)
+            dx = (dx / by_batch.reshape(B, *[1] * ndim)).to(x.dtype)
     return (loss, lse, dx if with_grad else x.new_empty((B, 0))), (0, 0, 0)
+
+
+def _batch_sums(values: Tensor) -> Tensor:
+    """Return the sum of the values of each of a batch, where it is not out of range."""
+    return values.reshape(len(values), math.prod(values.shape[1:])).sum(1, dtype=torch.float64)
+
+
+def _in_range(sample_weight: Tensor) -> Tensor:
+    """Divide the weights of each of a batch by a power of two, which their mean does not see."""
+    wide = sample_weight.to(torch.float64)
+    if not wide.numel():
+        return wide
+    largest = wide.amax(tuple(range(1, wide.ndim)), keepdim=True)
+    return torch.ldexp(wide, -torch.frexp(largest).exponent)
 
 
 _cross_entropy = Operation(

@@ -173,6 +173,14 @@ def one_by_one(operation: Operation, info: Any, in_dims: tuple[int | None, ...],
         pairs = zip(args, in_dims, strict=True)  # the axes of what is no tensor have its form
         return tuple(a.select(d, i) if isinstance(d, int) else a for a, d in pairs)
 
-    results = zip(*(operation(*item(i)) for i in range(info.batch_size)), strict=True)
-    stacked = tuple(map(torch.stack, results))
+    if info.batch_size:
+        results = zip(*(operation(*item(i)) for i in range(info.batch_size)), strict=True)
+        stacked = tuple(map(torch.stack, results))
+    else:  # as many results, of the same shapes, as of zeros
+        pairs = zip(args, in_dims, strict=True)
+        zeros = (
+            a.new_zeros(a.shape[:d] + a.shape[d + 1 :]) if isinstance(d, int) else a
+            for a, d in pairs
+        )
+        stacked = tuple(r.new_empty((0, *r.shape)) for r in operation(*zeros))
     return stacked, (0,) * len(stacked)
