@@ -429,3 +429,8 @@ def test_frames_and_their_names():
     assert set(pipeline.predict(frame)) == set("uvw")
     soft = pandas.DataFrame(np.eye(3)[Y])
     assert SoftmaxRegression().fit(frame, soft).score(frame, soft) > 0.9
+
+
+def test_class_weights_that_leave_no_sample_are_refused():
+    with pytest.raises(ValueError, match="class_weight must leave a sample that weighs"):
+        SoftmaxRegression(class_weight={0: 0, 1: 0}).fit([[0.0], [1.0]], [0, 1])

@@ -155,7 +155,10 @@ def row_weights(y: Array, classes: Array, sample_weight: Any, class_weight: Any)
     target = encoded(y, classes)
     sums = np.bincount(target, weights, len(classes)) if y.ndim == 1 else None
     by_row: Array = class_factors(class_weight, classes, sums, y.ndim)[target]
-    return by_row if weights is None else weights * by_row
+    found = by_row if weights is None else weights * by_row
+    if not found.any():
+        raise ValueError(f"class_weight must leave a sample that weighs; found {class_weight!r}")
+    return found
 
 
 def judged_weights(sample_weight: Any, count: int) -> Array:
