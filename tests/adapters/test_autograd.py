@@ -23,6 +23,8 @@ MASK = rng.random((3, 4, 5)) < 0.7
 MASK[..., 0] = MASK[0] = True
 LABELS = rng.integers(0, 5, (3, 4))
 SOFT = rng.dirichlet(np.ones(5), (3, 4))
+BY_ROW = rng.random((3, 4))
+BY_ROW[0, 1] = 0
 check = check_grads  # of order 2, forward and reverse, against differences
 
 
@@ -111,6 +113,10 @@ OPTIONS = {
     "z_loss": dict(z_loss=0.3, ignore_index=1, weight=[0.5, 2.0, 1.0, 1.0, 3.0]),
     "z_loss sum": dict(z_loss=0.3, ignore_index=1, reduction="sum"),
     "where": dict(where=MASK, label_smoothing=0.2, z_loss=0.1, reduction="none"),
+    "rows": dict(sample_weight=BY_ROW, label_smoothing=0.1),
+    "rows z_loss": dict(sample_weight=BY_ROW, z_loss=0.3, ignore_index=1, weight=np.arange(1.0, 6)),
+    "rows sum": dict(sample_weight=BY_ROW, z_loss=0.3, reduction="sum"),
+    "rows none": dict(sample_weight=BY_ROW, z_loss=0.3, reduction="none"),
 }
 
 
@@ -140,6 +146,17 @@ def test_no_row_counts(reduction):
     assert reduction == "mean" or not hessian_product(X)(X)[1].any()
 
 
+def test_a_row_of_weight_zero_is_not_looked_at():
+    x, weights = X.copy(), np.ones((3, 4))
+    x[1, 2], weights[1, 2] = np.nan, 0
+    labels = np.where(weights == 0, -100, LABELS)
+    for reduction in ("mean", "sum", "none"):
+        how = dict(reduction=reduction, z_loss=0.1)
+        found = elementwise_grad(sa.cross_entropy)(x, LABELS, sample_weight=weights, **how)
+        expected = elementwise_grad(sa.cross_entropy)(np.nan_to_num(x), labels, **how)
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
 def test_cross_entropy_along_other_axes():
     x, labels = np.moveaxis(X, -1, 0).copy(), LABELS
     for reduction in ("mean", "none"):
@@ -152,6 +169,8 @@ def test_cross_entropy_along_other_axes():
 def test_linear_cross_entropy(options, bias):
     features, W, b = X[0], rng.normal(size=(5, 3)), rng.normal(size=3)
     options = {name: value for name, value in options.items() if name not in ("where", "weight")}
+    if "sample_weight" in options:
+        options["sample_weight"] = BY_ROW[0]
     labels = [0, 1, 2, 2]
     arguments = (features, W, b) if bias else (features, W)
 
@@ -231,5 +250,7 @@ def test_bad_input():
         grad(lambda x: anp.sum(sa.softmax(x, scale=np.ones(7))))(X)
     with pytest.raises(TypeError, match="x must hold"):
         sa.softmax(X + 1j)
-    with pytest.raises(NotImplementedError, match="not defined"):  # by the target
-        grad(lambda soft: sa.cross_entropy(anp.sin(X) + 0 * soft, soft))(SOFT)
+    with pytest.raises(NotImplementedError, match="no derivative by target; pass"):
+        grad(lambda soft: sa.cross_entropy(X, soft))(SOFT)
+    with pytest.raises(NotImplementedError, match="no derivative by sample_weight"):
+        grad(lambda w: sa.linear_cross_entropy(X[0], X[0].T, LABELS[0], sample_weight=w))(BY_ROW[0])

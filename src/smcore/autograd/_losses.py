@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, SupportsIndex
 
 import autograd.numpy as anp
@@ -17,6 +16,7 @@ import smcore
 from .._arrays import Array, Axis, Mask, Real
 from .._criterion import Reduction
 from .._rows import Rows
+from .._target import as_sample_weights
 from ._shared import kept, kept_sum, only, value
 
 __all__ = ["cross_entropy", "linear_cross_entropy"]
@@ -37,6 +37,7 @@ def cross_entropy(
     axis: Axis = -1,
     where: Any = None,
     weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
@@ -54,7 +55,7 @@ def cross_entropy(
     target : array_like
         Either labels 0 to K-1, integers of any width, in the shape of `x` without `axis`; or
         probabilities, floats in the shape of `x`.
-    axis, where, weight, ignore_index, reduction, label_smoothing, z_loss
+    axis, where, weight, sample_weight, ignore_index, reduction, label_smoothing, z_loss
         As `smcore.cross_entropy` takes them.
 
     Returns
@@ -66,6 +67,8 @@ def cross_entropy(
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
         As `smcore.cross_entropy` says.
+    NotImplementedError
+        If `target`, `weight` or `sample_weight` is traced: there is no derivative by them.
 
     Examples
     --------
@@ -84,14 +87,24 @@ def cross_entropy(
         axis=axis,
         where=where,
         weight=weight,
+        sample_weight=sample_weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
         z_loss=z_loss,
     )
+    _refuse_traced(target=target, weight=weight, sample_weight=sample_weight)
     if not isbox(x):
         return smcore.cross_entropy(x, target, **gradients.options)
     return _loss(x, target, gradients)
+
+
+def _refuse_traced(**constants: Any) -> None:
+    for name, given in constants.items():
+        if isbox(given):
+            raise NotImplementedError(
+                f"smcore.autograd has no derivative by {name}; pass autograd.tracer.getval({name})"
+            )
 
 
 def _raw_loss(x: Any, target: ArrayLike, gradients: _Gradients) -> Any:
@@ -113,23 +126,25 @@ def _raw_hvp(x: Any, v: Any, target: ArrayLike, gradients: _Gradients) -> Any:
     lse = smcore.logsumexp(x, axis, where=where, keepdims=True)
     moved = smcore.softmax_vjp(s, v, axis, where=where) * lse
     moved += s * kept_sum(s * only(v, where), axis)
-    shares = _shares_of_rows(x, target, options["weight"], options["ignore_index"], axis)
-    if options["reduction"] != "mean":
-        shares = shares > 0
+    shares = _shares_of_rows(x, target, options)
     return product + only(2 * z_loss * np.where(shares > 0, shares * moved, 0), where)
 
 
-def _shares_of_rows(
-    x: Array, target: ArrayLike, weight: ArrayLike | None, ignored: SupportsIndex, axis: Axis
-) -> Array:
-    """Return what "mean" multiplies each row by that counts: 1 / its divisor; else 0."""
-    rows = Rows(x.shape, axis)
-    labels = np.asarray(target)
-    if labels.dtype.kind not in "iu":
-        return np.full(rows.kept, 1 / max(1, math.prod(rows.lead)))
-    counted: Mask = labels != ignored
-    weights = np.ones(rows.length) if weight is None else np.asarray(weight)
-    return counted.reshape(rows.kept) / (weights[labels[counted]].sum() or 1)
+def _shares_of_rows(x: Array, target: ArrayLike, options: dict[str, Any]) -> Array:
+    """Return what the z-loss of each row is multiplied by in the loss: 0 if it does not count."""
+    rows, is_mean = Rows(x.shape, options["axis"]), options["reduction"] == "mean"
+    sample_weight = options["sample_weight"]
+    shares = as_sample_weights(
+        1.0 if sample_weight is None else sample_weight, rows, x.dtype, is_mean
+    )
+    labels, divisors = np.asarray(target), shares
+    if labels.dtype.kind in "iu":
+        counted: Mask = labels != options["ignore_index"]
+        divisors = shares = np.where(counted, shares, 0)
+        if options["weight"] is not None:
+            divisors = shares * np.asarray(options["weight"])[np.where(counted, labels, 0)]
+    shares = shares.reshape(rows.kept)
+    return shares / (divisors.sum() or 1) if is_mean else shares
 
 
 _loss = primitive(_raw_loss)
@@ -169,6 +184,7 @@ def linear_cross_entropy(
     *,
     where: Any = None,
     weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
@@ -191,7 +207,7 @@ def linear_cross_entropy(
         of shape (K,) or (N, K).
     b : array_like, shape (K,), optional
         The bias.
-    where, weight, ignore_index, reduction, label_smoothing, z_loss, block_bytes
+    where, weight, sample_weight, ignore_index, reduction, label_smoothing, z_loss, block_bytes
         As `smcore.linear_cross_entropy` takes them. With ``reduction="none"``, the derivatives
         take a second pass, by the logits.
 
@@ -202,8 +218,8 @@ def linear_cross_entropy(
 
     Raises
     ------
-    TypeError, ValueError
-        As `smcore.linear_cross_entropy` says.
+    TypeError, ValueError, NotImplementedError
+        As `smcore.linear_cross_entropy` and `cross_entropy` say.
 
     Examples
     --------
@@ -218,11 +234,13 @@ def linear_cross_entropy(
     gradients = _Gradients(
         where=where,
         weight=weight,
+        sample_weight=sample_weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
         z_loss=z_loss,
     )
+    _refuse_traced(target=target, weight=weight, sample_weight=sample_weight)
     if any(map(isbox, (X, W, b))):
         if reduction == "none":  # each row has an upstream gradient of its own
             return _layer_loss(X, W, b, target, gradients)
