@@ -26,6 +26,8 @@ MASK = rng.random((3, 4, 5)) < 0.7
 MASK[..., 0] = MASK[0] = True
 LABELS = rng.integers(0, 5, (3, 4))
 SOFT = rng.dirichlet(np.ones(5), (3, 4))
+BY_ROW = rng.random((3, 4))
+BY_ROW[0, 1] = 0
 WAYS = ["callback", "ffi"] if sj.uses_ffi() else ["callback"]
 
 
@@ -179,6 +181,10 @@ OPTIONS = {
     "z_loss": dict(z_loss=0.3, ignore_index=1, weight=np.array([0.5, 2.0, 1.0, 1.0, 3.0])),
     "where": dict(where=MASK, label_smoothing=0.2, z_loss=0.1, reduction="none"),
     "where sum": dict(where=MASK, label_smoothing=0.2, reduction="sum", weight=np.arange(1.0, 6)),
+    "rows": dict(sample_weight=BY_ROW, label_smoothing=0.1),
+    "rows z_loss": dict(sample_weight=BY_ROW, z_loss=0.3, ignore_index=1, weight=np.arange(1.0, 6)),
+    "rows sum": dict(sample_weight=BY_ROW, z_loss=0.3, reduction="sum"),
+    "rows where": dict(sample_weight=BY_ROW, where=MASK, z_loss=0.3, reduction="none"),
 }
 
 
@@ -197,7 +203,7 @@ def test_cross_entropy(options, soft, x64, way):
         checked(lambda x: function(x, target), jnp.asarray(X))
 
 
-@pytest.mark.parametrize("name", ["weight", "where"])
+@pytest.mark.parametrize("name", ["weight", "where", "rows", "rows where"])
 def test_cross_entropy_by_probabilities(name, x64):
     function = functools.partial(sj.cross_entropy, **OPTIONS[name])
     checked(function, jnp.asarray(X), jnp.asarray(SOFT))
@@ -233,6 +239,10 @@ def test_cross_entropy_along_another_axis_and_mapped(x64):
     found = jax.vmap(lambda w: sj.cross_entropy(X, LABELS, weight=w))(weights)
     exact = [smcore.cross_entropy(X, LABELS, weight=w) for w in weights]
     np.testing.assert_allclose(found, exact, rtol=1e-14)
+    each = rng.random((2, 3, 4))
+    found = jax.vmap(lambda w: sj.cross_entropy(X, LABELS, sample_weight=w))(each)
+    exact = [smcore.cross_entropy(X, LABELS, sample_weight=w) for w in each]
+    np.testing.assert_allclose(found, exact, rtol=1e-14)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none", "mean"])
@@ -242,6 +252,36 @@ def test_no_row_counts(reduction):
     expected = smcore.cross_entropy(X, labels, reduction=reduction)
     np.testing.assert_array_equal(function(X, labels), expected.astype(np.float32))
     assert not jax.grad(lambda x: function(x, labels).sum())(X).any()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "soft"])
+def test_a_row_of_weight_zero_is_not_looked_at(dtype, soft, way):
+    x = jnp.asarray(X.reshape(-1, 5), dtype).at[7].set(jnp.nan)
+    target = jnp.asarray(SOFT.reshape(-1, 5), dtype) if soft else jnp.asarray(LABELS.reshape(-1))
+    weights = np.arange(12.0) % 7  # 0 in rows 0 and 7
+    function = jax.value_and_grad(lambda x: sj.cross_entropy(x, target, sample_weight=weights))
+    counted = np.flatnonzero(weights)
+    loss, dx = smcore.cross_entropy_with_grad(
+        np.asarray(x)[counted], np.asarray(target)[counted], sample_weight=weights[counted]
+    )
+    found, gradient = function(x)
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.float64(found), np.float64(loss), rtol=2 * eps)
+    np.testing.assert_allclose(gradient[counted], dx, rtol=4 * eps, atol=eps / 64)
+    assert not gradient[np.array([0, 7])].any()
+    second = jax.jvp(jax.grad(lambda x: function(x)[0]), (x,), (jnp.ones_like(x),))[1]
+    assert np.isfinite(second).all()
+    none, gradient = jax.value_and_grad(sj.cross_entropy)(x, target, sample_weight=0 * weights)
+    assert np.isnan(none) and not gradient.any()
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_wrong_sample_weights(wrong, way):
+    weights = np.ones((3, 4))
+    weights[1, 1] = wrong
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="sample_weight must be"):
+        jax.block_until_ready(sj.cross_entropy(X, LABELS, sample_weight=weights))
 
 
 def test_linear_cross_entropy(x64):
@@ -256,6 +296,9 @@ def test_linear_cross_entropy(x64):
     for ours, exact in zip(found, gradients, strict=True):
         np.testing.assert_allclose(ours, exact, rtol=1e-13, atol=1e-16)
     checked(lambda X, W, b: function(X, W, b=b), *map(jnp.asarray, (features, W, b)))
+    weighted = smcore.linear_cross_entropy(features, W, labels, b, sample_weight=BY_ROW[0])
+    found = function(features, W, b=b, sample_weight=BY_ROW[0])
+    np.testing.assert_allclose(found, weighted, rtol=1e-14)
 
 
 def test_the_tail_of_a_sure_prediction_is_kept(x64):
@@ -348,6 +391,10 @@ def test_bad_input():
         sj.cross_entropy(x, LABELS, weight=np.ones(4))
     with pytest.raises(NotImplementedError, match="no derivative by weight"):
         jax.grad(lambda w: sj.cross_entropy(x, LABELS, weight=w))(jnp.ones(5))
+    with pytest.raises(ValueError, match=r"sample_weight must have shape \(3, 4\)"):
+        sj.cross_entropy(x, LABELS, sample_weight=np.ones(3))
+    with pytest.raises(NotImplementedError, match="no derivative by sample_weight"):
+        jax.grad(lambda w: sj.cross_entropy(x, LABELS, sample_weight=w))(jnp.ones((3, 4)))
     with pytest.raises(ValueError, match="at least one class"):
         sj.cross_entropy(jnp.zeros((3, 0)), jnp.zeros(3, int))
     with pytest.raises(ValueError, match="X and W must have shapes"):

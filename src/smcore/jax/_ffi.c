@@ -6,6 +6,7 @@
  */
 #include <Python.h>
 
+#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -223,35 +224,68 @@ static XLA_FFI_Error *wrong_label(const XLA_FFI_CallFrame *frame, size_t row, si
   return error(frame, message);
 }
 
-/* x (..., N, K), labels (..., N) or probabilities (..., N, K), factor (...), weight (..., K) or
- * none; the losses, by row or their sum, times the factor, and the gradient or none. */
+/* Of the first weight that is negative or not finite; else NULL. */
+static XLA_FFI_Error *wrong_weight(const XLA_FFI_CallFrame *frame, int dtype, const void *weights,
+                                   size_t n) {
+  char message[100];
+  for (size_t i = 0; weights != NULL && i < n; i++) {
+    double weight = number(dtype, weights, i);
+    if (weight >= 0 && weight <= DBL_MAX) continue;
+    snprintf(message, sizeof message,
+             "sample_weight must be finite and at least 0; found %g in row %" PRIu64, weight,
+             (uint64_t)i);
+    return error(frame, message);
+  }
+  return NULL;
+}
+
+/* Rows of weight 0 do not count, whatever they hold, and whatever the factor is. */
+static void clear_rows(int dtype, const void *weights, size_t n, size_t row, void *losses,
+                       void *grad) {
+  for (size_t i = 0; i < n; i++) {
+    if (number(dtype, weights, i) != 0) continue;
+    put_number(dtype, losses, i, 0);
+    if (grad != NULL) memset(to(grad, i * row), 0, row);
+  }
+}
+
+/* x (..., N, K), labels (..., N) or probabilities (..., N, K), factor (...), weight (..., K) and
+ * sample_weight (..., N) if the attributes say so; the losses, by row or their sum, times the
+ * factor, and the gradient or none. */
 static XLA_FFI_Error *cross_entropy(XLA_FFI_CallFrame *frame) {
   if (was_asked(frame)) return NULL;
   const XLA_FFI_Buffer *x = argument(frame, 0), *target = argument(frame, 1);
   const void *factors = argument(frame, 2)->data;
-  const void *weight = frame->args.size > 3 ? argument(frame, 3)->data : NULL;
+  const void *weight = integer(frame, "weight") ? argument(frame, 3)->data : NULL;
+  const void *sample =
+      integer(frame, "sample_weight") ? argument(frame, frame->args.size - 1)->data : NULL;
   void *losses = result(frame, 0)->data;
   void *grad = frame->rets.size > 1 ? result(frame, 1)->data : NULL;
   int dtype = dtype_of(x), has_labels = target->rank < x->rank;
   int by_row = result(frame, 0)->rank + 1 == x->rank;
   size_t k = dim_from_end(x, 1), n = dim_from_end(x, 2), batch = leading(x, 2);
-  size_t size = stored_size(dtype);
+  size_t size = stored_size(dtype), computed = computed_size(dtype);
   ptrdiff_t step = (ptrdiff_t)k;
   double smoothing = real(frame, "smoothing"), z_loss = real(frame, "z_loss");
   int64_t labels[ROWS], ignored = integer(frame, "ignore_index");
   double sums[ROWS]; /* losses of some rows, of the type computed in */
+  XLA_FFI_Error *wrong = wrong_weight(frame, dtype, sample, batch * n);
+  if (wrong != NULL) return wrong;
   for (size_t b = 0; b < batch; b++) {
     double factor = number(dtype, factors, b), total = 0, lost = 0;
     for (size_t i = 0; i < n; i += ROWS) {
       size_t count = n - i < ROWS ? n - i : ROWS, row = b * n + i, begin = row * k * size;
+      const void *own = sample == NULL ? NULL : at(sample, row * computed);
+      void *to_grad = grad == NULL ? NULL : to(grad, begin);
       for (size_t j = 0; has_labels && j < count; j++)
         if (!read_label(target, row + j, ignored, k, &labels[j]))
           return wrong_label(frame, row + j, k, labels[j]);
       smcore->cross_entropy_rows(
           dtype, count, k, at(x->data, begin), step, 1, has_labels ? labels : NULL,
           has_labels ? NULL : at(target->data, begin), step, 1,
-          weight == NULL ? NULL : at(weight, b * k * computed_size(dtype)), NULL, smoothing, z_loss,
-          factor, sums, NULL, grad == NULL ? NULL : to(grad, begin), step, 1);
+          weight == NULL ? NULL : at(weight, b * k * computed), own, smoothing, z_loss, factor, sums,
+          NULL, to_grad, step, 1);
+      if (own != NULL) clear_rows(dtype, own, count, k * size, sums, to_grad);
       for (size_t j = 0; j < count; j++) {
         double loss = number(dtype, sums, j), next = total + loss;
         if (by_row) put_number(dtype, losses, row + j, factor * loss);

@@ -29,6 +29,7 @@ def cross_entropy(
     axis: Axis = -1,
     where: Any = None,
     weight: Any = None,
+    sample_weight: Any = None,
     ignore_index: SupportsIndex = -100,
     reduction: Reduction = "mean",
     label_smoothing: Real = 0.0,
@@ -52,6 +53,10 @@ def cross_entropy(
         Which classes take part in each row, broadcastable to `x`.
     weight : array_like, shape (K,), optional
         A factor for each class; finite. There is no derivative by it.
+    sample_weight : array_like, optional
+        A factor for each row's loss, finite and at least 0: in the shape of `x` without `axis`, or
+        broadcastable to it. A row of weight 0 does not count. The mean divides by the summed
+        weights of the rows counted. There is no derivative by it, either.
     ignore_index : int, default -100
         Rows with this label do not count: their loss and gradient are 0.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -72,7 +77,7 @@ def cross_entropy(
     Raises
     ------
     TypeError
-        If `x` or `weight` is not real, `where` not boolean, `target` neither integers nor floats,
+        If `x`, `weight` or `sample_weight` is not real, `where` not boolean, `target` neither integers nor floats,
         or an option not a plain number.
     ValueError
         If an argument has the wrong shape, `reduction` is unknown, `label_smoothing` outside
@@ -80,9 +85,10 @@ def cross_entropy(
     numpy.exceptions.AxisError
         If `x` has no such axis.
     ValueError, jax.errors.JaxRuntimeError
-        When it runs, one of them, if a label is neither 0 to K-1 nor `ignore_index`.
+        When it runs, one of them, if a label is neither 0 to K-1 nor `ignore_index`, or a number of
+        `sample_weight` negative or not finite.
     NotImplementedError
-        If it is differentiated by `weight`, or compiled for another platform than the CPU.
+        If it is differentiated by `weight` or `sample_weight`, or compiled for another platform than the CPU.
 
     Examples
     --------
@@ -106,7 +112,9 @@ def cross_entropy(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; found {reduction!r}")
     how = _How(False, reduction == "none", int(ignore_index), smoothing, z_factor)
-    return _cross_entropy_of(x, target, where, weight, axis=axis, reduction=reduction, how=how)
+    return _cross_entropy_of(
+        x, target, where, weight, sample_weight, axis=axis, reduction=reduction, how=how
+    )
 
 
 def linear_cross_entropy(X: Any, W: Any, target: Any, b: Any = None, **options: Any) -> jax.Array:
@@ -179,7 +187,15 @@ class _How(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("axis", "reduction", "how"))
 def _cross_entropy_of(
-    x: Any, target: Any, where: Any, weight: Any, *, axis: Axis, reduction: str, how: _How
+    x: Any,
+    target: Any,
+    where: Any,
+    weight: Any,
+    sample_weight: Any,
+    *,
+    axis: Axis,
+    reduction: str,
+    how: _How,
 ) -> jax.Array:
     x = as_inexact(x, "x")
     rows = Rows(x.shape, axis)
@@ -190,6 +206,8 @@ def _cross_entropy_of(
     operands = {"x": rows.view(x).reshape(flat), "target": target}
     if weight is not None:
         operands["weight"] = _as_weight(weight, rows.length, dtype)
+    if sample_weight is not None:
+        operands["sample_weight"] = _as_sample_weight(sample_weight, rows, dtype)
     mask = as_where(where, rows, x.shape)
     if mask is not None:
         operands["where"] = mask.reshape(flat)
@@ -229,21 +247,36 @@ def _as_weight(weight: Any, count: int, dtype: Any) -> jax.Array:
     return weight
 
 
+def _as_sample_weight(sample_weight: Any, rows: Rows, dtype: Any) -> jax.Array:
+    weights = as_inexact(sample_weight, "sample_weight").astype(dtype)
+    shape = rows.lead if weights.ndim <= len(rows.lead) else rows.kept
+    try:
+        return jnp.broadcast_to(weights, shape).reshape(-1)
+    except ValueError:
+        raise ValueError(
+            f"sample_weight must have shape {rows.lead} (or {rows.kept}), or broadcast to it; "
+            f"found {weights.shape}"
+        ) from None
+
+
 def _factor(operands: dict[str, Any], how: _How, dtype: Any) -> jax.Array:
     """Return what makes of the sum of losses their mean."""
     labels, weight = operands["target"], operands.get("weight")
+    by_row = operands.get("sample_weight")
     if labels.ndim == 2:
-        return jnp.asarray(1 / max(1, len(labels)), dtype)
+        return jnp.asarray(1 / max(1, len(labels)), dtype) if by_row is None else 1 / by_row.sum()
     counted = labels != how.ignore_index
-    if weight is None:
+    if weight is None and by_row is None:
         return 1 / counted.sum().astype(dtype)
-    return 1 / jnp.where(counted, weight[jnp.where(counted, labels, 0)], 0).sum()
+    shares = 1 if weight is None else weight[jnp.where(counted, labels, 0)]
+    shares = shares if by_row is None else shares * by_row
+    return 1 / jnp.where(counted, shares, 0).sum()
 
 
 # ---- the primitive -------------------------------------------------------------------------------
 #
-# Operands: x (..., N, K), target (..., N) or (..., N, K), weight (..., K), where (..., N, K),
-# factor (...), those that `names` lists.  Results: the losses times the factor, (..., N) or their
+# Operands: x (..., N, K), target (..., N) or (..., N, K), weight (..., K), sample_weight (..., N),
+# where (..., N, K), factor (...), those that `names` lists.  Results: the losses times the factor, (..., N) or their
 # sum, (...); and the gradient of the sum by x, like x.
 
 
@@ -280,6 +313,8 @@ def _of_one(operands: dict[str, Any], how: _How) -> list[Any]:
         dx *= factor
         if target.ndim == 1:
             dx[target == how.ignore_index] = 0  # where the factor is infinite, too
+        if "sample_weight" in operands:
+            dx[operands["sample_weight"] == 0] = 0
     return [factor * loss, dx]
 
 
@@ -292,14 +327,16 @@ def _native(expected: Any, *arrays: Any, names: tuple[str, ...], how: _How) -> A
     wide = target.dtype in (jnp.int64, jnp.uint32, jnp.uint64) and jax.config.jax_enable_x64
     as_int = jnp.int64 if wide else jnp.int32
     target = target.astype(as_int if is_label else x.dtype)
-    weight = [operands["weight"]] if "weight" in operands else []
+    weights = [operands[name] for name in ("weight", "sample_weight") if name in operands]
     return call_native(
         "cross_entropy",
         expected,
         x,
         target,
         operands["factor"],
-        *weight,
+        *weights,
+        weight=np.int64("weight" in operands),
+        sample_weight=np.int64("sample_weight" in operands),
         ignore_index=np.int64(how.ignore_index),
         smoothing=np.float64(how.smoothing),
         z_loss=np.float64(how.z_loss),
@@ -312,10 +349,10 @@ _loss = define("cross_entropy", _results, _on_host, _native)
 def _loss_jvp(primals: Any, tangents: Any, *, names: tuple[str, ...], how: _How) -> Any:
     operands = dict(zip(names, primals, strict=True))
     moves = {name: v for name, v in zip(names, tangents, strict=True) if type(v) is not ad.Zero}
-    if "weight" in moves:
+    for name in {"weight", "sample_weight"} & moves.keys():
         raise NotImplementedError(
-            "smcore.jax.cross_entropy has no derivative by weight; "
-            "pass jax.lax.stop_gradient(weight)"
+            f"smcore.jax.cross_entropy has no derivative by {name}; "
+            f"pass jax.lax.stop_gradient({name})"
         )
     with_gradient = how._replace(gradient=True)
     loss, dx = _loss.bind(*primals, names=names, how=with_gradient)
@@ -334,8 +371,17 @@ def _moved_loss(operands: dict[str, Any], moves: dict[str, Any], dx: Any, how: _
         logs = log_softmax(operands["x"], where=operands.get("where"))
         a = _moved_shares(operands, moves["target"], how)
         logs = jnp.maximum(logs, jnp.finfo(logs.dtype).min)  # where -inf meets a move of 0
-        moved -= sum_of_products(logs, a)[..., 0] * operands["factor"][..., np.newaxis]
+        moved -= sum_of_products(logs, a)[..., 0] * _factor_by_row(operands)
     return moved if how.by_row else moved.sum(axis=-1)
+
+
+def _factor_by_row(operands: dict[str, Any]) -> Any:
+    """Return what the loss of each row is multiplied by; 0 for a row of weight 0."""
+    factor = operands["factor"][..., np.newaxis]
+    if "sample_weight" not in operands:
+        return factor
+    weights = operands["sample_weight"]
+    return jnp.where(weights > 0, factor * weights, 0)
 
 
 def _moved_shares(operands: dict[str, Any], target: Any, how: _How) -> Any:
@@ -349,7 +395,7 @@ def _moved_shares(operands: dict[str, Any], target: Any, how: _How) -> Any:
 def _moved_gradient(operands: dict[str, Any], moves: dict[str, Any], how: _How) -> Any:
     """Return the tangent of the gradient ``factor * (A s - a + 2 z lse s)``, by the same."""
     x, where = operands["x"], operands.get("where")
-    factor = operands["factor"][..., np.newaxis, np.newaxis]
+    factor = _factor_by_row(operands)[..., np.newaxis]
     s = softmax(x, where=where)
     moved: Any = jnp.zeros_like(s)
     counted: Any = True
@@ -366,6 +412,7 @@ def _moved_gradient(operands: dict[str, Any], moves: dict[str, Any], how: _How) 
         a = _moved_shares(operands, moves["target"], how)
         moved = moved + a.sum(axis=-1, keepdims=True) * s - a
     # Rows that do not count may hold anything, and the factor is infinite where none does.
+    counted = counted & (factor != 0)
     return jnp.where(counted, factor * moved, 0).astype(x.dtype)
 
 
