@@ -280,11 +280,11 @@ static XLA_FFI_Error *cross_entropy(XLA_FFI_CallFrame *frame) {
       for (size_t j = 0; has_labels && j < count; j++)
         if (!read_label(target, row + j, ignored, k, &labels[j]))
           return wrong_label(frame, row + j, k, labels[j]);
-      smcore->cross_entropy_rows(
-          dtype, count, k, at(x->data, begin), step, 1, has_labels ? labels : NULL,
-          has_labels ? NULL : at(target->data, begin), step, 1,
-          weight == NULL ? NULL : at(weight, b * k * computed), own, smoothing, z_loss, factor, sums,
-          NULL, to_grad, step, 1);
+      smcore->cross_entropy_rows(dtype, count, k, at(x->data, begin), step, 1,
+                                 has_labels ? labels : NULL,
+                                 has_labels ? NULL : at(target->data, begin), step, 1,
+                                 weight == NULL ? NULL : at(weight, b * k * computed), own,
+                                 smoothing, z_loss, factor, sums, NULL, to_grad, step, 1);
       if (own != NULL) clear_rows(dtype, own, count, k * size, sums, to_grad);
       for (size_t j = 0; j < count; j++) {
         double loss = number(dtype, sums, j), next = total + loss;

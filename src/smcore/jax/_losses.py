@@ -77,8 +77,8 @@ def cross_entropy(
     Raises
     ------
     TypeError
-        If `x`, `weight` or `sample_weight` is not real, `where` not boolean, `target` neither integers nor floats,
-        or an option not a plain number.
+        If `x`, `weight` or `sample_weight` is not real, `where` not boolean, `target` neither
+        integers nor floats, or an option not a plain number.
     ValueError
         If an argument has the wrong shape, `reduction` is unknown, `label_smoothing` outside
         [0, 1], `z_loss` negative or not finite, or there are no classes.
@@ -88,7 +88,8 @@ def cross_entropy(
         When it runs, one of them, if a label is neither 0 to K-1 nor `ignore_index`, or a number of
         `sample_weight` negative or not finite.
     NotImplementedError
-        If it is differentiated by `weight` or `sample_weight`, or compiled for another platform than the CPU.
+        If it is differentiated by `weight` or `sample_weight`, or compiled for another platform
+        than the CPU.
 
     Examples
     --------
@@ -276,8 +277,8 @@ def _factor(operands: dict[str, Any], how: _How, dtype: Any) -> jax.Array:
 # ---- the primitive -------------------------------------------------------------------------------
 #
 # Operands: x (..., N, K), target (..., N) or (..., N, K), weight (..., K), sample_weight (..., N),
-# where (..., N, K), factor (...), those that `names` lists.  Results: the losses times the factor, (..., N) or their
-# sum, (...); and the gradient of the sum by x, like x.
+# where (..., N, K), factor (...), those that `names` lists.  Results: the losses times the factor,
+# (..., N) or their sum, (...); and the gradient of the sum by x, like x.
 
 
 def _results(x: Any, *others: Any, names: tuple[str, ...], how: _How) -> list[tuple[Any, Any]]:
