@@ -118,6 +118,9 @@ def test_explain_a_row_of_a_table(run, tmp_path, trained):
     assert out == expected
     refuses(run("explain", "--W", "model", "--data", "new.csv", "--row", "3"), "--row", "2 rows")
     refuses(run("explain", "--data", "new.csv"), "--data", "--W")
+    (tmp_path / "new.csv").write_text(AGED + "yes,male,9,\n")
+    wanted = ("explain", "--W", "model", "--data", "new.csv", "--row", "3")
+    refuses(run(*wanted), "line 4", "'Age'", "missing", "--row")
 
 
 def test_the_command_is_installed():

@@ -10,6 +10,7 @@ import smcore
 
 ROOT = Path(__file__).parent.parent
 CITATION, RECIPE = ROOT / "CITATION.cff", ROOT / "conda" / "recipe.yaml"
+CITING = ROOT / "docs" / "citing.md"
 
 if not CITATION.exists():
     pytest.skip("not in a checkout", allow_module_level=True)
@@ -22,7 +23,11 @@ def project():
 
 
 def test_versions_agree():
-    for file, pattern in ((CITATION, r"^version: (\S+)$"), (RECIPE, r'^  version: "(\S+)"$')):
+    for file, pattern in (
+        (CITATION, r"^version: (\S+)$"),
+        (RECIPE, r'^  version: "(\S+)"$'),
+        (CITING, r"^  version = \{(\S+)\},$"),
+    ):
         found = re.findall(pattern, file.read_text(encoding="utf-8"), re.MULTILINE)
         assert found == [smcore.__version__], file
 
@@ -30,11 +35,10 @@ def test_versions_agree():
 def test_addresses_are_those_of_one_home(project):
     home = project["urls"]["Homepage"]
     assert all(address.startswith(home) for address in project["urls"].values())
-    for file in (CITATION, RECIPE):
-        text = file.read_text(encoding="utf-8")
-        addresses = re.findall(
-            r"(?:repository-code|homepage|repository|documentation): (\S+)", text
-        )
+    named = r"(?:repository-code|homepage|repository|documentation): (\S+)"
+    entry = r"^@software\{[^@]*  url     = \{(\S+)\}"
+    for file, pattern in ((CITATION, named), (RECIPE, named), (CITING, entry)):
+        addresses = re.findall(pattern, file.read_text(encoding="utf-8"), re.MULTILINE)
         assert addresses and all(a.strip('"').startswith(home) for a in addresses), file
 
 

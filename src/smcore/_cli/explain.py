@@ -116,7 +116,8 @@ def _row_of_table(arguments: argparse.Namespace, dialect: Dialect) -> Floats:
     row = table.take(np.array([arguments.row - 1]))
     for name, values in row.columns.items():
         if tables.is_missing(values).any():
-            raise CliError(f"{row.place(0)}, column {name!r}: the value is missing")
+            place = f"{row.place(0)}, column {name!r}"
+            raise CliError(f"{place}: the value is missing: --row takes another row")
     features: Floats = columns.encode(row, trained.columns)[0]
     return features
 
