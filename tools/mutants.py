@@ -3,6 +3,7 @@
     python tools/mutants.py                      # all of tools/mutants.toml
     python tools/mutants.py --only tile.h        # those whose file or fault has that in it
     python tools/mutants.py --check              # whether all fit the sources; builds nothing
+    python tools/mutants.py --emulate avx512     # on a processor without it
 
 A mutant is built in a copy, for one target. Then what is known to catch it follows, and the rest,
 until something fails, crashes or hangs. Exit status 1: one survived that the list does not call
@@ -122,17 +123,22 @@ def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROO
 class Shop:
     """A copy of the sources, and what was built of it for the last mutant."""
 
-    def __init__(self, directory: Path, seconds: int) -> None:
-        self.directory, self.seconds = directory, seconds
+    def __init__(self, directory: Path, seconds: int, emulated: str) -> None:
+        self.directory, self.seconds, self.emulated = directory, seconds, emulated
         self.tree = directory / "tree"
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, self.tree / name)
 
-    def without(self, target: str) -> list[str]:
-        """Return the options of CMake that leave out the other targets."""
-        return [f"SMC_COMPILES_{name}=0" for name in TARGETS if name not in (target, "scalar")]
+    def options(self, target: str, form: str) -> list[str]:
+        """Return the options of CMake for one form of that target, without the others."""
+        left_out = [name for name in TARGETS if name not in (target, "scalar")]
+        return [
+            *(f"SMC_COMPILES_{name}=0" for name in left_out),
+            f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}",
+            *([f"SMCORE_EMULATE={target}"] if target == self.emulated else []),
+        ]
 
     def build(self, mutant: Mutant, form: str) -> Path:
         """Compile its target's kernels, and link the C check and what the fuzzer calls."""
@@ -153,8 +159,7 @@ class Shop:
         directory = self.directory / f"core-{form}-{target}"
         if directory.exists():
             return directory
-        options = [*self.without(target), f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"]
-        defined = [f"-D{option}" for option in options]
+        defined = [f"-D{option}" for option in self.options(target, form)]
         must("cmake", "-G", "Ninja", "-S", self.tree / "csrc", "-B", directory, *defined)
         build(directory, "check_core", "fuzzed_kernels")
         return directory
@@ -162,7 +167,7 @@ class Shop:
     def install(self, mutant: Mutant, form: str, flags: str = "") -> dict[str, str]:
         """Compile the package; returns the environment in which Python finds it."""
         name = f"{form}-{mutant.target}"
-        options = [*self.without(mutant.target), f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}"]
+        options = self.options(mutant.target, form)
         if flags:
             options += [f"CMAKE_C_FLAGS={flags}"]
         site = self.directory / f"site-{name}"
@@ -353,6 +358,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10, help="of random calls")
     parser.add_argument("--scratch", type=Path, help="where to build; otherwise a temporary folder")
     parser.add_argument("--sound", action="store_true", help="the sources as they are, too")
+    parser.add_argument("--emulate", default="", choices=["avx512"], help="that target")
     parser.add_argument("--check", action="store_true", help="whether all fit the sources; no more")
     arguments = parser.parse_args()
     if found := misfits():
@@ -366,7 +372,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         shops: queue.Queue[Shop] = queue.Queue()
         for job in range(arguments.jobs):
-            shops.put(Shop(Path(scratch, str(job)), arguments.seconds))
+            shops.put(Shop(Path(scratch, str(job)), arguments.seconds, arguments.emulate))
 
         def one(mutant: Mutant) -> bool:
             shop = shops.get()

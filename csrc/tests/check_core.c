@@ -4,152 +4,13 @@
  *
  * Returns non-zero if a result is wrong, or something was written that is not part of the output.
  */
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "arrays.h"
+#include "formats.h"
 #include "smcore_kernels.h"
-
-typedef long double real;
-
-/* A binary format: bits of significand, smallest exponent (as FLT_MIN_EXP), bytes. */
-typedef struct {
-  const char *name;
-  smc_dtype dtype, computed;
-  int digits, min_exponent;
-  size_t size;
-} format;
-
-static const format formats[] = {
-    {"float32", SMC_F32, SMC_F32, FLT_MANT_DIG, FLT_MIN_EXP, sizeof(float)},
-    {"float64", SMC_F64, SMC_F64, DBL_MANT_DIG, DBL_MIN_EXP, sizeof(double)},
-    {"float16", SMC_F16, SMC_F32, 11, -13, sizeof(uint16_t)},
-    {"bfloat16", SMC_BF16, SMC_F32, 8, -125, sizeof(uint16_t)},
-};
-
-/* Digits of the truth: those of long double, but for a C library like musl, which takes exp for
- * expl where long double has 113. */
-static int truth_digits(void) {
-  const real e = 2.71828182845904523536028747135266249775724709369995L;
-  return fabsl(expl(1) - e) < 0x1p-60L ? LDBL_MANT_DIG : DBL_MANT_DIG;
-}
-
-/* Units in the last place that a result may be off: what is promised for all but the half
- * precisions, whose rounding from float leaves hardly more than a half.  Where the truth has those
- * of double, it is itself off by a unit for each unit of x - max, which is at most 64 here, and by
- * as much for its sums. */
-static real bound(const format *f, real units) {
-  if (f->size == 2) return 1;
-  return f->digits < truth_digits() ? units : units + 128;
-}
-
-/* ---- 16-bit floats: sign, exponent, the significand's digits without the leading one --------- */
-
-static real decode(const format *f, uint16_t h) {
-  int field = (h & 0x7fff) >> (f->digits - 1), last = f->min_exponent - f->digits;
-  real magnitude = h & ((1 << (f->digits - 1)) - 1);
-  if (field == 0x7fff >> (f->digits - 1)) {
-    magnitude = magnitude > 0 ? NAN : INFINITY;
-  } else if (field == 0) {
-    magnitude = ldexpl(magnitude, last);
-  } else {
-    magnitude = ldexpl(magnitude + (1 << (f->digits - 1)), last + field - 1);
-  }
-  return h & 0x8000 ? -magnitude : magnitude;
-}
-
-/* The nearest to a, |a| in the normal range. */
-static uint16_t encode(const format *f, real a) {
-  int exponent;
-  real significand = frexpl(fabsl(a), &exponent);
-  unsigned sign = a < 0 ? 0x8000 : 0, units = (unsigned)rintl(ldexpl(significand, f->digits));
-  if (isinf(a)) return (uint16_t)(sign | (0x8000 - (1u << (f->digits - 1))));
-  if (isnan(a)) return 0x7fff;
-  if (exponent < f->min_exponent) return (uint16_t)sign; /* zero, for these tests */
-  return (uint16_t)(sign | (((unsigned)(exponent - f->min_exponent) << (f->digits - 1)) + units));
-}
-
-static real get(const format *f, const void *p) {
-  float single;
-  double twice;
-  uint16_t half;
-  switch (f->dtype) {
-  case SMC_F32: return memcpy(&single, p, sizeof single), single;
-  case SMC_F64: return memcpy(&twice, p, sizeof twice), twice;
-  default: return memcpy(&half, p, sizeof half), decode(f, half);
-  }
-}
-
-static void put(const format *f, void *p, real a) {
-  float single = (float)a;
-  double twice = (double)a;
-  uint16_t half;
-  switch (f->dtype) {
-  case SMC_F32: memcpy(p, &single, sizeof single); break;
-  case SMC_F64: memcpy(p, &twice, sizeof twice); break;
-  default: half = encode(f, a), memcpy(p, &half, sizeof half);
-  }
-}
-
-/* ---- operands: n rows of k elements, laid out in every way that the kernels tell apart ------- */
-
-enum { DENSE, GAPPED, STRIDED, REVERSED, COLUMNS, LAYOUTS };
-static const char *const layout_names[] = {"dense", "gapped", "strided", "reversed", "columns"};
-
-typedef struct {
-  const format *f;
-  size_t n, k, bytes;
-  unsigned char *memory, *untouched;
-  smc_view view;
-} array;
-
-static char *element(const array *a, size_t i, size_t c) {
-  return (char *)a->view.data + (ptrdiff_t)i * a->view.row + (ptrdiff_t)c * a->view.col;
-}
-
-static array make(const format *f, size_t n, size_t k, int layout) {
-  array a = {f, n, k, (n * (3 * k + 2) + 8) * f->size, NULL, NULL, {NULL, 0, 0}};
-  ptrdiff_t size = (ptrdiff_t)f->size, across = (ptrdiff_t)k * size;
-  a.memory = malloc(a.bytes);
-  a.untouched = malloc(a.bytes);
-  if (!a.memory || !a.untouched) abort();
-  for (size_t i = 0; i < a.bytes; ++i) a.memory[i] = (unsigned char)rand();
-  a.view = (smc_view){a.memory + 4 * size, across, size};
-  if (layout == GAPPED) a.view.row = across + 2 * size;
-  if (layout == STRIDED) a.view = (smc_view){a.memory + 4 * size, 3 * across + size, 3 * size};
-  if (layout == REVERSED) a.view = (smc_view){a.memory + 3 * size + across, across, -size};
-  if (layout == COLUMNS) a.view = (smc_view){a.memory + 4 * size, size, (ptrdiff_t)n * size};
-  memcpy(a.untouched, a.memory, a.bytes);
-  return a;
-}
-
-static void release(array *a) {
-  free(a->memory);
-  free(a->untouched);
-}
-
-/* Whether nothing beside the elements was written; the elements are overwritten by this. */
-static int kept_outside(array *a) {
-  for (size_t i = 0; i < a->n; ++i) {
-    for (size_t c = 0; c < a->k; ++c) {
-      char *p = element(a, i, c);
-      memcpy(p, a->untouched + ((unsigned char *)p - a->memory), a->f->size);
-    }
-  }
-  return memcmp(a->memory, a->untouched, a->bytes) == 0;
-}
-
-static real uniform(void) { return (real)rand() / RAND_MAX; }
-
-static void fill(array *a, real center, real spread) {
-  for (size_t i = 0; i < a->n; ++i) {
-    for (size_t c = 0; c < a->k; ++c) {
-      put(a->f, element(a, i, c), center + spread * (uniform() - (real)0.5));
-    }
-  }
-}
 
 /* ---- judging --------------------------------------------------------------------------------- */
 
@@ -165,14 +26,6 @@ static void fail(const char *op, const char *what, real got, real want) {
   if (++failures > 20) return;
   printf("FAILED %s %s %s, %zu rows of %zu, %s: %s: %Lg instead of %Lg\n", now.target->name,
          now.f->name, op, now.n, now.k, layout_names[now.layout], what, got, want);
-}
-
-/* One unit in the last place of a. */
-static real unit(const format *f, real a) {
-  int exponent;
-  frexpl(a, &exponent);
-  if (a == 0 || exponent < f->min_exponent) exponent = f->min_exponent;
-  return ldexpl(1, exponent - f->digits);
 }
 
 /* Within `units` of the last place of `size`, which is that of `want` unless terms cancel in it. */

@@ -18,7 +18,7 @@ __all__ = [
     "add",
     "expand",
     "loss_and_gradient",
-    "row_blocks",
+    "spans_to_convert",
 ]
 
 Vector: TypeAlias = NDArray[np.float64]
@@ -70,7 +70,7 @@ class Memory:
     def sum(self, function: Callable[..., Sums], *arguments: Any) -> Sums:
         """Add up what the function returns for each block."""
         found: Sums | None = None
-        for rows in row_blocks(self.X, self.dtype):
+        for rows in spans_to_convert(self.X, self.dtype):
             part = function(*self.take(rows), *arguments)
             found = part if found is None else add(found, part)
         assert found is not None  # there is a row
@@ -83,7 +83,7 @@ class Memory:
         return smcore.softmax_layer(self.X, W, b)
 
 
-def row_blocks(X: Array, dtype: Any) -> Iterator[slice]:
+def spans_to_convert(X: Array, dtype: Any) -> Iterator[slice]:
     """Yield all rows at once if they can stay where they are, else those to convert together."""
     step = len(X)
     if X.dtype != dtype:

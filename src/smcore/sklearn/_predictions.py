@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 import smcore
 
 from ._data import checked_inputs, has_probabilities, is_dask
-from ._objective import expand, row_blocks
+from ._objective import expand, spans_to_convert
 
 __all__ = ["Predictions"]
 
@@ -126,7 +126,7 @@ class Predictions:
         X = checked_inputs(self, X, reset=False)
         dtype = np.result_type(*[X, self.coef_] if X.dtype.kind == "f" else [self.coef_])
         logits = np.empty((len(X), len(self.coef_)), dtype)
-        for rows in row_blocks(X, dtype):
+        for rows in spans_to_convert(X, dtype):
             np.matmul(X[rows], self.coef_.T, out=logits[rows])
         logits += self.intercept_
         return logits

@@ -30,6 +30,7 @@ except ModuleNotFoundError as _error:
 
 from ._cross_entropy import cross_entropy
 from ._linear_cross_entropy import linear_cross_entropy
-from ._softmax import log_softmax, logsumexp, softmax
+from ._logsumexp import logsumexp
+from ._softmax import log_softmax, softmax
 
 __all__ = ["cross_entropy", "linear_cross_entropy", "log_softmax", "logsumexp", "softmax"]

@@ -11,8 +11,9 @@ import torch
 import smcore
 
 from .._arrays import Axis
+from ._logsumexp import logsumexp_vjp, row_logsumexp
 from ._operation import Operation, one_by_one, plain, with_batch_in_front
-from ._softmax import logsumexp_vjp, row_logsumexp, row_softmax, softmax_vjp
+from ._softmax import row_softmax, softmax_vjp
 from ._tensors import (
     Dims,
     Tensor,
