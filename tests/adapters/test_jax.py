@@ -284,6 +284,31 @@ def test_wrong_sample_weights(wrong, way):
         jax.block_until_ready(sj.cross_entropy(X, LABELS, sample_weight=weights))
 
 
+@pytest.mark.parametrize("name", ["sample_weight", "weight"])
+@pytest.mark.parametrize("size", [1e-30, 1e38])
+def test_a_mean_takes_weights_of_any_size(name, size, way):
+    x, labels = jnp.asarray(X[0], jnp.float32), jnp.asarray(LABELS[0] % 3)
+    weights = jnp.array([1.0, 2.0, 3.0, 2.0, 1.0][: 4 if name == "sample_weight" else 5])
+    expected = jax.value_and_grad(sj.cross_entropy)(x, labels, **{name: weights})
+    found = jax.value_and_grad(sj.cross_entropy)(x, labels, **{name: size * weights})
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32])
+def test_an_index_to_ignore_that_no_label_can_be(dtype, way):
+    labels = LABELS.astype(dtype)
+    expected = sj.cross_entropy(X, labels)
+    assert sj.cross_entropy(X, labels, ignore_index=2**40) == expected
+
+
+def test_a_wrong_index_to_ignore():
+    with pytest.raises(TypeError, match=r"ignore_index must be an integer; found 1\.5"):
+        sj.cross_entropy(X, LABELS, ignore_index=1.5)
+    with pytest.raises(ValueError, match="ignore_index must fit in 64 bits"):
+        sj.cross_entropy(X, LABELS, ignore_index=2**64)
+
+
 def test_linear_cross_entropy(x64):
     features, W, b = X[0], rng.normal(size=(5, 3)), rng.normal(size=3)
     labels = [0, 2, 1, 1]
@@ -416,6 +441,13 @@ def test_wrong_labels(wrong, way):
         (ValueError, jax.errors.JaxRuntimeError), match=f"labels 0 to 4.* found {wrong}"
     ):
         jax.jit(sj.cross_entropy)(X, labels).block_until_ready()
+
+
+def test_wrong_labels_without_a_sign(way):
+    labels = LABELS.astype(np.uint32)
+    labels[1, 2] = 2**32 - 100  # as int32, what is ignored
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="labels 0 to 4"):
+        sj.cross_entropy(X, labels).block_until_ready()
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])

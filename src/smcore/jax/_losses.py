@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any, SupportsIndex, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._arrays import Axis, Real, as_real
 from .._criterion import Reduction
@@ -74,10 +76,11 @@ def cross_entropy(
     ------
     TypeError
         If `x`, `weight` or `sample_weight` is not real, `where` not boolean, `target` neither
-        integers nor floats, or an option not a plain number.
+        integers nor floats, `ignore_index` no integer, or an option not a plain number.
     ValueError
         If an argument has the wrong shape, `reduction` is unknown, `label_smoothing` outside
-        [0, 1], `z_loss` negative or not finite, or there are no classes.
+        [0, 1], `z_loss` negative or not finite, `ignore_index` beyond 64 bits, or there are no
+        classes.
     numpy.exceptions.AxisError
         If `x` has no such axis.
     ValueError, jax.errors.JaxRuntimeError
@@ -108,7 +111,8 @@ def cross_entropy(
         raise ValueError(f"z_loss must be at least 0; found {z_loss!r}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; found {reduction!r}")
-    how = How(False, reduction == "none", int(ignore_index), smoothing, z_factor)
+    ignored = _as_index(ignore_index)
+    how = How(False, reduction == "none", ignored, smoothing, z_factor)
     return _cross_entropy_of(
         x, target, where, weight, sample_weight, axis=axis, reduction=reduction, how=how
     )
@@ -198,7 +202,10 @@ def _cross_entropy_of(
     mask = as_where(where, rows, x.shape)
     if mask is not None:
         operands["where"] = mask.reshape(flat)
-    factor = _factor(operands, how, dtype) if reduction == "mean" else jnp.ones((), dtype)
+    factor = jnp.ones((), dtype)
+    if reduction == "mean":
+        _bring_into_range(operands, how)
+        factor = _factor(operands, how, dtype)
     if x.size == 0:
         return (jnp.zeros(rows.lead if how.by_row else ()) * factor).astype(x.dtype)
     names = (*operands, "factor")
@@ -210,6 +217,8 @@ def _as_target(target: Any, rows: Rows, shape: tuple[int, ...]) -> Any:
     """Return labels ``(N,)`` or probabilities ``(N, K)``."""
     target = jnp.asarray(target)
     if jnp.issubdtype(target.dtype, jnp.integer):
+        if target.dtype == jnp.uint32:  # none becomes negative where it is read as int32
+            target = jnp.minimum(target, np.uint32(2**31 - 1))
         if target.shape != rows.lead:
             raise ValueError(
                 f"target (of integers, one for each row) must have shape {rows.lead}; "
@@ -246,13 +255,35 @@ def _as_sample_weight(sample_weight: Any, rows: Rows, dtype: Any) -> jax.Array:
         ) from None
 
 
+def _as_index(ignore_index: Any) -> int:
+    try:
+        return int(np.int64(operator.index(ignore_index)))
+    except TypeError:
+        raise TypeError(f"ignore_index must be an integer; found {ignore_index!r}") from None
+    except OverflowError:
+        raise ValueError(f"ignore_index must fit in 64 bits; found {ignore_index!r}") from None
+
+
+def _bring_into_range(operands: dict[str, Any], how: How) -> None:
+    """Divide weights by a power of two: a mean depends on their ratios, and float32 sums them."""
+    divides_by_classes = operands["target"].ndim == 1 and not how.z_loss  # z has no class weight
+    for name in ("sample_weight", "weight") if divides_by_classes else ("sample_weight",):
+        weights = operands.get(name)
+        if weights is None:
+            continue
+        largest = jnp.abs(jax.lax.stop_gradient(weights)).max(initial=0)
+        operands[name] = jnp.ldexp(weights, -jnp.frexp(largest)[1])
+
+
 def _factor(operands: dict[str, Any], how: How, dtype: Any) -> jax.Array:
     """Return what makes of the sum of losses their mean."""
     labels, weight = operands["target"], operands.get("weight")
     by_row = operands.get("sample_weight")
     if labels.ndim == 2:
         return jnp.asarray(1 / max(1, len(labels)), dtype) if by_row is None else 1 / by_row.sum()
-    counted = labels != how.ignore_index
+    limits = jnp.iinfo(labels.dtype)
+    has_ignored = limits.min <= how.ignore_index <= limits.max
+    counted = labels != how.ignore_index if has_ignored else jnp.ones(labels.shape, bool)
     if weight is None and by_row is None:
         return 1 / counted.sum().astype(dtype)
     shares = 1 if weight is None else weight[jnp.where(counted, labels, 0)]
