@@ -49,7 +49,10 @@ def test_operands_that_are_not_real(sm, rng, operation, found):
     for name, a in operands.items():
         allowed = "integer" if name == "target" else "float64"
         bad = NOT_REAL[found](a.shape)
-        refused(TypeError, (name, str(bad.dtype), allowed), operation, sm, {**operands, name: bad})
+        told = (name, str(bad.dtype), allowed)
+        if found == "object" and name != "target":
+            told += ("; pass np.asarray(", ", dtype=float)")
+        refused(TypeError, told, operation, sm, {**operands, name: bad})
 
 
 @every(OPERATIONS)

@@ -40,7 +40,8 @@ def _float_dtype(dtype: DType, name: str) -> DType:
         return dtype if dtype.isnative else dtype.newbyteorder("=")
     if dtype.kind in "biu":
         return np.dtype(np.float64)
-    raise TypeError(f"{name} must hold {_FLOATS}, integers or booleans; found dtype {dtype}")
+    hint = f"; pass np.asarray({name}, dtype=float)" if dtype == np.object_ else ""
+    raise TypeError(f"{name} must hold {_FLOATS}, integers or booleans; found dtype {dtype}{hint}")
 
 
 def as_dtype(dtype: DTypeLike | None) -> DType | None:

@@ -588,6 +588,7 @@ def test_what_is_not_served(kind, make, message):
         (TypeError, lambda x: st.softmax(x, where=[True] * 4), "where must be a torch.Tensor"),
         (ValueError, lambda x: st.cross_entropy(x, torch.tensor([0, 1, 7])), "found 7 at index"),
         (ValueError, lambda x: st.cross_entropy(x, torch.tensor([0])), "must have shape"),
+        (ValueError, lambda x: st.cross_entropy(x, torch.ones(3)), r"pass target.long\(\)"),
         (
             ValueError,
             lambda x: st.cross_entropy(x, x.clone().requires_grad_()),

@@ -62,7 +62,9 @@ def _type_labels(k: Any, target: Any, ignore_index: Any, loss: Any, grad: Any) -
             if label == ignore_index:
                 labels[i] = -1
             elif label < 0 or label >= k:
-                raise ValueError("target must hold labels from 0 to K-1, or ignore_index")
+                raise ValueError(
+                    f"target must hold labels from 0 to {k - 1}, or ignore_index; found {label}"
+                )
             else:
                 labels[i] = label
         return labels

@@ -170,6 +170,11 @@ def checked_constants(
 ) -> Constants:
     """Judge the tensors beside logits of this shape."""
     checked_constant(target, "target")
+    if target.is_floating_point() and target.shape == without(shape, dims) != shape:
+        raise ValueError(
+            f"target must hold labels as integers, or a probability for each logit; "
+            f"found {target.dtype} for each row; pass target.long(), if these are labels"
+        )
     if where is not None:
         checked_constant(where, "where")
     if weight is not None:
