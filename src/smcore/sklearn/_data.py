@@ -176,6 +176,10 @@ def judged_weights(sample_weight: Any, count: int) -> Array:
         )
     if (weights < 0).any():
         raise ValueError(f"sample_weight must not be negative; found {weights.min()}")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"sample_weight must have a finite sum; found {weights.max()} among them")
     return weights
 
 
