@@ -45,6 +45,16 @@ cdef inline bint is_plain(
     )
 
 
+cdef inline bint is_plain_matrix(PyObject *x) noexcept:
+    """Whether x is a matrix with elements in it, which lie side by side in C or Fortran order."""
+    return (
+        is_array(x)
+        and ndim_of(<ndarray *>x) == 2
+        and (is_carray(<ndarray *>x) or is_farray(<ndarray *>x))
+        and count(shape_of(<ndarray *>x), 0, 2) > 0
+    )
+
+
 cdef inline bint is_sliced(PyObject *x) noexcept:
     """Whether x is a matrix whose elements lie in C order, but not side by side."""
     return (

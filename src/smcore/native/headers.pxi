@@ -155,6 +155,7 @@ cdef extern from "numpy/arrayobject.h":
     void *data_of "PyArray_DATA"(ndarray *)
     bint is_contiguous "PyArray_IS_C_CONTIGUOUS"(ndarray *)
     bint is_carray "PyArray_ISCARRAY_RO"(ndarray *)
+    bint is_farray "PyArray_ISFARRAY_RO"(ndarray *)
     bint is_behaved "PyArray_ISBEHAVED_RO"(ndarray *)
     bint is_writeable "PyArray_ISWRITEABLE"(ndarray *)
     bint holds_integers "PyArray_ISINTEGER"(ndarray *)

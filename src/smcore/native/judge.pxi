@@ -70,9 +70,21 @@ cdef bint is_scalar(call *c, int slot, PyObject *value, bint exact) noexcept:
     return True
 
 
+cdef inline bint are_kept_values(const call *c, PyObject *x) noexcept:
+    """Whether x has the shape of the rows, but one number in each."""
+    cdef int last = c.ndim - 1
+    return (
+        is_plain_array(x)
+        and number_of(<ndarray *>x) == c.number
+        and ndim_of(<ndarray *>x) == c.ndim
+        and are_alike(shape_of(<ndarray *>x), c.shape, last)
+        and length_of(<ndarray *>x, last) == 1
+    )
+
+
 cdef bint are_values(call *c, int slot, PyObject *value, bint exact, bint one_for_all) noexcept:
     """Whether it is one number for each row: an array, or a scalar."""
-    if is_plain(value, c.number, c.ndim - 1, c.shape):
+    if is_plain(value, c.number, c.ndim - 1, c.shape) or are_kept_values(c, value):
         return True
     return (one_for_all or c.ndim == 1) and is_scalar(c, slot, value, exact)
 
@@ -127,7 +139,7 @@ cdef bint are_layer_features(call *c, PyObject *x) noexcept:
 
 cdef bint are_weights(call *c, PyObject *W) noexcept:
     cdef Py_ssize_t n = row_count(c)
-    if not is_plain_array(W) or number_of(<ndarray *>W) != c.number or ndim_of(<ndarray *>W) != 2:
+    if not is_plain_matrix(W) or number_of(<ndarray *>W) != c.number:
         return False
     if length_of(<ndarray *>W, 0) != class_count(c) or n * length_of(<ndarray *>W, 1) > SMALL_LAYER:
         return False

@@ -71,10 +71,14 @@ cdef struct matrix:
 
 
 cdef inline matrix matrix_of(cnp.ndarray x) noexcept:
-    """A plain array; a vector is one row."""
+    """A plain array, or matrix; a vector is one row."""
     cdef cnp.npy_intp k = cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
+    cdef cnp.npy_intp n = cnp.PyArray_SIZE(x) // k
     cdef cnp.npy_intp item = cnp.PyArray_ITEMSIZE(x)
-    return matrix(<char *>cnp.PyArray_DATA(x), cnp.PyArray_SIZE(x) // k, k, k * item, item)
+    cdef char *data = <char *>cnp.PyArray_DATA(x)
+    if cnp.PyArray_IS_C_CONTIGUOUS(x):
+        return matrix(data, n, k, k * item, item)
+    return matrix(data, n, k, item, n * item)
 
 
 cdef inline matrix transposed(matrix x) noexcept:

@@ -113,11 +113,10 @@ def _lse_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
 
 def _lse_product(x: Tensor, lse: Tensor, g: Tensor, where: Tensor | None, dims: Dims) -> Tensor:
     a, mask = array_of(x), array_of(where)
-    out, whole, lead = room_like(x, a), kept(a.shape, dims), without(a.shape, dims)
+    out, whole = room_like(x, a), kept(a.shape, dims)
     values = (array_of(t) for t in (lse, g))
     by_row = (v if v.shape == whole else np.broadcast_to(v, whole) for v in values)
-    lse, g = (v.reshape(lead) for v in by_row)  # the shape for which there is a fast path
-    return tensor_of(smcore.logsumexp_vjp(a, lse, g, axis_of(dims), where=mask, out=out))
+    return tensor_of(smcore.logsumexp_vjp(a, *by_row, axis_of(dims), where=mask, out=out))
 
 
 def _lse_setup_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
