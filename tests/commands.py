@@ -1,7 +1,8 @@
-"""What the tests of the command line share: how an outcome is judged, and a table of flowers."""
+"""What the tests of the command line share: how an outcome is judged, flowers, damaged files."""
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,24 @@ Id,Class,Name,Sex,Age,Alone,Port,Lived
 5,3,"Allen, Mr. William",male,35,TRUE,Q,no
 6,2,"Moran, Mr. James",male,?,true,S,no
 """
+
+
+DAMAGED = {
+    "larger than the memory": "{'descr': '<f8', 'fortran_order': False, 'shape': (2**46,), }",
+    "larger than addresses": "{'descr': '<f8', 'fortran_order': False, 'shape': (2**62, 9), }",
+    "a negative length": "{'descr': '<f8', 'fortran_order': False, 'shape': (-5,), }",
+    "no such dtype": "{'descr': 'what', 'fortran_order': False, 'shape': (5,), }",
+    "cut off": "{'descr': '<f8', 'fortran_order': False, 'shape': (5,), }",
+    "half a header": "{'descr': (",
+}
+
+
+def write_damaged(path: Path, header: str) -> None:
+    """Write an archive of arrays W, X and y with that header, and four bytes of data."""
+    for power in (46, 62):
+        header = header.replace(f"2**{power}", str(2**power))
+    line = header.ljust(117).encode() + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line + b"1234"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in "WXy":
+            archive.writestr(f"{name}.npy", content)
