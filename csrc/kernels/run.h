@@ -158,6 +158,9 @@ static SMC_OUTLINE void tiles_in_place(tile *t, tile_function *operation) {
 
 static SMC_OUTLINE void tiles_in_parts(tile *t, tile_function *operation) {
   SMC_ALIGN(64) char workspace[SMC_IN_PARTS_BYTES];
+#ifdef SMC_TINY
+  if (t->plan.parts > SMC_MAX_PARTS) abort();
+#endif
   do_tiles(t, operation, workspace, sizeof workspace);
 }
 

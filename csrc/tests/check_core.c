@@ -313,7 +313,9 @@ static void check_shape(const smc_kernels *kernels) {
   check_row_alone(kernels);
 }
 
-enum { IN_PARTS = 200001 }; /* classes of a row that threads would share */
+/* Classes of a row that threads would share: with tiny thresholds, in the most parts that there
+ * may be, none longer than whole k-blocks want. */
+enum { IN_PARTS = 3 * 65536 + 1 };
 
 int main(void) {
   static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,   10,  15,  16,  17,
