@@ -127,6 +127,18 @@ def test_rows_in_parts(native, threads, name, on_alarm):
     assert_identical(out, expected)
 
 
+def test_blocks_of_rows_in_parts(native, on_alarm):
+    """Rows of a block after the one that was interrupted stay as they were."""
+    row = rows(ROW + 2000)
+    x = np.lib.stride_tricks.as_strided(row, (2, 2, ROW), (4000, 28, 4), writeable=False)
+    with native.set_num_threads(2):  # one alone has so many rows whole
+        expected, out = native.logsumexp(x), np.empty((2, 2), np.float32)
+        assert left_after_interrupt(lambda out: native.logsumexp(x, out=out), out, on_alarm)
+        assert np.isnan(out[1, 1])
+        native.logsumexp(x, out=out)
+    assert_identical(out, expected)
+
+
 def test_usual_thresholds(sm, on_alarm):
     """A call of a second, with nothing set for the test."""
     call, count = many_rows(sm, rows(1000), 2_000_000 if sm.backend() == "native" else 100_000)
