@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -339,6 +340,39 @@ def test_no_flag_is_left_behind(sm, native_dtype, rng, operation):
         for lead in leads if operation.rowwise else [(3,)]:
             operands = operation.draw(rng, native_dtype, lead, k)
             call_observed(partial(operation, sm.package, operands))
+
+
+@pytest.mark.light_on("best")
+@pytest.mark.parametrize(
+    "name", [name for name in OPERATIONS if "layer" in name or "linear" in name]
+)
+def test_no_flag_is_left_behind_by_products_of_layers(sm, native_dtype, name):
+    """Of sure predictions, whose gradients come to nothing."""
+    top = 90 if native_dtype == np.float32 else 720
+    x = np.array([[top, 1e-3], [top - 10, 2e-3]], native_dtype)
+    W = np.array([[1, -0.01, 0], [0, 0, 1]], native_dtype)
+    b = np.full(3, np.finfo(native_dtype).smallest_subnormal)
+    s, labels = sm.softmax_layer(x, W, b), np.array([0, 0])
+    calls = {
+        "softmax_layer": (x, W, b),
+        "softmax_layer_jacobian": (s, x),
+        "softmax_layer_vjp": (s, x, W, s),
+        "softmax_layer_jvp": (s, x, W, W, b),
+        "linear_weight_jacobian": (x[0], 3),
+        "linear_cross_entropy": (x, W, labels, b),
+        "linear_cross_entropy_with_grad": (x, W, labels, b),
+        "linear_cross_entropy_hvp": (x, W, W, labels, b),
+    }
+    function = getattr(sm.package, name)
+    for way in (function, inspect.unwrap(function)):  # before it there may be a fast path
+        call_observed(partial(way, *calls[name]))
+
+
+def test_large_layers_do_not_warn(sm, native_dtype):
+    """Where nothing but NumPy computes."""
+    x, W = np.ones((70_000, 1), native_dtype), np.array([[np.inf, 1.0]], native_dtype)
+    s = sm.softmax_layer(x, W)
+    assert np.isnan(sm.softmax_layer_jvp(s, x, W, -W, dx=x)).all()
 
 
 @pytest.mark.heavy

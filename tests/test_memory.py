@@ -259,6 +259,18 @@ def test_out_may_overlap_an_input(sm, native_dtype, rng, operation, shift):
         assert_identical((*results(got)[:-1], out), expected)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_out_may_overlap_the_weights_of_a_large_layer(sm, native_dtype, rng, order):
+    """Also where the rows are multiplied in blocks."""
+    n, d, k = 300, 300, 20
+    memory = np.zeros((d, k), native_dtype, order)
+    x, W = (rng.standard_normal(shape).astype(native_dtype) for shape in ((n, d), (d, k)))
+    memory[...] = W
+    expected = sm.softmax_layer(x, np.array(memory, order=order))
+    found = sm.softmax_layer(x, memory, out=memory)
+    np.testing.assert_allclose(found, expected, rtol=300 * np.finfo(native_dtype).eps)
+
+
 @every({name: o for name, o in WITH_OUT.items() if o.like})
 def test_out_may_be_an_input_transposed_or_reversed(sm, native_dtype, rng, operation):
     operands = operation.draw(rng, native_dtype, (7,), 7)

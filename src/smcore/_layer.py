@@ -34,6 +34,7 @@ from ._linear import (
     check_layer,
     check_layer_rows,
     linear,
+    linear_jvp,
     linear_vjp,
 )
 from ._outputs import as_matrices, as_output, deliver, dense
@@ -418,11 +419,5 @@ def softmax_layer_jvp(
 
     dtype = x.dtype
     s, x, W, dW, db, dx = widened(s, x, W, dW, db, dx)
-    dz = np.zeros_like(s)
-    if dW is not None:
-        dz += linear(x, dW)
-    if db is not None:
-        dz += db
-    if dx is not None:
-        dz += linear(dx, W)
+    dz = linear_jvp(x, W, dW, db, dx)
     return cast(softmax_jvp(s, dz, out=dz), dtype)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ._arrays import Array, DType, Mask, cast, check_shape, compute_dtype, sum_dtype
+from ._quiet import quiet
 
 __all__ = [
     "LayerBlocks",
@@ -21,6 +22,7 @@ __all__ = [
     "check_layer",
     "check_layer_rows",
     "linear",
+    "linear_jvp",
     "linear_vjp",
     "row_blocks",
     "rows_at_once",
@@ -90,31 +92,47 @@ def rows_at_once(W: Array, most: int) -> int:
     return min(rows, most) if rows >= _LEAST_ROWS else most
 
 
+@quiet
 def linear(x: Array, W: Array, b: Array | None = None, out: Array | None = None) -> Array:
     """Return ``x @ W + b``."""
-    with np.errstate(all="ignore"):
-        step = rows_at_once(W, len(x)) if x.ndim == W.ndim == 2 else 0
-        if step < len(x) and step and (out is None or not np.may_share_memory(x, out)):
-            z = np.empty((len(x), W.shape[1]), x.dtype) if out is None else out
-            for rows in row_blocks(len(x), step, None):
-                np.matmul(x[rows], W, out=z[rows])
-        else:
-            z = np.matmul(x, W, out=out)
-        return z if b is None else np.add(z, b, out=z)
+    step = rows_at_once(W, len(x)) if x.ndim == W.ndim == 2 else 0
+    # A block's result may not be where others' operands are: np.matmul sees to its own alone.
+    is_apart = out is None or not (np.may_share_memory(x, out) or np.may_share_memory(W, out))
+    if 0 < step < len(x) and is_apart:
+        z = np.empty((len(x), W.shape[1]), x.dtype) if out is None else out
+        for rows in row_blocks(len(x), step, None):
+            np.matmul(x[rows], W, out=z[rows])
+    else:
+        z = np.matmul(x, W, out=out)
+    return z if b is None else np.add(z, b, out=z)
 
 
+@quiet
+def linear_jvp(x: Array, W: Array, dW: Array | None, db: Array | None, dx: Array | None) -> Array:
+    """Return how ``x @ W + b`` moves along directions of weights, bias and input."""
+    dz = np.zeros((*x.shape[:-1], W.shape[1]), x.dtype)
+    if dW is not None:
+        dz += linear(x, dW)
+    if db is not None:
+        dz += db
+    if dx is not None:
+        dz += linear(dx, W)
+    return dz
+
+
+@quiet
 def linear_vjp(
     x: Array, W: Array, dz: Array, dtype: DType, wrt: frozenset[str]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients by `W`, `b` and `x` in `dtype`, from the one by the logits."""
     dW = db = dx = None
-    with np.errstate(all="ignore"):
-        if "W" in wrt:
-            dW = cast(as_rows(x).T @ as_rows(dz), dtype)
-        if "b" in wrt:
-            db = cast(as_rows(dz).sum(axis=0, dtype=sum_dtype(dz.dtype)), dtype)
-        if "x" in wrt:
-            dx = cast(dz @ W.T, dtype)
+    if "W" in wrt:
+        dW = np.matmul(as_rows(x).T, as_rows(dz), out=np.empty_like(W))
+        dW = cast(dW, dtype)
+    if "b" in wrt:
+        db = cast(as_rows(dz).sum(axis=0, dtype=sum_dtype(dz.dtype)), dtype)
+    if "x" in wrt:
+        dx = cast(dz @ W.T, dtype)
     return dW, db, dx
 
 

@@ -13,6 +13,7 @@ from ._arrays import Array, Real, as_floats
 from ._calls import public
 from ._criterion import Criterion, Options, Reduced, Reduction, Strip, criterion_of
 from ._linear import LayerBlocks, LayerGradients, as_gradients, as_rows, check_layer
+from ._quiet import quiet
 from ._target import check_order
 
 __all__ = ["linear_cross_entropy", "linear_cross_entropy_with_grad"]
@@ -391,6 +392,7 @@ def _layer_loss(
     return LayerBlocks(as_rows(X), W, b, block_bytes, scratch, counted), criterion
 
 
+@quiet
 def _evaluate_layer(
     layer: LayerBlocks,
     criterion: Criterion,
@@ -403,12 +405,11 @@ def _evaluate_layer(
     """
     losses, lse = criterion.new_values(layer.dtype)
     strip = Strip(criterion, layer.dtype, losses, lse)
-    with np.errstate(all="ignore"):
-        for rows, x, z in layer.blocks():
-            strip.evaluate(rows, z, gradients is not None)
-            if gradients is not None:
-                gradients.add(rows, x, z)
-        if with_lse and layer.counted is not None:
-            for rows, _, z in layer.blocks(left_out=True):
-                strip.evaluate(rows, z, False)
+    for rows, x, z in layer.blocks():
+        strip.evaluate(rows, z, gradients is not None)
+        if gradients is not None:
+            gradients.add(rows, x, z)
+    if with_lse and layer.counted is not None:
+        for rows, _, z in layer.blocks(left_out=True):
+            strip.evaluate(rows, z, False)
     return criterion.results(losses, lse, criterion.room(losses, lse, layer.X.dtype))

@@ -7,13 +7,14 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, Mask, Real, as_floats, cast, check_shape, sum_dtype, widened
+from ._arrays import Array, DType, Mask, Real, as_floats, cast, check_shape, sum_dtype, widened
 from ._backend import kernels
 from ._calls import public
-from ._criterion import Reduction
+from ._criterion import Criterion, Reduction
 from ._curvature import Factors, factors_of, hessian_of
 from ._linear import as_rows, check_layer, linear, row_blocks, rows_at_once
 from ._products import softmax_vjp
+from ._quiet import quiet
 from ._softmax import softmax
 from ._target import check_order
 
@@ -159,13 +160,29 @@ def linear_cross_entropy_hvp(
         reduction,
         label_smoothing,
     )
+    HW, Hb = _sums_over_rows(X, W, b, V, Vb, s, criterion, sum_dtype(dtype))
+    return cast(HW, dtype), None if b is None else cast(Hb, dtype)
+
+
+@quiet
+def _sums_over_rows(
+    X: Array,
+    W: Array,
+    b: Array | None,
+    V: Array,
+    Vb: Array | None,
+    s: Array | None,
+    criterion: Criterion,
+    dtype: DType,
+) -> tuple[Array, Array]:
+    """Return the products by weights and bias, summed in `dtype` over the rows that count."""
     mask = None if criterion.mask is None else criterion.mask.reshape(-1, W.shape[1])
     index = None if criterion.counted is None else np.flatnonzero(criterion.counted)
     factors = factors_of(criterion).reshape(-1, 1)[... if index is None else index]
     shared = factors[0, 0] if len(factors) and (factors == factors[0]).all() else None
     count = len(factors)
 
-    HW, Hb = (np.zeros(shape, sum_dtype(dtype)) for shape in (V.shape, (*V.shape[:-2], W.shape[1])))
+    HW, Hb = np.zeros(V.shape, dtype), np.zeros((*V.shape[:-2], W.shape[1]), dtype)
     step = rows_at_once(W, max(_LEAST_ROWS, _BLOCK // W.shape[1]))
     for start, rows in zip(range(0, count, step), row_blocks(count, step, index), strict=True):
         left, known = (None if a is None else a[rows] for a in (mask, s))
@@ -173,12 +190,13 @@ def linear_cross_entropy_hvp(
         delta = _logit_product(x, W, b, V, Vb, known, left)
         if shared is None:
             delta = Factors(factors[start : start + step], X.dtype).scale(delta)
-        _add_block(HW, Hb, x, delta)
+        HW += x.T @ delta
+        Hb += delta.sum(axis=-2, dtype=Hb.dtype)
         del delta  # which would be held while the next one is made
     if shared is not None:
         HW *= shared
         Hb *= shared
-    return cast(HW, dtype), None if b is None else cast(Hb, dtype)
+    return HW, Hb
 
 
 def _check_direction(V: Array, Vb: Array | None, W: Array, b: Array | None) -> None:
@@ -212,9 +230,3 @@ def _logit_product(
     if rows.size:
         backend.softmax_vjp(np.broadcast_to(s, rows.shape), rows, rows)
     return v
-
-
-def _add_block(HW: Array, Hb: Array, X: Array, delta: Array) -> None:
-    with np.errstate(all="ignore"):
-        HW += X.T @ delta
-        Hb += delta.sum(axis=-2, dtype=Hb.dtype)

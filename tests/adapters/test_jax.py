@@ -302,6 +302,41 @@ def test_an_index_to_ignore_that_no_label_can_be(dtype, way):
     assert sj.cross_entropy(X, labels, ignore_index=2**40) == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "ignored"),
+    [(np.uint8, -100), (np.int8, -250), (np.int32, 2**31), (np.uint32, -(2**32))],
+)
+def test_labels_that_are_ignored_modulo_their_width_count(dtype, ignored, way):
+    x = jnp.asarray(rng.normal(size=(2, 200)))
+    labels = np.array([156 if dtype == np.uint8 else 6, 3])
+    expected = jax.hessian(sj.cross_entropy)(x, labels)
+    found = jax.hessian(functools.partial(sj.cross_entropy, ignore_index=ignored))(
+        x, labels.astype(dtype)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_row_without_weight_has_no_part_in_derivatives_by_probabilities(way):
+    x = np.array([[np.nan, 0, 0], [1.0, 2, 3]])
+    function = functools.partial(sj.cross_entropy, x, sample_weight=np.array([0.0, 1]))
+    target = np.full((2, 3), 1 / 3)
+    found = jax.grad(function)(target)
+    np.testing.assert_array_equal(found[0], 0)
+    assert np.isfinite(found).all()
+    assert np.isfinite(jax.jvp(function, (target,), (target,))[1])
+
+
+def test_the_mean_over_no_rows_is_nan():
+    for target in (np.zeros((0, 4)), np.zeros(0, int)):
+        assert np.isnan(sj.cross_entropy(np.zeros((0, 4)), target))
+
+
+def test_a_list_is_no_axis():
+    for function in (sj.softmax, sj.log_softmax, sj.logsumexp):
+        with pytest.raises(TypeError, match=r"axis must be an integer, a tuple.*found \["):
+            function(X, axis=[-1])
+
+
 def test_a_wrong_index_to_ignore():
     with pytest.raises(TypeError, match=r"ignore_index must be an integer; found 1\.5"):
         sj.cross_entropy(X, LABELS, ignore_index=1.5)

@@ -272,6 +272,8 @@ def test_bad_values():
         (lambda: softmax_vjp(x, x[:2], 0), "g must have the shape"),
         (lambda: plain_loss(x, y), "labels from 0 to 3, or ignore_index; found 4"),
         (lambda: plain_loss(x, np.array([0, -1, 0])), "labels from 0 to 3, .*; found -1"),
+        (lambda: plain_loss(x, np.array([0, -(2**63), 0])), "found one beyond 63 bits"),
+        (lambda: plain_loss(x, np.array([0, 2**64 - 100, 0], np.uint64)), "beyond 63 bits"),
         (lambda: plain_loss(x, y[:2]), "target must have the shape"),
         (lambda: loss(x, y, -1, None, 4, 1.5, 0.0), "label_smoothing must lie in"),
         (lambda: loss(x, y, -1, None, 4, 0.5, -1.0), "z_loss must be at least 0"),

@@ -328,6 +328,8 @@ def test_a_wrong_parameter_is_named(parameter, value):
         ((X, Y, WEIGHTS[:3]), r"sample_weight must have shape \(150,\)"),
         ((X, Y, 0 * WEIGHTS), "sample_weight must not be zero for all"),
         ((X, Y, np.full(len(Y), 1e308)), r"sample_weight must have a finite sum; found 1e\+308"),
+        ((X.astype("f4"), Y, np.full(len(Y), 1e39)), "in the range of float32; found 1e.39"),
+        ((X.astype("f4"), Y, np.full(len(Y), 1e-50)), "in the range of float32; found 1e-50"),
         ((X, Y, WEIGHTS * np.nan), "sample_weight contains NaN"),
         ((X[:9], Y), "inconsistent"),
         ((X * np.nan, Y), "X contains NaN"),

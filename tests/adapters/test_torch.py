@@ -541,6 +541,14 @@ def test_a_subclass_stays_one():
     assert type(st.softmax(torch.ones(3).as_subclass(Tagged))) is Tagged
 
 
+@pytest.mark.parametrize(("dtype", "ignored"), [(torch.uint8, -100), (torch.int8, -250)])
+def test_labels_that_are_ignored_modulo_their_width_count(dtype, ignored):
+    x, labels = torch.randn(2, 200, dtype=double), torch.tensor([156 if ignored == -100 else 6, 3])
+    hessian = torch.autograd.functional.hessian
+    found = hessian(lambda x: st.cross_entropy(x, labels.to(dtype), ignore_index=ignored), x)
+    torch.testing.assert_close(found, hessian(lambda x: st.cross_entropy(x, labels), x))
+
+
 # ---- errors ------------------------------------------------------------------------------------
 
 
@@ -588,7 +596,9 @@ def test_what_is_not_served(kind, make, message):
         (TypeError, lambda x: st.softmax(x, where=[True] * 4), "where must be a torch.Tensor"),
         (ValueError, lambda x: st.cross_entropy(x, torch.tensor([0, 1, 7])), "found 7 at index"),
         (ValueError, lambda x: st.cross_entropy(x, torch.tensor([0])), "must have shape"),
-        (ValueError, lambda x: st.cross_entropy(x, torch.ones(3)), r"pass target.long\(\)"),
+        (TypeError, lambda x: st.cross_entropy(x, torch.ones(3)), r"target.long\(\).*\(3,\)"),
+        (TypeError, lambda x: st.cross_entropy(x, torch.ones(3, 1)), r"target.long\(\)"),
+        (TypeError, lambda x: st.cross_entropy(x, x > 0), r"found torch.bool of .*long\(\)"),
         (
             ValueError,
             lambda x: st.cross_entropy(x, x.clone().requires_grad_()),

@@ -14,8 +14,8 @@ import numpy as np
 
 from .._blocks import blocks
 from .._exact import as_pair, finite
+from .._quiet import quiet
 from .extended import Array, Extended
-from .quiet import quiet
 
 __all__ = ["Exponentials", "log_softmax", "logsumexp", "logsumexp_partial", "softmax"]
 

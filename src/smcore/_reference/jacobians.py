@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._blocks import blocks
+from .._quiet import quiet
 from .extended import Array, Extended
-from .quiet import quiet
 
 __all__ = ["log_softmax_jacobian", "softmax_jacobian", "softmax_layer_jacobian"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .._blocks import blocks
+from .._quiet import quiet
 from .extended import Array, Extended
 from .forward import Exponentials
-from .quiet import quiet
 
 __all__ = ["cross_entropy"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._exact import Array, as_pair, finite, rest_of, two_diff, two_sum
-from .quiet import quiet
+from .._quiet import quiet
 
 __all__ = ["logsumexp_merge"]
 

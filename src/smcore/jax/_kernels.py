@@ -22,7 +22,18 @@ from jax.interpreters import batching, mlir
 
 import smcore
 
-__all__ = ["Call", "as_inexact", "bind", "call_native", "computed_in", "define", "uses_ffi"]
+from .._arrays import Axis
+
+__all__ = [
+    "Call",
+    "as_inexact",
+    "bind",
+    "call_native",
+    "computed_in",
+    "define",
+    "static",
+    "uses_ffi",
+]
 
 Call = Callable[..., Sequence[Any]]  # of arrays, and keywords that are no arrays
 
@@ -156,6 +167,13 @@ def as_inexact(x: Any, name: str) -> jax.Array:
             f"found dtype {array.dtype}"
         )
     return array
+
+
+def static(axis: Axis) -> Axis:
+    """Return the argument `axis`, if ``jax.jit`` can know it by its value."""
+    if isinstance(axis, list):
+        raise TypeError(f"axis must be an integer, a tuple of integers or None; found {axis!r}")
+    return axis
 
 
 def computed_in(dtype: Any) -> Any:

@@ -13,7 +13,7 @@ import smcore
 
 from .._arrays import Axis
 from .._rows import Rows
-from ._kernels import as_inexact, bind, call_native, define
+from ._kernels import as_inexact, bind, call_native, define, static
 from ._softmax import as_where, product, sum_of_products
 
 __all__ = ["logsumexp"]
@@ -61,7 +61,7 @@ def logsumexp(x: Any, axis: Axis = -1, *, where: Any = None, keepdims: bool = Fa
     >>> np.asarray(jax.grad(logsumexp)(jnp.array([1.0, 2.0]))).round(4)
     array([0.2689, 0.7311], dtype=float32)
     """
-    return _logsumexp_of(x, where, axis=axis, keepdims=bool(keepdims))
+    return _logsumexp_of(x, where, axis=static(axis), keepdims=bool(keepdims))
 
 
 @functools.partial(jax.jit, static_argnames=("axis", "keepdims"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import ad
@@ -76,10 +75,8 @@ def _native(expected: Any, *arrays: Any, names: tuple[str, ...], how: How) -> An
     if "where" in operands:  # smoothing spreads over the classes left: Python knows how
         return None
     x, target = operands["x"], operands["target"]
-    is_label = jnp.issubdtype(target.dtype, jnp.integer)
-    wide = target.dtype in (jnp.int64, jnp.uint32, jnp.uint64) and jax.config.jax_enable_x64
-    as_int = jnp.int64 if wide else jnp.int32
-    target = target.astype(as_int if is_label else x.dtype)
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        target = target.astype(x.dtype)
     weights = [operands[name] for name in ("weight", "sample_weight") if name in operands]
     return call_native(
         "cross_entropy",
@@ -124,7 +121,9 @@ def _moved_loss(operands: dict[str, Any], moves: dict[str, Any], dx: Any, how: H
         logs = log_softmax(operands["x"], where=operands.get("where"))
         a = _moved_shares(operands, moves["target"], how)
         logs = jnp.maximum(logs, jnp.finfo(logs.dtype).min)  # where -inf meets a move of 0
-        moved -= sum_of_products(logs, a)[..., 0] * _factor_by_row(operands)
+        factor = _factor_by_row(operands)
+        logs = jnp.where((factor != 0)[..., np.newaxis], logs, 0)  # of what is not looked at
+        moved -= sum_of_products(logs, a)[..., 0] * factor
     return moved if how.by_row else moved.sum(axis=-1)
 
 

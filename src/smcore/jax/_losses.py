@@ -13,7 +13,7 @@ import numpy as np
 from .._arrays import Axis, Real, as_real
 from .._criterion import Reduction
 from .._rows import Rows
-from ._kernels import as_inexact, computed_in
+from ._kernels import as_inexact, computed_in, static
 from ._loss_of_rows import How, loss_of_rows
 from ._softmax import as_where
 
@@ -114,7 +114,7 @@ def cross_entropy(
     ignored = _as_index(ignore_index)
     how = How(False, reduction == "none", ignored, smoothing, z_factor)
     return _cross_entropy_of(
-        x, target, where, weight, sample_weight, axis=axis, reduction=reduction, how=how
+        x, target, where, weight, sample_weight, axis=static(axis), reduction=reduction, how=how
     )
 
 
@@ -194,6 +194,9 @@ def _cross_entropy_of(
         raise ValueError(f"there must be at least one class; found logits of shape {x.shape}")
     dtype, flat = computed_in(x.dtype), (-1, rows.length)
     target = _as_target(target, rows, x.shape)
+    if target.ndim == 1:
+        target, ignored = _as_labels(target, how.ignore_index)
+        how = how._replace(ignore_index=ignored)
     operands = {"x": rows.view(x).reshape(flat), "target": target}
     if weight is not None:
         operands["weight"] = _as_weight(weight, rows.length, dtype)
@@ -217,8 +220,6 @@ def _as_target(target: Any, rows: Rows, shape: tuple[int, ...]) -> Any:
     """Return labels ``(N,)`` or probabilities ``(N, K)``."""
     target = jnp.asarray(target)
     if jnp.issubdtype(target.dtype, jnp.integer):
-        if target.dtype == jnp.uint32:  # none becomes negative where it is read as int32
-            target = jnp.minimum(target, np.uint32(2**31 - 1))
         if target.shape != rows.lead:
             raise ValueError(
                 f"target (of integers, one for each row) must have shape {rows.lead}; "
@@ -234,6 +235,22 @@ def _as_target(target: Any, rows: Rows, shape: tuple[int, ...]) -> Any:
             f"target (of floats, one for each logit) must have shape {shape}; found {target.shape}"
         )
     return rows.view(cast(Any, target)).reshape(-1, rows.length)
+
+
+def _as_labels(labels: Any, ignore_index: int) -> tuple[jax.Array, int]:
+    """Return labels as int32 or int64, and what stands there for those to be ignored.
+
+    No other label becomes that one, or a class: one that is out of range becomes the greatest.
+    """
+    is_wide = jax.config.jax_enable_x64 and labels.dtype in (jnp.int64, jnp.uint32, jnp.uint64)
+    own, found = jnp.iinfo(labels.dtype), jnp.iinfo(jnp.int64 if is_wide else jnp.int32)
+    index = ignore_index if found.min <= ignore_index < found.max else int(found.min)
+    greatest = np.asarray(min(own.max, found.max), labels.dtype)
+    known = jnp.minimum(labels, greatest).astype(found.dtype)
+    known = jnp.where(known == index, found.max, known)
+    if own.min <= ignore_index <= own.max:
+        known = jnp.where(labels == np.asarray(ignore_index, labels.dtype), index, known)
+    return known, index
 
 
 def _as_weight(weight: Any, count: int, dtype: Any) -> jax.Array:
@@ -271,8 +288,8 @@ def _bring_into_range(operands: dict[str, Any], how: How) -> None:
         weights = operands.get(name)
         if weights is None:
             continue
-        largest = jnp.abs(jax.lax.stop_gradient(weights)).max(initial=0)
-        operands[name] = jnp.ldexp(weights, -jnp.frexp(largest)[1])
+        exponent = jnp.frexp(jnp.abs(jax.lax.stop_gradient(weights)).max(initial=0))[1]
+        operands[name] = jnp.ldexp(weights, jnp.where(jnp.abs(exponent) > 30, -exponent, 0))
 
 
 def _factor(operands: dict[str, Any], how: How, dtype: Any) -> jax.Array:
@@ -280,10 +297,9 @@ def _factor(operands: dict[str, Any], how: How, dtype: Any) -> jax.Array:
     labels, weight = operands["target"], operands.get("weight")
     by_row = operands.get("sample_weight")
     if labels.ndim == 2:
-        return jnp.asarray(1 / max(1, len(labels)), dtype) if by_row is None else 1 / by_row.sum()
-    limits = jnp.iinfo(labels.dtype)
-    has_ignored = limits.min <= how.ignore_index <= limits.max
-    counted = labels != how.ignore_index if has_ignored else jnp.ones(labels.shape, bool)
+        total = jnp.asarray(len(labels), dtype) if by_row is None else by_row.sum()
+        return 1 / total
+    counted = labels != how.ignore_index
     if weight is None and by_row is None:
         return 1 / counted.sum().astype(dtype)
     shares = 1 if weight is None else weight[jnp.where(counted, labels, 0)]

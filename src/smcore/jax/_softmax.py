@@ -15,7 +15,7 @@ import smcore
 
 from .._arrays import Axis
 from .._rows import Rows
-from ._kernels import as_inexact, bind, call_native, computed_in, define
+from ._kernels import as_inexact, bind, call_native, computed_in, define, static
 
 __all__ = ["as_rows", "as_where", "log_softmax", "product", "softmax", "sum_of_products"]
 
@@ -63,7 +63,7 @@ def softmax(x: Any, axis: Axis = -1, *, where: Any = None, scale: Any = 1.0) -> 
     array([[ 0.1966, -0.1966],
            [-0.1966,  0.1966]], dtype=float32)
     """
-    return _normalized(x, where, _unless_one(scale), axis=axis, log=False)
+    return _normalized(x, where, _unless_one(scale), axis=static(axis), log=False)
 
 
 def log_softmax(x: Any, axis: Axis = -1, *, where: Any = None, scale: Any = 1.0) -> jax.Array:
@@ -105,7 +105,7 @@ def log_softmax(x: Any, axis: Axis = -1, *, where: Any = None, scale: Any = 1.0)
     >>> np.asarray(log_softmax(jnp.array([1.0, 2.0, 3.0]))).round(4)
     array([-2.4076, -1.4076, -0.4076], dtype=float32)
     """
-    return _normalized(x, where, _unless_one(scale), axis=axis, log=True)
+    return _normalized(x, where, _unless_one(scale), axis=static(axis), log=True)
 
 
 def _unless_one(scale: Any) -> Any:

@@ -43,8 +43,11 @@ cdef bint hides_rows(const call *c, cnp.ndarray z) noexcept:
     return False
 
 
-cdef object weight_gradient(const call *c, cnp.ndarray dz):
-    dW = new_array(c, 2, cnp.PyArray_DIMS(given(c, W)))
+cdef object weight_gradient(const call *c, cnp.ndarray dz, int like):
+    """In the order of the weights, or of their direction, that is like it."""
+    cdef cnp.ndarray weights = given(c, like)
+    cdef bint fortran = not cnp.PyArray_IS_C_CONTIGUOUS(weights)
+    cdef cnp.ndarray dW = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(weights), c.number, fortran)
     multiply(transposed(matrix_of(given(c, FEATURES))), matrix_of(dz), dW)
     return dW
 
@@ -66,7 +69,7 @@ cdef object layer(call *c):
 cdef object layer_vjp(call *c):
     dz = new_rows(c)
     through_softmax(c, c.arrays[<int>G], pointer(dz))
-    dW = weight_gradient(c, dz) if c.by_weights else None
+    dW = weight_gradient(c, dz, W) if c.by_weights else None
     db = column_sums(dz) if c.by_bias else None
     return dW, db, feature_gradient(c, dz) if c.by_features else None
 
@@ -99,7 +102,7 @@ cdef object layer_loss_with_grad(call *c):
         return None
     found = reduced_loss(c, pointer(z), lse, pointer(z))
     dX = feature_gradient(c, z) if c.by_features else None
-    dW = weight_gradient(c, z) if c.by_weights else None
+    dW = weight_gradient(c, z, W) if c.by_weights else None
     db = column_sums(z) if c.by_bias and c.arrays[<int>B] != NULL else None
     gradients = dX, dW, db
     return (found, gradients) if lse is None else (found, gradients, number_or(lse))
@@ -117,5 +120,5 @@ cdef object layer_loss_hvp(call *c):
         fill_logits(c, W, B, made)
         apply_softmax(c, s, s)
     multiply_by_hessian(c, s, pointer(v), pointer(v))
-    HW = weight_gradient(c, v)
+    HW = weight_gradient(c, v, V)
     return HW, None if c.arrays[<int>B] == NULL else column_sums(v)

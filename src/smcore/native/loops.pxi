@@ -28,6 +28,13 @@ cdef inline smc_view at(const loop *self, int i, size_t block, size_t row) noexc
     return smc_view(o.data + <ptrdiff_t>block * o.block + <ptrdiff_t>row * o.row, o.row, o.col)
 
 
+cdef inline void clear_raised(unsigned before, unsigned which) noexcept nogil:
+    """Clear those of the flags `which` that were not set `before`."""
+    cdef unsigned raised = smc_flags() & ~before & which
+    if raised:
+        smc_clear_flags(raised)
+
+
 cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
     """Rows begin to end of the A * B, block by block, up to the one that was stopped.
 
@@ -36,7 +43,7 @@ cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
     """
     cdef const loop *self = <const loop *>context
     cdef size_t row, n, rows = self.rows
-    cdef unsigned before = smc_flags(), raised
+    cdef unsigned before = smc_flags()
     if self.blocks == 1:
         self.part(self, 0, begin, end - begin)
         begin = end
@@ -45,9 +52,7 @@ cdef void walk(void *context, size_t begin, size_t end) noexcept nogil:
         n = min(rows - row, end - begin)
         self.part(self, begin // rows, row, n)
         begin += n
-    raised = smc_flags() & ~before & (SMC_ALL_FLAGS if is_stopped(self) else SMC_UNDERFLOW)
-    if raised:
-        smc_clear_flags(raised)
+    clear_raised(before, SMC_ALL_FLAGS if is_stopped(self) else SMC_UNDERFLOW)
 
 
 cdef inline bint is_stopped(const loop *self) noexcept nogil:

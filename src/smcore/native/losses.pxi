@@ -158,6 +158,7 @@ cdef object reduced_loss(call *c, ndarray *x, object lse, ndarray *gradient):
     cdef ndarray *weight = c.arrays[<int>WEIGHT]
     cdef ptrdiff_t item = item_size(x)
     cdef Py_ssize_t n = row_count(c)
+    cdef unsigned before = smc_flags()
     if n > AT_HAND or c.divisor == 0:
         by_row = new_values(c)
         losses = data_of(pointer(by_row))
@@ -180,8 +181,11 @@ cdef object reduced_loss(call *c, ndarray *x, object lse, ndarray *gradient):
     if c.divisor == 0:
         return number_or(by_row)
     if item == sizeof(float):
-        return number_like(c, sum_of_losses(<const float *>losses, n) / c.divisor)
-    return number_like(c, sum_of_losses(<const double *>losses, n) / c.divisor)
+        found = number_like(c, sum_of_losses(<const float *>losses, n) / c.divisor)
+    else:
+        found = number_like(c, sum_of_losses(<const double *>losses, n) / c.divisor)
+    clear_raised(before, SMC_UNDERFLOW)
+    return found
 
 
 cdef inline object new_lse(const call *c):

@@ -130,11 +130,13 @@ cdef void multiply(matrix a, matrix b, cnp.ndarray out):
         b = matrix(<char *>cnp.PyArray_DATA(copy), b.rows, b.columns, item, b.rows * item)
     cdef char *data[3]
     data[:] = [a.data, b.data, c.data]
+    cdef unsigned before = smc_flags()
     cdef cnp.npy_intp[4] sizes = [1, a.rows, a.columns, b.columns]
     cdef cnp.npy_intp[9] steps = [
-        0, 0, 0, a.row, a.column, b.row, b.column, b.columns * c.column, c.column]
+        0, 0, 0, a.row, a.column, b.row, b.column, c.row, c.column]
     if a.rows * a.columns * b.columns < SMALL_PRODUCT:
         matmul_loops[kind](data, sizes, steps, matmul_data[kind])
+        clear_raised(before, SMC_ALL_FLAGS)
         return
     with nogil:
         while start < a.rows:
@@ -142,6 +144,7 @@ cdef void multiply(matrix a, matrix b, cnp.ndarray out):
             sizes[1] = min(rows, a.rows - start)
             matmul_loops[kind](data, sizes, steps, matmul_data[kind])
             start += rows
+        clear_raised(before, SMC_ALL_FLAGS)
 
 
 cdef void add_bias(cython.floating *z, const cython.floating *b, size_t n, size_t k) noexcept nogil:
@@ -155,12 +158,14 @@ cdef void add_rows(cnp.ndarray z, cnp.ndarray b) noexcept:
     """Add b, or its one row, to each row of z."""
     cdef matrix m = matrix_of(z), terms = matrix_of(b)
     cdef size_t n = m.rows, k = m.columns
+    cdef unsigned before = smc_flags()
     if terms.rows == m.rows:
         n, k = 1, n * k
     if cnp.PyArray_ITEMSIZE(z) == 4:
         add_bias(<float *>m.data, <const float *>terms.data, n, k)
     else:
         add_bias(<double *>m.data, <const double *>terms.data, n, k)
+    clear_raised(before, SMC_ALL_FLAGS)
 
 
 cdef void sum_rows(
@@ -182,8 +187,10 @@ cdef cnp.ndarray column_sums(cnp.ndarray x):
     cdef cnp.ndarray sums = cnp.PyArray_EMPTY(1, &k, cnp.PyArray_TYPE(x), 0)
     cdef cnp.ndarray wide = cnp.PyArray_EMPTY(1, &k, cnp.NPY_FLOAT64, 0)
     cdef double *room = <double *>cnp.PyArray_DATA(wide)
+    cdef unsigned before = smc_flags()
     if cnp.PyArray_ITEMSIZE(x) == 4:
         sum_rows(<const float *>cnp.PyArray_DATA(x), room, <float *>cnp.PyArray_DATA(sums), n, k)
     else:
         sum_rows(<const double *>cnp.PyArray_DATA(x), room, <double *>cnp.PyArray_DATA(sums), n, k)
+    clear_raised(before, SMC_ALL_FLAGS)
     return sums

@@ -59,11 +59,13 @@ def _type_labels(k: Any, target: Any, ignore_index: Any, loss: Any, grad: Any) -
         labels = np.empty(given.size, np.int64)
         for i, item in enumerate(given.flat):
             label = np.int64(item)
-            if label == ignore_index:
+            is_beyond = label < 0 and item > 0  # an unsigned one
+            if label == ignore_index and not is_beyond:
                 labels[i] = -1
             elif label < 0 or label >= k:
+                found = str(label) if not is_beyond and label > -(2**63) else "one beyond 63 bits"
                 raise ValueError(
-                    f"target must hold labels from 0 to {k - 1}, or ignore_index; found {label}"
+                    f"target must hold labels from 0 to {k - 1}, or ignore_index; found {found}"
                 )
             else:
                 labels[i] = label

@@ -25,6 +25,7 @@ __all__ = [
     "judged_weights",
     "labels_or_probabilities",
     "row_weights",
+    "weights_in",
 ]
 
 Array = NDArray[Any]
@@ -155,9 +156,22 @@ def row_weights(y: Array, classes: Array, sample_weight: Any, class_weight: Any)
     target = encoded(y, classes)
     sums = np.bincount(target, weights, len(classes)) if y.ndim == 1 else None
     by_row: Array = class_factors(class_weight, classes, sums, y.ndim)[target]
-    found = by_row if weights is None else weights * by_row
+    with np.errstate(all="ignore"):
+        found = by_row if weights is None else weights * by_row
     if not found.any():
         raise ValueError(f"class_weight must leave a sample that weighs; found {class_weight!r}")
+    return found
+
+
+def weights_in(dtype: Any, weights: Array) -> Array:
+    """Return the factors of rows in that dtype, in whose range they must be."""
+    with np.errstate(all="ignore"):
+        found: Array = weights.astype(dtype, copy=False)
+    if not np.isfinite(found).all() or not found.any():
+        raise ValueError(
+            f"sample_weight, times class_weight, must be in the range of {np.dtype(dtype)}; "
+            f"found {weights.min():.3g} to {weights.max():.3g}"
+        )
     return found
 
 

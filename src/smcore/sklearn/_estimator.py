@@ -21,6 +21,7 @@ from ._data import (
     is_dask,
     labels_or_probabilities,
     row_weights,
+    weights_in,
 )
 from ._objective import Memory, Objective, Rows, Vector
 from ._predictions import Predictions
@@ -240,7 +241,7 @@ class SoftmaxRegression(Predictions, Classifier):
             )
         dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float64)
         if weight is not None:
-            weight = weight.astype(dtype, copy=False)
+            weight = weights_in(dtype, weight)
         target = encoded(y, self.classes_)
         return Memory(X, target, weight, len(self.classes_), dtype, is_mapped)
 

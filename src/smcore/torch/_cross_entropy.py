@@ -170,10 +170,11 @@ def checked_constants(
 ) -> Constants:
     """Judge the tensors beside logits of this shape."""
     checked_constant(target, "target")
-    if target.is_floating_point() and target.shape == without(shape, dims) != shape:
-        raise ValueError(
-            f"target must hold labels as integers, or a probability for each logit; "
-            f"found {target.dtype} for each row; pass target.long(), if these are labels"
+    if target.dtype is torch.bool or (target.is_floating_point() and target.shape != shape):
+        raise TypeError(
+            f"target must hold labels as integers, or a probability for each of the logits, of "
+            f"shape {tuple(shape)}; found {target.dtype} of shape {tuple(target.shape)}; "
+            f"pass labels as target.long().reshape({without(shape, dims)})"
         )
     if where is not None:
         checked_constant(where, "where")
@@ -309,9 +310,9 @@ def _row_factors(
         on = row_sum(shares * by_class, dims)
         counts = weighs = torch.ones_like(on)
     else:
-        labels = target.reshape(kept(shape, dims))
+        labels = target.reshape(kept(shape, dims)).long()  # or a narrow one equals another modulo
         counts = labels != how.ignore_index
-        on = weighs = torch.where(counts, weights[torch.where(counts, labels, 0).long()], 0)
+        on = weighs = torch.where(counts, weights[torch.where(counts, labels, 0)], 0)
         counts = counts.to(dtype)
     if sample_weight is not None:
         counts = counts * sample_weight.to(dtype)
