@@ -22,8 +22,8 @@ import smcore
 
 DOCS = Path(__file__).parent
 sys.path.append(str(DOCS / "_ext"))
-from benchmark_results import runs  # noqa: E402
 from gallery_order import STYLE  # noqa: E402
+from stored_runs import runs  # noqa: E402
 
 Logits = NDArray[np.float32]
 COLOURS = {
@@ -92,7 +92,7 @@ def draw_times(axis: Any, processor: str, run: dict[str, Any]) -> None:
         label = NAMES.get(name, name)
         axis.loglog(*zip(*points, strict=True), f"{colour}o-", ms=3, lw=width, label=label)
     axis.set(xlabel="classes")
-    axis.set_title(f"softmax, float32, {processor}", fontsize=11)
+    axis.set_title(processor, fontsize=11)
 
 
 def save(figure: Any, name: str) -> None:
@@ -113,7 +113,7 @@ def main() -> None:
     figure, axes = plt.subplots(1, len(found), figsize=(9, 3.2), sharey=True, squeeze=False)
     for axis, (processor, run) in zip(axes[0], found.items(), strict=True):
         draw_times(axis, processor, run)
-    axes[0, 0].set_ylabel("ns per element")
+    axes[0, 0].set_ylabel("softmax of float32, ns per element")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, "speed")
 

@@ -6,21 +6,14 @@ The table is plain HTML; ``_static/benchmarks.js`` adds the controls.
 
 from __future__ import annotations
 
-import json
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+from stored_runs import RESULTS, runs
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
-TITLES = {  # of the files, which are named by vendor, family and model
-    "amd-25-17": "AMD Zen 4",
-    "amd-26-2": "AMD Zen 5",
-    "intel-6-207": "Intel Emerald Rapids",
-}
 COLUMNS = (
     ("processor", "text"),
     ("operation", "text"),
@@ -31,15 +24,6 @@ COLUMNS = (
     ("peer, ns", "number"),
     ("ratio", "number"),
 )
-
-
-def runs() -> dict[str, dict[str, Any]]:
-    """Return the stored runs, by the name of the processor."""
-    files = sorted(RESULTS.glob("*.json"))
-    return {
-        TITLES.get(file.stem, file.stem): json.loads(file.read_text(encoding="utf-8"))
-        for file in files
-    }
 
 
 def digits(value: float) -> str:

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 for root in (Path.cwd(), *Path.cwd().parents):
     if (root / "benchmarks" / "results").is_dir():
         break
-titles = {"amd-25-17": "AMD Zen 4", "intel-6-207": "Intel Emerald Rapids"}
+titles = {"amd-25-1": "AMD Zen 3", "amd-25-17": "AMD Zen 4", "intel-6-207": "Intel Emerald Rapids"}
 runs = {
     titles.get(file.stem, file.stem): json.loads(file.read_text(encoding="utf-8"))
     for file in sorted((root / "benchmarks" / "results").glob("*.json"))
