@@ -133,11 +133,12 @@ class Shop:
 
     def options(self, target: str, form: str) -> list[str]:
         """Return the options of CMake for one form of that target, without the others."""
-        left_out = [name for name in TARGETS if name not in (target, "scalar")]
+        is_emulated = target == self.emulated  # by means of avx2
+        kept = {target, "scalar", *(["avx2"] if is_emulated else [])}
         return [
-            *(f"SMC_COMPILES_{name}=0" for name in left_out),
+            *(f"SMC_COMPILES_{name}=0" for name in TARGETS if name not in kept),
             f"SMCORE_TINY={'ON' if form == 'tiny' else 'OFF'}",
-            *([f"SMCORE_EMULATE={target}"] if target == self.emulated else []),
+            *([f"SMCORE_EMULATE={target}"] if is_emulated else []),
         ]
 
     def build(self, mutant: Mutant, form: str) -> Path:
