@@ -181,7 +181,7 @@ class Shop:
             env={"SMCORE_BUILD": "c"},
         )
         found = {"PYTHONPATH": str(site), "SMCORE_BACKEND": "native", "PYTHONSAFEPATH": "1"}
-        # One that is installed editable comes first.  (Found, not imported: that wants TSan's runtime.)
+        # One that is installed editable comes first.  (Only found: imports may want TSan.)
         find = "from importlib.util import find_spec; "
         place = f"assert {str(site)!r} in find_spec('smcore').origin"
         must(sys.executable, "-c", find + place, env=found)

@@ -6,6 +6,7 @@ The table is plain HTML; ``_static/benchmarks.js`` adds the controls.
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 

@@ -115,8 +115,8 @@ def _lse_product(x: Tensor, lse: Tensor, g: Tensor, where: Tensor | None, dims: 
     a, mask = array_of(x), array_of(where)
     out, whole = room_like(x, a), kept(a.shape, dims)
     values = (array_of(t) for t in (lse, g))
-    by_row = (v if v.shape == whole else np.broadcast_to(v, whole) for v in values)
-    return tensor_of(smcore.logsumexp_vjp(a, *by_row, axis_of(dims), where=mask, out=out))
+    lse, g = (v if v.shape == whole else np.broadcast_to(v, whole) for v in values)
+    return tensor_of(smcore.logsumexp_vjp(a, lse, g, axis_of(dims), where=mask, out=out))
 
 
 def _lse_setup_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
