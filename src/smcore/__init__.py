@@ -24,13 +24,8 @@ from ._config import (
 from ._cross_entropy import cross_entropy, cross_entropy_with_grad
 from ._hessians import cross_entropy_hvp
 from ._jacobians import log_softmax_jacobian, softmax_jacobian
-from ._layer import (
-    linear_weight_jacobian,
-    softmax_layer,
-    softmax_layer_jacobian,
-    softmax_layer_jvp,
-    softmax_layer_vjp,
-)
+from ._layer import linear_weight_jacobian, softmax_layer, softmax_layer_jacobian
+from ._layer_products import softmax_layer_jvp, softmax_layer_vjp
 from ._linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_grad
 from ._linear_hessians import linear_cross_entropy_hvp
 from ._logsumexp import logsumexp, logsumexp_vjp

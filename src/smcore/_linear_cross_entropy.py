@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from typing import Any, Literal, SupportsIndex, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, Real, as_floats
+from ._arrays import Array, Real
 from ._calls import public
-from ._criterion import Criterion, Options, Reduced, Reduction, Strip, criterion_of
-from ._linear import LayerBlocks, LayerGradients, as_gradients, as_rows, check_layer
-from ._quiet import quiet
-from ._target import check_order
+from ._criterion import Options, Reduced, Reduction
+from ._linear import LayerGradients, as_gradients
+from ._linear_loss import evaluate_in_blocks, judged_loss
 
 __all__ = ["linear_cross_entropy", "linear_cross_entropy_with_grad"]
-
-_MASKED = 4  # arrays as large as these logits that it takes meanwhile
 
 
 class _LayerOptions(Options, total=False):
@@ -148,7 +144,7 @@ def linear_cross_entropy(
     >>> linear_cross_entropy(X, W, [1]).round(4)
     np.float64(0.0486)
     """
-    layer, criterion = _layer_loss(
+    layer, criterion = judged_loss(
         X,
         W,
         b,
@@ -162,7 +158,7 @@ def linear_cross_entropy(
         label_smoothing,
         z_loss,
     )
-    loss, lse = _evaluate_layer(layer, criterion, return_lse)
+    loss, lse = evaluate_in_blocks(layer, criterion, return_lse)
     return (loss, lse) if return_lse else loss
 
 
@@ -342,7 +338,7 @@ def linear_cross_entropy_with_grad(
 
     >>> loss, (_, dW, _) = linear_cross_entropy_with_grad(X, W, [1], wrt="W")
     """
-    layer, criterion = _layer_loss(
+    layer, criterion = judged_loss(
         X,
         W,
         b,
@@ -358,58 +354,6 @@ def linear_cross_entropy_with_grad(
     )
     wanted = as_gradients(wrt, "XWb")
     gradients = LayerGradients(layer, wanted)
-    loss, lse = _evaluate_layer(layer, criterion, return_lse, gradients)
+    loss, lse = evaluate_in_blocks(layer, criterion, return_lse, gradients)
     found = gradients.results(np.shape(X))
     return (loss, found, lse) if return_lse else (loss, found)
-
-
-def _layer_loss(
-    X: ArrayLike,
-    W: ArrayLike,
-    b: ArrayLike | None,
-    block_bytes: SupportsIndex | None,
-    target: ArrayLike,
-    where: ArrayLike | None,
-    *others: Any,
-) -> tuple[LayerBlocks, Criterion]:
-    """Judge a layer, and the arguments of a loss of its logits ``X @ W + b``."""
-    check_order(X, W, target, b)
-    X, W, b = as_floats(("b",), X=X, W=W, b=b)
-    check_layer(X, W, b, x_name="X")
-    if block_bytes is not None:
-        try:
-            block_bytes = operator.index(block_bytes)
-        except TypeError:
-            raise TypeError(
-                f"block_bytes must be an integer or None; found {block_bytes!r}"
-            ) from None
-        if block_bytes < 1:
-            raise ValueError(f"block_bytes must be at least 1; found {block_bytes}")
-    shape = (*X.shape[:-1], W.shape[1])
-    criterion = criterion_of(shape, X.dtype, target, -1, where, *others)
-    scratch = 0 if where is None else _MASKED
-    counted = None if criterion.counted is None else criterion.counted.reshape(-1)
-    return LayerBlocks(as_rows(X), W, b, block_bytes, scratch, counted), criterion
-
-
-@quiet
-def _evaluate_layer(
-    layer: LayerBlocks,
-    criterion: Criterion,
-    with_lse: bool,
-    gradients: LayerGradients | None = None,
-) -> tuple[Any, Any]:
-    """Return loss and logsumexp of the logits of a layer, and add up its gradients.
-
-    Rows that do not count have neither, but their logsumexp if that is wanted.
-    """
-    losses, lse = criterion.new_values(layer.dtype)
-    strip = Strip(criterion, layer.dtype, losses, lse)
-    for rows, x, z in layer.blocks():
-        strip.evaluate(rows, z, gradients is not None)
-        if gradients is not None:
-            gradients.add(rows, x, z)
-    if with_lse and layer.counted is not None:
-        for rows, _, z in layer.blocks(left_out=True):
-            strip.evaluate(rows, z, False)
-    return criterion.results(losses, lse, criterion.room(losses, lse, layer.X.dtype))
