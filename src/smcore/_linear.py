@@ -127,8 +127,7 @@ def linear_vjp(
     """Return the gradients by `W`, `b` and `x` in `dtype`, from the one by the logits."""
     dW = db = dx = None
     if "W" in wrt:
-        dW = np.matmul(as_rows(x).T, as_rows(dz), out=np.empty_like(W))
-        dW = cast(dW, dtype)
+        dW = cast(np.matmul(as_rows(x).T, as_rows(dz), out=np.empty_like(W)), dtype)
     if "b" in wrt:
         db = cast(as_rows(dz).sum(axis=0, dtype=sum_dtype(dz.dtype)), dtype)
     if "x" in wrt:
